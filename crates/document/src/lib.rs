@@ -1,0 +1,18 @@
+//! What one message does to one document: the pure core.
+//!
+//! ```text
+//!  Input ──▶ Document::handle(input, now) ──▶ next_effect() … ──▶ the shell carries them out
+//!            scan · seen · gap gate · log (claim, append, fence) · output gate · awareness · lazy replica
+//! ```
+//!
+//! **Must not** wait, read a clock, draw random numbers of its own, or know nodes, sockets or files.
+//!
+//! Start reading at [`Document::handle`].
+#![warn(missing_docs)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod effect;
+mod input;
+
+pub use effect::{Count, Effect};
+pub use input::{AppendOutcome, Input};

@@ -1,0 +1,18 @@
+//! The slot log and the snapshots: create if absent, list, delete.
+//!
+//! ```text
+//! document task ──create_slot──▶ Store ──▶ SQLite (one writer thread, group commit) | memory
+//! ```
+//!
+//! Safety rests on one primitive: *create a row if it is absent*, above the newest snapshot. Nothing here is ever
+//! overwritten.
+//!
+//! **Must not** look inside an update, know who owns a document, or answer before the bytes are durable.
+//!
+//! Start reading at [`Store`].
+
+mod error;
+mod store;
+
+pub use error::{Advice, StoreError};
+pub use store::{Created, Listed, Mark, Quarantined, Store, Stored, Tail};

@@ -1,0 +1,22 @@
+//! The words of ringleaf: ids, log records, limits and the reasons for which a connection ends.
+//!
+//! ```text
+//! bytes from outside ──parse once──▶ newtypes of this crate ──▶ every other crate
+//! ```
+//!
+//! **Must not** do anything: no waiting, no I/O, no clocks, no state.
+//!
+//! Start reading at [`DocumentId`], then [`Record`].
+
+mod close_reason;
+mod id;
+mod limits;
+mod record;
+
+pub use close_reason::{CloseReason, Next};
+pub use id::{
+    ClientId, Clock, DocumentId, DocumentIdError, Epoch, Incarnation, MessageNumber, NodeId, NodeIdError,
+    Rights, RingVersion, RouterId, SessionId, Slot, Subject,
+};
+pub use limits::Limits;
+pub use record::{Body, Record, Snapshot, Writer};

@@ -1,0 +1,141 @@
+//! Every number that bounds something.
+
+use std::time::Duration;
+
+/// All bounds of one process. Each says why it has that size and what happens when it is reached.
+///
+/// Times that only pace work (how often, how long to wait) are here too, so that a test can shorten them.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    // ---- what an editor may send ----
+    /// One message. As large as the JavaScript servers take, because a stock client answers a refusal by reconnecting
+    /// and sending the same bytes again. Above it: closed with 4413.
+    pub message_bytes_max: usize,
+    /// The request that becomes a socket. Above it: 431.
+    pub handshake_bytes_max: usize,
+    /// How long that request may take. Above it: the connection is dropped.
+    pub handshake_timeout: Duration,
+    /// Messages per second and session, as a rate with a burst of the same size. Above it: the socket is read later.
+    pub session_messages_per_second_max: u32,
+    /// Bytes per second and session, likewise. A single larger message is taken and paid off afterwards.
+    pub session_bytes_per_second_max: u32,
+    /// Messages of one session that are not yet durable. Above it: the socket is not read. One may always be taken.
+    pub outstanding_messages_max: usize,
+    /// Bytes of those messages, likewise.
+    pub outstanding_bytes_max: usize,
+    /// Refused messages of one session within a minute. Above it: closed with 1008.
+    pub refusals_per_minute_max: u32,
+
+    // ---- how many may come ----
+    /// Open connections of one address. Above it: 503 before the upgrade. Generous, because a proxy is one address.
+    pub connections_per_address_max: usize,
+    /// Open connections of this process. Above it: 503 before the upgrade.
+    pub connections_max: usize,
+    /// Sessions of one document. Above it: 503 before the upgrade.
+    pub sessions_per_document_max: usize,
+    /// Documents that one address may open (make resident) within a minute. Above it: 503 before the upgrade.
+    pub documents_opened_per_minute_max: u32,
+
+    // ---- what a document may be ----
+    /// The encoded state of one document. Above it: updates are refused, everything else goes on.
+    pub document_bytes_max: usize,
+    /// Requests that wait in one document's mailbox. Above it: whoever asks waits, and reads nothing meanwhile.
+    pub mailbox_requests_max: usize,
+    /// Bytes that are admitted but not yet durable. Above it: the document's mailbox is not read.
+    pub gathered_bytes_max: usize,
+    /// Updates that are merged into one before they are published. Merging is quadratic, so few.
+    pub merged_updates_max: usize,
+    /// Awareness states of one document. Above it: new client ids are ignored.
+    pub awareness_clients_max: usize,
+    /// One awareness state. Above it: it is ignored.
+    pub awareness_state_bytes_max: usize,
+    /// Awareness that was not renewed for so long is removed: what every Yjs client does too.
+    pub awareness_timeout: Duration,
+    /// Awareness changes are published together, once per tick.
+    pub awareness_tick: Duration,
+
+    // ---- what an editor may leave unread ----
+    /// Frames that wait for one socket behind the one being written. Above it: the session is *behind*.
+    pub outbox_frames_max: usize,
+    /// Bytes of those frames, likewise. One frame may always wait.
+    pub outbox_bytes_max: usize,
+    /// A socket that took nothing for so long is closed as a slow consumer.
+    pub stalled_timeout: Duration,
+    /// Something is sent at least so often: stock clients drop a server that is silent for 30 s.
+    pub keepalive_interval: Duration,
+    /// A socket whose peer is silent and answers no ping for so long is closed.
+    pub dead_timeout: Duration,
+    /// The longest time that a fan-out may wait to be joined by the next one.
+    pub fan_out_window_max: Duration,
+    /// Fan-out may use about one in so many parts of a core per document before it begins to wait.
+    pub fan_out_duty: u32,
+
+    // ---- what is kept in memory and on disk ----
+    /// A document without sessions is forgotten after so long.
+    pub idle_timeout: Duration,
+    /// Bytes of all resident documents. Above it: the least recently used without sessions are forgotten first.
+    pub resident_bytes_max: usize,
+    /// A replica that nobody wrote to for so long is dropped; the stored bytes stay.
+    pub replica_idle_timeout: Duration,
+    /// Slots above the newest snapshot. Above it: a snapshot is made.
+    pub tail_slots_max: usize,
+    /// Bytes of those slots, likewise.
+    pub tail_bytes_max: usize,
+    /// Slots that a snapshot covers stay for so long, for whoever resumes from one.
+    pub retention: Duration,
+    /// The longest gap that a group commit may wait for company.
+    pub commit_gap_max: Duration,
+    /// Appends that wait for the store's writer. Above it: documents wait.
+    pub appends_waiting_max: usize,
+
+    // ---- stopping ----
+    /// Sockets are closed spread over so long, so that the editors do not come back all at once.
+    pub close_spread: Duration,
+    /// Everything that is left after so long is cut off.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            message_bytes_max: 100 * MIB,
+            handshake_bytes_max: 16 << 10,
+            handshake_timeout: Duration::from_secs(5),
+            session_messages_per_second_max: 2_000,
+            session_bytes_per_second_max: (32 * MIB) as u32,
+            outstanding_messages_max: 1_024,
+            outstanding_bytes_max: 4 * MIB,
+            refusals_per_minute_max: 20,
+            connections_per_address_max: 20_000,
+            connections_max: 100_000,
+            sessions_per_document_max: 10_000,
+            documents_opened_per_minute_max: 30_000,
+            document_bytes_max: 256 * MIB,
+            mailbox_requests_max: 256,
+            gathered_bytes_max: 16 * MIB,
+            merged_updates_max: 16,
+            awareness_clients_max: 20_000,
+            awareness_state_bytes_max: 64 << 10,
+            awareness_timeout: Duration::from_secs(30),
+            awareness_tick: Duration::from_millis(40),
+            outbox_frames_max: 256,
+            outbox_bytes_max: 256 << 10,
+            stalled_timeout: Duration::from_secs(45),
+            keepalive_interval: Duration::from_secs(20),
+            dead_timeout: Duration::from_secs(45),
+            fan_out_window_max: Duration::from_millis(20),
+            fan_out_duty: 12,
+            idle_timeout: Duration::from_secs(60),
+            resident_bytes_max: 2 << 30,
+            replica_idle_timeout: Duration::from_secs(30),
+            tail_slots_max: 1_000,
+            tail_bytes_max: MIB,
+            retention: Duration::from_secs(600),
+            commit_gap_max: Duration::from_millis(4),
+            appends_waiting_max: 4_096,
+            close_spread: Duration::from_secs(2),
+            stop_timeout: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a router may ask of whoever hosts a document, and what it is told.
+//!
+//! ```text
+//! router ── SessionHost::open(document, sink) ──▶ DocumentHost ── try_submit(Request) ──▶ mailbox ─▶ document task
+//! router ◀──────────────── EventSink::deliver(Event) ◀───────────────────────────────────────────── document task
+//! ```
+//!
+//! The node in the same process is one `SessionHost`; a link to another node is another. Neither side of this trait
+//! can tell which it is: everything that crosses it is owned data that could cross a network.
+//!
+//! Waiting goes one way. A router waits until its request is taken; a document never waits for a router: what an
+//! [`EventSink`] cannot keep up with it drops itself, and then asks with [`Request::CatchUp`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use ringleaf_types::{CloseReason, DocumentId, MessageNumber, Rights, RouterId, SessionId, Slot, Subject};
+
+/// What a router asks of a document, always on behalf of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A session begins, or begins again at a new owner. Answered by [`Event::Attached`], and by a
+    /// [`Event::SyncRequest`] that brings the editor's own changes here.
+    ///
+    /// `resume` is the last slot that the session has delivered to its editor, if it had an owner before. Its
+    /// unacknowledged messages follow, with the numbers that they have.
+    Attach { session: SessionId, rights: Rights, subject: Subject, resume: Option<Slot> },
+    /// A session has ended: its awareness goes with it. What it has sent is still carried out.
+    Detach { session: SessionId },
+    /// A change, or (`answer`) the reply to an [`Event::SyncRequest`]. Numbers of one session rise by one.
+    /// Answered by [`Event::Acknowledge`] when it is durable, perhaps after [`Event::Refused`].
+    Update { session: SessionId, number: MessageNumber, answer: bool, update: Bytes },
+    /// The editor wants what its state vector lacks. Answered by [`Event::SyncAnswer`].
+    SyncRequest { session: SessionId, state_vector: Bytes },
+    /// Presence of one or more CRDT clients, as the editor sent it.
+    Awareness { session: SessionId, payload: Bytes },
+    /// The editor wants everybody's presence. Answered by [`Event::Awareness`] to this session.
+    QueryAwareness { session: SessionId },
+    /// Sessions of this router have delivered `from` and lack what came after. Answered by one [`Event::CaughtUp`].
+    CatchUp { from: Slot },
+}
+
+/// What a document tells one router. Whatever is in it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The session is attached. Every [`Event::Publish`] of a slot after `slot` reaches it.
+    Attached { session: SessionId, slot: Slot },
+    /// A slot became durable. A session whose last slot is before `previous` lacks something: it is behind.
+    /// `updates` are few: those of one slot are merged, or not, by the document.
+    Publish { previous: Slot, slot: Slot, updates: Arc<[Bytes]> },
+    /// Presence has changed. `only` names the one session that asked for it; else it is for all.
+    Awareness { only: Option<SessionId>, payload: Bytes },
+    /// Everything that these sessions' state vectors lacked, through `through`.
+    SyncAnswer { sessions: Vec<SessionId>, through: Slot, update: Bytes },
+    /// The document wants what this state vector lacks.
+    SyncRequest { session: SessionId, state_vector: Bytes },
+    /// All messages of the session up to this number are dealt with, and what they brought is durable.
+    Acknowledge { session: SessionId, through: MessageNumber },
+    /// This message was dropped. It is acknowledged all the same.
+    Refused { session: SessionId, number: MessageNumber },
+    /// Everything after `from`, through `through`.
+    CaughtUp { from: Slot, through: Slot, update: Bytes },
+    /// This session must end.
+    CloseSession { session: SessionId, reason: CloseReason },
+    /// All sessions of the document must end.
+    Closed { reason: CloseReason },
+    /// The host lets go of the document. Sessions that stay must be attached again, here or elsewhere.
+    LetGo,
+}
+
+/// Hosts documents.
+pub trait SessionHost: Send + Sync + 'static {
+    /// Makes the document resident, if it is not, and says where its sessions' requests go.
+    ///
+    /// `sink` gets every event for this router's sessions until it is [`Gone`] or the returned host is dropped. A
+    /// router opens a document once for all its sessions.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves at most a resident document without sessions, which is forgotten when it is idle.
+    fn open(
+        &self,
+        document: DocumentId,
+        router: RouterId,
+        sink: Arc<dyn EventSink>,
+    ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>>;
+}
+
+/// Takes the requests for one document from one router. Dropping it detaches all its sessions.
+pub trait DocumentHost: Send + Sync + 'static {
+    /// Hands over a request if there is room. Requests are carried out in the order in which they were taken.
+    fn try_submit(&self, request: Request) -> Result<(), SubmitError>;
+
+    /// Waits until there may be room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping the future.
+    fn ready(&self) -> BoxFuture<'_, Result<(), Gone>>;
+}
+
+/// Takes what a document tells one router.
+pub trait EventSink: Send + Sync + 'static {
+    /// Never waits. Everything but [`Event::Publish`] and [`Event::Awareness`] must be kept; those two may be dropped
+    /// by a receiver that is behind, which then asks for what it lacks.
+    fn deliver(&self, event: Event) -> Result<(), Gone>;
+}
+
+/// The other side has stopped. News, not a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the other side has stopped")]
+pub struct Gone;
+
+/// Why a request was not taken. It comes back, for the next try.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the document's mailbox is full")]
+    Full(Request),
+    #[error("the document is no longer hosted there")]
+    Gone(Request),
+}
+
+/// Why a document cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is closed to everybody, or stays closed until a person has looked.
+    #[error("{}", reason.text())]
+    Refused { reason: CloseReason },
+    /// The host stops, or has no room; another try may succeed.
+    #[error("the host takes no documents at the moment")]
+    Busy,
+}
