@@ -1,1 +1,23 @@
-//! placeholder
+//! Who should own a document: consistent hashing of names onto the members of a cluster.
+//!
+//! ```text
+//! members (id, state, weight) ──RingView::new──▶ RingView ──owner(name)──────▶ NodeId
+//!                               (immutable)               ──candidates(name)─▶ NodeId, NodeId, …
+//! ```
+//!
+//! The ring says who *should* own a document. Who *may* write to it is decided by the document's log alone.
+//!
+//! **Must not** wait, read a clock, or depend on how Rust hashes anything: equal views give equal owners on every
+//! platform and version.
+//!
+//! Start reading at [`RingView`].
+#![warn(missing_docs)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod member;
+mod token;
+mod view;
+
+pub use member::{Member, MemberState, Weight, WeightError};
+pub use token::{Token, VIRTUAL_NODES_PER_WEIGHT};
+pub use view::{Candidates, ClusterId, RingError, RingView};
