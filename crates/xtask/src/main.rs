@@ -1,1 +1,47 @@
-fn main() {}
+//! The chores of this repository: `cargo xtask demo`, `cargo xtask test`.
+//!
+//! ```text
+//! prepare (npm ci, apt-get) ──▶ demo: page + binary, then serve
+//!                          └──▶ test: checks, unit tests, end-to-end tests, one line each, a sum at the end
+//! ```
+//!
+//! **Must not** be needed to build or run ringleaf itself: a plain `cargo build` works without it.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who called it")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod demo;
+mod prepare;
+mod test;
+mod workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of this repository", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Build the page and the server, start it on loopback and print the URL
+    Demo(demo::DemoOptions),
+    /// Run every check and every test; the last line is the sum
+    Test(test::TestOptions),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Demo(options) => demo::run(&options),
+        Chore::Test(options) => test::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
