@@ -11,7 +11,10 @@
 //! Start reading at [`ClientMessage`], then [`SessionHost`].
 
 pub mod host;
+pub mod lib0;
 mod message;
+pub mod websocket_frame;
+pub mod y_websocket;
 
 pub use host::{DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError};
 pub use message::{ClientMessage, ServerMessage};
