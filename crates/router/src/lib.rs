@@ -1,1 +1,24 @@
-//! placeholder
+//! Editors: their sockets, their sessions, and fan-out to them.
+//!
+//! ```text
+//! TCP ─▶ server ─▶ handshake (access, limits) ─▶ websocket ─▶ session ─▶ SessionHost ─▶ document
+//!                                                  outbox ◀── fan_out ◀── EventSink ◀──┘
+//! ```
+//!
+//! A connection's own task only reads. What editors are told is framed once per document and written from the
+//! document's fan-out straight to the sockets that take it.
+//!
+//! **Must not** decode an update, know the CRDT or the store, or make a document wait for an editor.
+//!
+//! Start reading at [`Server`], then `session`.
+
+mod bind;
+mod page;
+mod route;
+mod server;
+mod tasks;
+
+pub use bind::{BindError, PortHolder};
+pub use page::{Page, PageFile};
+pub use route::Route;
+pub use server::{Config, RouterStatus, RunningServer, Server};
