@@ -13,8 +13,10 @@
 pub mod host;
 pub mod lib0;
 mod message;
+pub mod scan;
 pub mod websocket_frame;
 pub mod y_websocket;
 
 pub use host::{DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError};
 pub use message::{ClientMessage, ServerMessage};
+pub use scan::Refusal;

@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
 /// The deepest nesting of arrays and objects that [`Reader::skip_any`] can follow.
 pub const ANY_NESTING_MAX: usize = 512;
 
-const ANY_OBJECT: u8 = 0x76;
+pub(crate) const ANY_OBJECT: u8 = 0x76;
 const ANY_ARRAY: u8 = 0x75;
 
 /// Bytes that a number takes as a `varUint`.

@@ -1,0 +1,273 @@
+//! The structs of one client, one after the other.
+
+use ringleaf_types::{ClientId, Clock};
+
+use super::{CLOCK_MAX, Refusal, ScanLimits, json};
+use crate::lib0::{Malformed, Reader};
+
+/// One unit of what a client has inserted.
+pub type Id = (ClientId, Clock);
+
+/// The fewest bytes that a client and its structs take: a count, an id, a clock, and one struct.
+pub(super) const CLIENT_BYTES_MIN: usize = 3 + STRUCT_BYTES_MIN;
+
+/// The fewest bytes that a struct takes.
+const STRUCT_BYTES_MIN: usize = 2;
+
+/// What a struct is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Content of whatever type, deleted or not.
+    Item,
+    /// A tombstone: something was here, and what it was is forgotten.
+    Gc,
+    /// A hole: nothing is known about these clocks here.
+    Skip,
+}
+
+/// One struct of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Struct<'a> {
+    /// Who inserted it.
+    pub client: ClientId,
+    /// Its first unit.
+    pub clock: Clock,
+    /// How many units it has. Only an item can have none; such items exist, and mean nothing.
+    pub length: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Its bytes in the update.
+    pub bytes: &'a [u8],
+    /// The unit that stood on its left when it was inserted.
+    pub left: Option<Id>,
+    /// The unit that stood on its right.
+    pub right: Option<Id>,
+    /// The shared type that holds it, if that is itself an item. Only written when there is neither left nor right.
+    pub parent: Option<Id>,
+    /// Whether it is a shared type, which can hold others.
+    pub shared_type: bool,
+}
+
+impl Struct<'_> {
+    /// The first clock after it.
+    pub fn end(&self) -> u32 {
+        self.clock.get() + self.length
+    }
+
+    /// Everything that it refers to.
+    pub fn references(&self) -> impl Iterator<Item = Id> {
+        [self.left, self.right, self.parent].into_iter().flatten()
+    }
+}
+
+/// Reads the structs of one client. Cheap to clone: a clone reads on from the same place.
+#[derive(Debug, Clone)]
+pub struct Structs<'a> {
+    reader: Reader<'a>,
+    nesting_max: usize,
+    client: ClientId,
+    clock: u32,
+    left: u64,
+}
+
+impl<'a> Structs<'a> {
+    /// Reads the line above the structs of a client.
+    pub(super) fn read(reader: &mut Reader<'a>, limits: &ScanLimits) -> Result<Self, Refusal> {
+        let left = reader.var_uint()?;
+        let client = ClientId::new(reader.var_uint()?);
+        let clock = clock(reader, client)?;
+        if left > (reader.remaining() / STRUCT_BYTES_MIN) as u64 {
+            return Err(Malformed::CountTooLarge.into());
+        }
+        if left == 0 {
+            return Err(Refusal::EmptyClient { client });
+        }
+        Ok(Self { reader: reader.clone(), nesting_max: limits.nesting_max, client, clock, left })
+    }
+
+    /// Whose they are.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// The first unit of the next struct.
+    pub fn clock(&self) -> Clock {
+        Clock::new(self.clock)
+    }
+
+    /// How many are left.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Where in the update the next one begins.
+    pub fn position(&self) -> usize {
+        self.reader.position()
+    }
+
+    /// The next struct, or `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Refusal`] that concerns a struct. Nothing can be read after one.
+    #[inline]
+    pub fn next_struct(&mut self) -> Result<Option<Struct<'a>>, Refusal> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let begin = self.reader.position();
+        let mut item = Struct {
+            client: self.client,
+            clock: Clock::new(self.clock),
+            length: 0,
+            kind: Kind::Item,
+            bytes: &[],
+            left: None,
+            right: None,
+            parent: None,
+            shared_type: false,
+        };
+        let info = self.reader.byte()?;
+        item.length = match info {
+            INFO_GC | INFO_SKIP => {
+                item.kind = if info == INFO_GC { Kind::Gc } else { Kind::Skip };
+                let length = self.length()?;
+                if length == 0 {
+                    return Err(Refusal::EmptyStruct { client: self.client });
+                }
+                length
+            }
+            _ => self.item(info, &mut item)?,
+        };
+        if item.length > CLOCK_MAX - self.clock {
+            return Err(Refusal::ClockOverflow { client: self.client });
+        }
+        self.clock += item.length;
+        item.bytes = self.reader.between(begin..self.reader.position());
+        Ok(Some(item))
+    }
+
+    /// Reads what an item refers to and what it holds, and answers how long it is.
+    #[inline]
+    fn item(&mut self, info: u8, item: &mut Struct<'a>) -> Result<u32, Refusal> {
+        if info & INFO_LEFT != 0 {
+            item.left = Some(self.id()?);
+        }
+        if info & INFO_RIGHT != 0 {
+            item.right = Some(self.id()?);
+        }
+        if info & (INFO_LEFT | INFO_RIGHT) == 0 {
+            match self.reader.var_uint()? {
+                1 => drop(self.reader.var_string()?),
+                0 => item.parent = Some(self.id()?),
+                _ => return Err(Refusal::UnknownParent { client: self.client }),
+            }
+            if info & INFO_PARENT_SUB != 0 {
+                self.reader.var_string()?;
+            }
+        }
+        let client = self.client;
+        match info & INFO_CONTENT {
+            CONTENT_DELETED => self.length(),
+            CONTENT_JSON => Err(Refusal::LegacyJson { client }),
+            CONTENT_BINARY => self.reader.var_bytes().map(|_| 1).map_err(Into::into),
+            CONTENT_STRING => {
+                let text = self.reader.var_string()?;
+                // A string is shorter than the message, and a message than 2^32 bytes; checked all the same.
+                u32::try_from(utf16_length(text)).map_err(|_| Refusal::ClockOverflow { client })
+            }
+            CONTENT_EMBED => self.json().map(|()| 1),
+            CONTENT_FORMAT => {
+                self.reader.var_string()?;
+                self.json().map(|()| 1)
+            }
+            CONTENT_TYPE => {
+                item.shared_type = true;
+                self.shared_type().map(|()| 1)
+            }
+            CONTENT_ANY => self.anys(),
+            CONTENT_DOC => self.subdocument().map(|()| 1),
+            _ => Err(Refusal::UnknownContent { client, info }),
+        }
+    }
+
+    #[inline]
+    fn id(&mut self) -> Result<Id, Refusal> {
+        let client = ClientId::new(self.reader.var_uint()?);
+        Ok((client, Clock::new(clock(&mut self.reader, client)?)))
+    }
+
+    fn length(&mut self) -> Result<u32, Refusal> {
+        clock(&mut self.reader, self.client)
+    }
+
+    fn anys(&mut self) -> Result<u32, Refusal> {
+        let count = self.reader.count(1)?;
+        for _ in 0..count {
+            self.reader.skip_any(self.nesting_max)?;
+        }
+        u32::try_from(count).map_err(|_| Refusal::ClockOverflow { client: self.client })
+    }
+
+    fn json(&mut self) -> Result<(), Refusal> {
+        let text = self.reader.var_string()?;
+        if json::for_crdt(text, self.nesting_max) {
+            Ok(())
+        } else {
+            Err(Refusal::Json { client: self.client })
+        }
+    }
+
+    fn shared_type(&mut self) -> Result<(), Refusal> {
+        match self.reader.var_uint()? {
+            // array, map, text, XML fragment, XML text
+            0 | 1 | 2 | 4 | 6 => Ok(()),
+            // XML element
+            3 => self.reader.var_string().map(drop).map_err(Into::into),
+            type_ref => Err(Refusal::UnsupportedType { client: self.client, type_ref }),
+        }
+    }
+
+    fn subdocument(&mut self) -> Result<(), Refusal> {
+        self.reader.var_string()?;
+        // Yjs always writes an object, and throws when it reads anything else.
+        if self.reader.clone().byte()? != crate::lib0::ANY_OBJECT {
+            return Err(Refusal::NoOptions { client: self.client });
+        }
+        self.reader.skip_any(self.nesting_max).map_err(Into::into)
+    }
+}
+
+const INFO_GC: u8 = 0;
+const INFO_SKIP: u8 = 10;
+const INFO_LEFT: u8 = 0x80;
+const INFO_RIGHT: u8 = 0x40;
+const INFO_PARENT_SUB: u8 = 0x20;
+/// One bit more than any content uses: the CRDT libraries differ in whether they look at it.
+const INFO_CONTENT: u8 = 0x1f;
+
+const CONTENT_DELETED: u8 = 1;
+const CONTENT_JSON: u8 = 2;
+const CONTENT_BINARY: u8 = 3;
+const CONTENT_STRING: u8 = 4;
+const CONTENT_EMBED: u8 = 5;
+const CONTENT_FORMAT: u8 = 6;
+const CONTENT_TYPE: u8 = 7;
+const CONTENT_ANY: u8 = 8;
+const CONTENT_DOC: u8 = 9;
+
+/// Reads a clock or a length.
+#[inline]
+pub(super) fn clock(reader: &mut Reader<'_>, client: ClientId) -> Result<u32, Refusal> {
+    match u32::try_from(reader.var_uint()?) {
+        Ok(clock) if clock <= CLOCK_MAX => Ok(clock),
+        _ => Err(Refusal::ClockOverflow { client }),
+    }
+}
+
+/// UTF-16 code units, of which a character beyond the basic plane has two.
+#[inline]
+fn utf16_length(text: &str) -> usize {
+    text.bytes().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
+}
