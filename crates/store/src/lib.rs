@@ -11,8 +11,14 @@
 //!
 //! Start reading at [`Store`].
 
+mod encoding;
 mod error;
+mod memory;
+mod sqlite;
 mod store;
+mod tasks;
 
 pub use error::{Advice, StoreError};
+pub use memory::MemoryStore;
+pub use sqlite::{BackupError, BackupProgress, OpenStoreError, SqliteOptions, SqliteStore};
 pub use store::{Created, Listed, Mark, Quarantined, Store, Stored, Tail};

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{DocumentId, Record, Slot, Snapshot, Writer};
 
 use crate::StoreError;
 
@@ -25,6 +25,17 @@ pub enum Created {
     Taken(Record),
     /// The slot lies at or below the newest snapshot. It was taken once, though its row is gone.
     Covered,
+}
+
+impl Created {
+    /// Whether the slot holds this writer's record: created now, or by an earlier try whose reply was lost.
+    pub fn by(&self, writer: &Writer) -> bool {
+        match self {
+            Self::Created => true,
+            Self::Taken(record) => record.writer == *writer,
+            Self::Covered => false,
+        }
+    }
 }
 
 /// The end of a document's log.
@@ -81,6 +92,9 @@ pub trait Store: Send + Sync + 'static {
     async fn read(&self, document: &DocumentId) -> Result<Stored, StoreError>;
 
     /// Reads the slots after `after`, as many as there are without a gap.
+    ///
+    /// When the next one is gone (trimmed, or covered by a snapshot) though the log goes on, that is
+    /// [`StoreError::Gap`]: whoever asks must [`read`](Self::read) instead, not think that nothing is new.
     async fn read_after(&self, document: &DocumentId, after: Slot)
     -> Result<Vec<(Slot, Record)>, StoreError>;
 
@@ -98,6 +112,12 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes what nobody needs: slots that the *previous* snapshot covers and that are older than the retention,
     /// and all snapshots but the newest two. Says how many rows went.
     async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError>;
+
+    /// Removes everything of a document and leaves the tombstone, whose `upto` must lie above every slot: slot numbers
+    /// never start again. What the tombstone holds (an empty state, deleted or not) is the caller's affair; the load
+    /// attempts go, a quarantine stays. `false`: there was never anything, or there is a slot or snapshot at or above
+    /// `upto`.
+    async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError>;
 
     /// The ends of many logs, in one query. Documents that were never written are left out.
     async fn tails(&self, documents: &[DocumentId]) -> Result<Vec<(DocumentId, Tail)>, StoreError>;

@@ -1,0 +1,336 @@
+//! What can be changed, and the statements that do it. Everything here runs inside the writer's transaction.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
+
+use crate::{Created, Mark, StoreError, encoding};
+
+/// Limit: rows that one transaction trims. About a millisecond.
+pub(super) const TRIM_ROWS_MAX: u64 = 512;
+/// Limit: documents whose numbers are kept in memory. When full, they are looked up again.
+const NUMBERS_MAX: usize = 65_536;
+/// Limit: the encoding buffer that is kept between changes.
+const SCRATCH_BYTES_KEPT: usize = 1 << 20;
+
+/// One thing to be done to one document.
+pub(super) enum Change {
+    CreateSlot { document: DocumentId, slot: Slot, record: Record },
+    CreateSnapshot { document: DocumentId, snapshot: Snapshot },
+    Trim { document: DocumentId, plan: TrimPlan },
+    Purge { document: DocumentId, tombstone: Snapshot },
+    MarkAttempt { document: DocumentId },
+    MarkOutcome { document: DocumentId, failed: Option<String> },
+    Quarantine { document: DocumentId, reason: String },
+    Release { document: DocumentId },
+}
+
+/// What a trim may delete, found by reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TrimPlan {
+    /// The newest slot that may go; never above `previous`.
+    pub(super) upto: Slot,
+    /// The older of the two snapshots that stay. Both were read and are valid.
+    pub(super) previous: Slot,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Created(Created),
+    Yes(bool),
+    Count(u64),
+    Mark(Mark),
+    Done,
+}
+
+const MIXED_UP: &str = "each change has one kind of answer";
+
+impl Answer {
+    pub(super) fn created(self) -> Created {
+        let Self::Created(created) = self else { panic!("{MIXED_UP}") };
+        created
+    }
+
+    pub(super) fn yes(self) -> bool {
+        let Self::Yes(yes) = self else { panic!("{MIXED_UP}") };
+        yes
+    }
+
+    pub(super) fn count(self) -> u64 {
+        let Self::Count(count) = self else { panic!("{MIXED_UP}") };
+        count
+    }
+
+    pub(super) fn mark(self) -> Mark {
+        let Self::Mark(mark) = self else { panic!("{MIXED_UP}") };
+        mark
+    }
+}
+
+impl Change {
+    /// About how much it writes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::CreateSlot { record, .. } => match &record.body {
+                Body::Updates(updates) => updates.iter().map(Bytes::len).sum(),
+                Body::Deletion | Body::Undeletion => 0,
+            },
+            Self::CreateSnapshot { snapshot, .. } | Self::Purge { tombstone: snapshot, .. } => {
+                snapshot.state.len()
+            }
+            Self::Trim { .. }
+            | Self::MarkAttempt { .. }
+            | Self::MarkOutcome { .. }
+            | Self::Quarantine { .. }
+            | Self::Release { .. } => 0,
+        }
+    }
+}
+
+/// Carries out changes, and remembers what makes that fast.
+#[derive(Default)]
+pub(super) struct Changes {
+    numbers: HashMap<DocumentId, i64>,
+    scratch: Vec<u8>,
+}
+
+/// The outer result is about the transaction, the inner one about this change alone.
+type Outcome = Result<Result<Answer, StoreError>, rusqlite::Error>;
+
+impl Changes {
+    pub(super) fn carry_out(&mut self, connection: &Connection, change: &Change) -> Outcome {
+        let outcome = match change {
+            Change::CreateSlot { document, slot, record } => {
+                self.create_slot(connection, document, *slot, record)
+            }
+            Change::CreateSnapshot { document, snapshot } => {
+                self.create_snapshot(connection, document, snapshot)
+            }
+            Change::Trim { document, plan } => self.trim(connection, document, *plan),
+            Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
+            Change::MarkAttempt { document } => mark_attempt(connection, document),
+            Change::MarkOutcome { document, failed } => mark_outcome(connection, document, failed.as_deref()),
+            Change::Quarantine { document, reason } => quarantine(connection, document, reason),
+            Change::Release { document } => release(connection, document),
+        };
+        match outcome {
+            // A row that is too big for SQLite is refused before anything happens: the others need not suffer.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => Ok(Err(error.into())),
+            outcome => outcome,
+        }
+    }
+
+    /// After a rollback: numbers that were given in it are void.
+    pub(super) fn forget(&mut self) {
+        self.numbers.clear();
+    }
+
+    fn create_slot(
+        &mut self,
+        connection: &Connection,
+        document: &DocumentId,
+        slot: Slot,
+        record: &Record,
+    ) -> Outcome {
+        if slot == Slot::ZERO {
+            return Ok(Ok(Answer::Created(Created::Covered)));
+        }
+        let number = self.number_or_new(connection, document)?;
+        encoding::encode_record(document, slot, record, &mut self.scratch);
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO slots (document, slot, at, kind, record)
+             SELECT :document, :slot, :at, :kind, :record
+             WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE document = :document AND upto >= :slot)
+             ON CONFLICT (document, slot) DO NOTHING",
+        )?;
+        let rows = statement.execute(named_params! {
+            ":document": number,
+            ":slot": integer(slot),
+            ":at": milliseconds(SystemTime::now()),
+            ":kind": encoding::kind(&record.body),
+            ":record": self.scratch.as_slice(),
+        });
+        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
+        if rows? == 1 {
+            return Ok(Ok(Answer::Created(Created::Created)));
+        }
+        let taken = connection
+            .prepare_cached("SELECT record FROM slots WHERE document = ?1 AND slot = ?2")?
+            .query_row((number, integer(slot)), |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?)))
+            .optional()?;
+        Ok(match taken {
+            None => Ok(Answer::Created(Created::Covered)),
+            Some(row) => encoding::decode_record(document, slot, row)
+                .map(|record| Answer::Created(Created::Taken(record))),
+        })
+    }
+
+    fn create_snapshot(
+        &mut self,
+        connection: &Connection,
+        document: &DocumentId,
+        snapshot: &Snapshot,
+    ) -> Outcome {
+        let number = self.number_or_new(connection, document)?;
+        let record = encoding::encode_snapshot(document, snapshot);
+        // When the document last changed is the time of its last slot, not that of the snapshot.
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO snapshots (document, upto, changed_at, deleted, record)
+             SELECT :document, :upto,
+                    coalesce((SELECT at FROM slots WHERE document = :document AND slot = :upto), :now),
+                    :deleted, :record
+             WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE document = :document AND upto >= :upto)",
+        )?;
+        let rows = statement.execute(named_params! {
+            ":document": number,
+            ":upto": integer(snapshot.upto),
+            ":now": milliseconds(SystemTime::now()),
+            ":deleted": snapshot.deleted,
+            ":record": record,
+        })?;
+        Ok(Ok(Answer::Yes(rows == 1)))
+    }
+
+    fn trim(&mut self, connection: &Connection, document: &DocumentId, plan: TrimPlan) -> Outcome {
+        assert!(plan.upto <= plan.previous, "a trim stays below the previous snapshot");
+        let Some(number) = self.number(connection, document)? else { return Ok(Ok(Answer::Count(0))) };
+        let snapshots: u64 = connection
+            .prepare_cached("SELECT count(*) FROM snapshots WHERE document = ?1 AND upto >= ?2")?
+            .query_row((number, integer(plan.previous)), |row| row.get(0))?;
+        if snapshots < 2 {
+            // A purge came between. What the plan counted on is gone.
+            return Ok(Ok(Answer::Count(0)));
+        }
+        // Order: from the lowest slot up, so that what is left never has a hole.
+        let deleted = connection
+            .prepare_cached(
+                "DELETE FROM slots WHERE document = ?1 AND slot IN
+                 (SELECT slot FROM slots WHERE document = ?1 AND slot <= ?2 ORDER BY slot LIMIT ?3)",
+            )?
+            .execute((number, integer(plan.upto), TRIM_ROWS_MAX))? as u64;
+        if deleted == TRIM_ROWS_MAX {
+            return Ok(Ok(Answer::Count(deleted)));
+        }
+        let snapshots = connection
+            .prepare_cached(
+                "DELETE FROM snapshots WHERE document = ?1 AND upto IN
+                 (SELECT upto FROM snapshots WHERE document = ?1 AND upto < ?2 ORDER BY upto LIMIT ?3)",
+            )?
+            .execute((number, integer(plan.previous), TRIM_ROWS_MAX - deleted))?;
+        Ok(Ok(Answer::Count(deleted + snapshots as u64)))
+    }
+
+    fn purge(&mut self, connection: &Connection, document: &DocumentId, tombstone: &Snapshot) -> Outcome {
+        let Some(number) = self.number(connection, document)? else { return Ok(Ok(Answer::Yes(false))) };
+        let newer: bool = connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM slots WHERE document = ?1 AND slot >= ?2)
+                 OR EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND upto >= ?2)",
+            (number, integer(tombstone.upto)),
+            |row| row.get(0),
+        )?;
+        if newer {
+            return Ok(Ok(Answer::Yes(false)));
+        }
+        connection.execute("DELETE FROM slots WHERE document = ?1", [number])?;
+        connection.execute("DELETE FROM snapshots WHERE document = ?1", [number])?;
+        connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
+        self.create_snapshot(connection, document, tombstone)
+    }
+
+    fn number(
+        &mut self,
+        connection: &Connection,
+        document: &DocumentId,
+    ) -> Result<Option<i64>, rusqlite::Error> {
+        if let Some(&number) = self.numbers.get(document) {
+            return Ok(Some(number));
+        }
+        let found = connection
+            .prepare_cached("SELECT id FROM documents WHERE name = ?1")?
+            .query_row([document.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(number) = found {
+            self.remember(document, number);
+        }
+        Ok(found)
+    }
+
+    fn number_or_new(
+        &mut self,
+        connection: &Connection,
+        document: &DocumentId,
+    ) -> Result<i64, rusqlite::Error> {
+        if let Some(number) = self.number(connection, document)? {
+            return Ok(number);
+        }
+        let number = connection
+            .prepare_cached("INSERT INTO documents (name, created_at) VALUES (?1, ?2)")?
+            .insert((document.as_str(), milliseconds(SystemTime::now())))?;
+        self.remember(document, number);
+        Ok(number)
+    }
+
+    fn remember(&mut self, document: &DocumentId, number: i64) {
+        if self.numbers.len() >= NUMBERS_MAX {
+            self.numbers.clear();
+        }
+        self.numbers.insert(document.clone(), number);
+    }
+}
+
+fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {
+    let mark = connection
+        .prepare_cached(
+            "INSERT INTO attempts (name, attempts) VALUES (?1, 1)
+             ON CONFLICT (name) DO UPDATE SET attempts = attempts + 1 RETURNING attempts, reason",
+        )?
+        .query_row([document.as_str()], |row| Ok(Mark { attempts: row.get(0)?, reason: row.get(1)? }))?;
+    Ok(Ok(Answer::Mark(mark)))
+}
+
+fn mark_outcome(connection: &Connection, document: &DocumentId, failed: Option<&str>) -> Outcome {
+    match failed {
+        None => {
+            connection.prepare_cached("DELETE FROM attempts WHERE name = ?1")?.execute([document.as_str()])?
+        }
+        Some(reason) => connection
+            .prepare_cached(
+                "INSERT INTO attempts (name, attempts, reason) VALUES (?1, 0, ?2)
+                 ON CONFLICT (name) DO UPDATE SET reason = excluded.reason",
+            )?
+            .execute((document.as_str(), reason))?,
+    };
+    Ok(Ok(Answer::Done))
+}
+
+fn quarantine(connection: &Connection, document: &DocumentId, reason: &str) -> Outcome {
+    connection
+        .prepare_cached(
+            "INSERT INTO quarantine (name, reason, since) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute((document.as_str(), reason, milliseconds(SystemTime::now())))?;
+    Ok(Ok(Answer::Done))
+}
+
+fn release(connection: &Connection, document: &DocumentId) -> Outcome {
+    connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
+    let rows = connection.execute("DELETE FROM quarantine WHERE name = ?1", [document.as_str()])?;
+    Ok(Ok(Answer::Yes(rows == 1)))
+}
+
+/// A slot as SQLite stores it. Slots are checked before they come here.
+pub(super) fn integer(slot: Slot) -> i64 {
+    i64::try_from(slot.get()).unwrap_or(i64::MAX)
+}
+
+/// A time as SQLite stores it: milliseconds since 1970.
+pub(super) fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,273 @@
+//! The store on one machine's disk: SQLite in a folder.
+//!
+//! ```text
+//! create_slot, … ──bounded queue──▶ writer thread: one transaction for all that waits ──▶ WAL, fdatasync
+//! read, list, …  ──bounded pool──▶ read connections, which never wait behind a commit
+//! ```
+
+mod backup;
+mod changes;
+mod error;
+mod folder;
+mod pace;
+mod queries;
+mod readers;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::backup::{BackupError, BackupProgress};
+use self::changes::{Answer, Change};
+pub use self::error::OpenStoreError;
+use self::folder::Folder;
+use self::pace::Pace;
+use self::readers::Readers;
+use self::writer::{Job, Writer};
+use crate::{Created, Listed, Mark, Quarantined, Store, StoreError, Stored, Tail, tasks};
+
+/// What may differ between stores.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// Slots that the previous snapshot covers are trimmed once they are older than this.
+    pub retention: Duration,
+    /// Under load, commits start no more often than this, so that many documents share one.
+    pub commit_gap_max: Duration,
+    /// Changes that wait for the writer. Above it: whoever asks waits.
+    pub appends_waiting_max: usize,
+}
+
+impl SqliteOptions {
+    pub fn from_limits(limits: &Limits) -> Self {
+        Self {
+            retention: limits.retention,
+            commit_gap_max: limits.commit_gap_max,
+            appends_waiting_max: limits.appends_waiting_max,
+        }
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::from_limits(&Limits::default())
+    }
+}
+
+/// A store in a folder of its own, which it locks for as long as it is open.
+///
+/// Dropping it waits for the commit in progress; [`Store::close`] does the same without blocking a thread of the
+/// runtime.
+pub struct SqliteStore {
+    folder: Mutex<Option<Folder>>,
+    database: PathBuf,
+    retention: Duration,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, and creates both when they are not there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenStoreError`] says for people what is in the way and what to do.
+    pub fn open(folder: &Path, options: SqliteOptions) -> Result<Self, OpenStoreError> {
+        Self::open_folder(Folder::create(folder)?, options)
+    }
+
+    /// Opens the store in `folder`, which must hold one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenStoreError::NoStore`] when it does not; the others as for [`SqliteStore::open`].
+    pub fn open_existing(folder: &Path, options: SqliteOptions) -> Result<Self, OpenStoreError> {
+        Self::open_folder(Folder::existing(folder)?, options)
+    }
+
+    fn open_folder(folder: Folder, options: SqliteOptions) -> Result<Self, OpenStoreError> {
+        let database = folder.database();
+        let connection = schema::open_for_writing(&database)?;
+        let readers = Readers::open(&database)?;
+        let (jobs, waiting) = mpsc::channel(options.appends_waiting_max.max(1));
+        let writer = Writer::new(connection, waiting, Pace::new(options.commit_gap_max));
+        let writer = tasks::thread("store-writer", move || writer.run())
+            .map_err(|source| OpenStoreError::folder(folder.path(), "start the writer of", source))?;
+        Ok(Self {
+            folder: Mutex::new(Some(folder)),
+            database,
+            retention: options.retention,
+            jobs: Mutex::new(Some(jobs)),
+            readers,
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    /// The file that holds everything.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// Hands a change to the writer and waits until it is durable.
+    async fn change(&self, change: Change) -> Result<Answer, StoreError> {
+        let jobs = self.jobs.lock().expect("no holder of this lock panics").clone();
+        let (reply, answer) = oneshot::channel();
+        let jobs = jobs.ok_or(StoreError::Closed)?;
+        jobs.send(Job { change, reply }).await.map_err(|_| StoreError::Closed)?;
+        drop(jobs);
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Order: without its sender the writer ends once everything that waits is decided; then the lock may go.
+        self.jobs.get_mut().expect("no holder of this lock panics").take();
+        if let Some(writer) = self.writer.get_mut().expect("no holder of this lock panics").take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn read(&self, document: &DocumentId) -> Result<Stored, StoreError> {
+        let document = document.clone();
+        self.readers.run(move |connection| queries::read(connection, &document)).await
+    }
+
+    async fn read_after(
+        &self,
+        document: &DocumentId,
+        after: Slot,
+    ) -> Result<Vec<(Slot, Record)>, StoreError> {
+        let document = document.clone();
+        self.readers.run(move |connection| queries::read_after(connection, &document, after)).await
+    }
+
+    async fn create_slot(
+        &self,
+        document: &DocumentId,
+        slot: Slot,
+        record: Record,
+    ) -> Result<Created, StoreError> {
+        assert_in_range(slot);
+        let change = Change::CreateSlot { document: document.clone(), slot, record };
+        Ok(self.change(change).await?.created())
+    }
+
+    async fn create_snapshot(&self, document: &DocumentId, snapshot: Snapshot) -> Result<bool, StoreError> {
+        assert_in_range(snapshot.upto);
+        let change = Change::CreateSnapshot { document: document.clone(), snapshot };
+        Ok(self.change(change).await?.yes())
+    }
+
+    async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError> {
+        let planned = document.clone();
+        let retention = self.retention;
+        let plan = move |connection: &_| queries::plan_trim(connection, &planned, retention);
+        let Some(plan) = self.readers.run(plan).await? else { return Ok(0) };
+        let mut trimmed = 0;
+        loop {
+            // In pieces, so that no commit waits behind a long one.
+            let change = Change::Trim { document: document.clone(), plan };
+            let rows = self.change(change).await?.count();
+            trimmed += rows;
+            if rows < changes::TRIM_ROWS_MAX {
+                return Ok(trimmed);
+            }
+        }
+    }
+
+    async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError> {
+        assert_in_range(tombstone.upto);
+        let change = Change::Purge { document: document.clone(), tombstone };
+        Ok(self.change(change).await?.yes())
+    }
+
+    async fn tails(&self, documents: &[DocumentId]) -> Result<Vec<(DocumentId, Tail)>, StoreError> {
+        let documents = documents.to_vec();
+        self.readers.run(move |connection| queries::tails(connection, documents)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.readers.run(move |connection| queries::list(connection, &prefix, after.as_ref(), limit)).await
+    }
+
+    async fn mark_attempt(&self, document: &DocumentId) -> Result<Mark, StoreError> {
+        Ok(self.change(Change::MarkAttempt { document: document.clone() }).await?.mark())
+    }
+
+    async fn mark_outcome(&self, document: &DocumentId, failed: Option<String>) -> Result<(), StoreError> {
+        self.change(Change::MarkOutcome { document: document.clone(), failed }).await?;
+        Ok(())
+    }
+
+    async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
+        self.change(Change::Quarantine { document: document.clone(), reason }).await?;
+        Ok(())
+    }
+
+    async fn release(&self, document: &DocumentId) -> Result<bool, StoreError> {
+        Ok(self.change(Change::Release { document: document.clone() }).await?.yes())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
+        self.readers.run(queries::quarantined).await
+    }
+
+    async fn close(&self) {
+        // Order: no more changes, then no more reads, then the lock on the folder.
+        self.jobs.lock().expect("no holder of this lock panics").take();
+        let writer = self.writer.lock().expect("no holder of this lock panics").take();
+        if let Some(writer) = writer {
+            let _ = tasks::blocking(move || writer.join()).await;
+        }
+        self.readers.close().await;
+        self.folder.lock().expect("no holder of this lock panics").take();
+    }
+}
+
+/// SQLite counts to 2^63.
+fn assert_in_range(slot: Slot) {
+    assert!(i64::try_from(slot.get()).is_ok(), "slots are counted from one, so they never come near 2^63");
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ringleaf_types::{Body, Epoch, Incarnation, Writer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_created_is_there_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let document: DocumentId = "notes".parse().unwrap();
+        let writer = Writer { node: "n1".parse().unwrap(), incarnation: Incarnation::new(5), nonce: 6 };
+        let body = Body::Updates(vec![Bytes::from_static(b"one")]);
+        let record = Record { epoch: Epoch::new(1), writer, body };
+        let store = SqliteStore::open(folder.path(), SqliteOptions::default()).unwrap();
+        let created = store.create_slot(&document, Slot::new(1), record.clone()).await.unwrap();
+        assert_eq!(created, Created::Created);
+        drop(store);
+        let store = SqliteStore::open(folder.path(), SqliteOptions::default()).unwrap();
+        let stored = store.read(&document).await.unwrap();
+        assert_eq!(stored.slots, [(Slot::new(1), record)]);
+        store.close().await;
+        assert!(matches!(store.read(&document).await, Err(StoreError::Closed)));
+    }
+}

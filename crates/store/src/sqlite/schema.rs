@@ -1,0 +1,106 @@
+//! Tables, format versions, and how connections are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::OpenStoreError;
+
+/// Marks the file as ours: "RLEF".
+const APPLICATION_ID: u32 = 0x524c_4546;
+/// The first of these brings an empty file to format 1, the next one format 1 to 2, and so on. Never change one that
+/// was released; add another.
+const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+/// The format that this version writes.
+const FORMAT: u32 = MIGRATIONS.len() as u32;
+
+/// Somebody else's lock (a person with the sqlite3 tool) is waited for; then the operation counts as not answered.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A log that grew beyond this (a reader held it up) is cut back; below, its blocks are written over again and again,
+/// which is cheaper than letting the file grow anew.
+const WAL_BYTES_KEPT: i64 = 64 << 20;
+
+/// Opens the database, creates or migrates its tables, and sets it up for the one connection that writes.
+pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreError> {
+    let error = |source| OpenStoreError::database(database, source);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(database, flags).map_err(error)?;
+    common(&connection).map_err(error)?;
+    let found = format_of(&connection, database)?;
+    if !set_up_writing(&connection).map_err(error)? {
+        return Err(OpenStoreError::Unsuitable { database: database.into() });
+    }
+    migrate(&mut connection, found).map_err(error)?;
+    // What a process left in the log whose sync had failed is in the page cache, but maybe not on the disk, and a sync
+    // would not notice. Copying it into the database writes it anew.
+    connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(error)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_for_reading(database: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    common(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// The format of the file; zero when it is empty.
+fn format_of(connection: &Connection, database: &Path) -> Result<u32, OpenStoreError> {
+    let error = |source| OpenStoreError::database(database, source);
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
+    let application = number("application_id").map_err(error)?;
+    let found = number("user_version").map_err(error)?;
+    let tables: u32 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(error)?;
+    let database = database.to_owned();
+    match (application, found) {
+        (0, 0) if tables == 0 => Ok(0),
+        (APPLICATION_ID, 1..=FORMAT) => Ok(found),
+        (APPLICATION_ID, newer) if newer > FORMAT => {
+            Err(OpenStoreError::Newer { database, found: newer, known: FORMAT })
+        }
+        _ => Err(OpenStoreError::Foreign { database }),
+    }
+}
+
+/// All steps from the format found to ours, or none.
+fn migrate(connection: &mut Connection, found: u32) -> Result<(), rusqlite::Error> {
+    if found == FORMAT {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    for step in MIGRATIONS.iter().skip(found as usize) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    tracing::info!(from = found, to = FORMAT, "store format migrated");
+    Ok(())
+}
+
+/// `false`: the file system has no shared memory or locks for a write-ahead log.
+fn set_up_writing(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    // FULL syncs the log at every commit; NORMAL would lose acknowledged slots in a power cut.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    // The index pages of a few thousand busy documents.
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    Ok(mode == "wal")
+}
+
+fn common(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // A damaged page is found when it is read, not when its content makes no sense.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // No memory map: a failing disk would end the process by SIGBUS where a read answers with an error.
+    connection.pragma_update(None, "mmap_size", 0)
+}

@@ -1,0 +1,117 @@
+//! The one thread that writes.
+
+use std::time::Instant;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::changes::{Answer, Change, Changes};
+use super::error::{Cause, abort_on_lost_writes};
+use super::pace::Pace;
+use crate::StoreError;
+
+/// Limit: changes in one transaction. More wait for the next; the queue has a bound of its own.
+const CHANGES_PER_COMMIT_MAX: usize = 4_096;
+/// Limit: bytes in one transaction, likewise. One change may always go.
+const BYTES_PER_COMMIT_MAX: usize = 16 << 20;
+
+/// A change that somebody waits for.
+pub(super) struct Job {
+    pub(super) change: Change,
+    pub(super) reply: oneshot::Sender<Result<Answer, StoreError>>,
+}
+
+/// Takes whatever waits, carries it out in one transaction, and answers everybody when it is durable.
+pub(super) struct Writer {
+    connection: Connection,
+    waiting: mpsc::Receiver<Job>,
+    changes: Changes,
+    pace: Pace,
+    batch: Vec<Job>,
+    answers: Vec<Result<Answer, StoreError>>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, waiting: mpsc::Receiver<Job>, pace: Pace) -> Self {
+        let (batch, answers) = (Vec::new(), Vec::new());
+        Self { connection, waiting, changes: Changes::default(), pace, batch, answers }
+    }
+
+    /// Runs until nobody can hand over a change any more.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.waiting.blocking_recv() {
+            let gap = self.pace.gap(Instant::now());
+            if !gap.is_zero() {
+                // Asleep, not listening: nobody has to wake this thread for what gathers meanwhile.
+                std::thread::sleep(gap);
+            }
+            self.gather(first);
+            let started_at = Instant::now();
+            let changes = self.batch.len();
+            self.commit_and_answer();
+            self.pace.committed(started_at, Instant::now(), changes);
+        }
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            abort_on_lost_writes(&error);
+            tracing::warn!(%error, "could not fold the log into the database, the next start will");
+        }
+    }
+
+    fn gather(&mut self, first: Job) {
+        let mut bytes = first.change.bytes();
+        self.batch.push(first);
+        while bytes < BYTES_PER_COMMIT_MAX && self.batch.len() < CHANGES_PER_COMMIT_MAX {
+            let Ok(next) = self.waiting.try_recv() else { break };
+            bytes += next.change.bytes();
+            self.batch.push(next);
+        }
+    }
+
+    fn commit_and_answer(&mut self) {
+        let committed = self.commit();
+        if let Err(cause) = &committed {
+            self.roll_back();
+            tracing::warn!(error = %cause, changes = self.batch.len(), "a commit was rolled back");
+        }
+        // Order: nobody is answered before the commit is decided.
+        for (index, job) in self.batch.drain(..).enumerate() {
+            let answer = match &committed {
+                Ok(()) => std::mem::replace(&mut self.answers[index], Err(StoreError::Closed)),
+                Err(cause) => Err(cause.to_store_error()),
+            };
+            // Whoever asked may have stopped waiting.
+            let _ = job.reply.send(answer);
+        }
+        self.answers.clear();
+    }
+
+    fn commit(&mut self) -> Result<(), Cause> {
+        self.transaction().map_err(|error| {
+            abort_on_lost_writes(&error);
+            Cause::new(error)
+        })
+    }
+
+    fn transaction(&mut self) -> Result<(), rusqlite::Error> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        for job in &self.batch {
+            let answer = self.changes.carry_out(&self.connection, &job.change)?;
+            self.answers.push(answer);
+        }
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        self.answers.clear();
+        self.changes.forget();
+        // SQLite has rolled back by itself after some errors.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            abort_on_lost_writes(&error);
+            tracing::error!(%error, "could not roll back, the process ends; nothing of it was acknowledged");
+            std::process::abort();
+        }
+    }
+}
