@@ -1,0 +1,107 @@
+//! Is the process alive, and should it be sent work?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ringleaf_store::Store;
+use serde::Serialize;
+
+use super::Admin;
+
+/// How long the store may take to answer a readiness check.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    Starting,
+    Serving,
+    Stopping,
+    /// A command that works on the folder of a stopped server.
+    Stopped,
+}
+
+/// What readiness depends on.
+#[derive(Clone)]
+pub(crate) struct Health {
+    stage: Arc<AtomicU8>,
+    store: Arc<dyn Store>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) detail: String,
+}
+
+impl Health {
+    pub(crate) fn new(stage: Stage, store: Arc<dyn Store>) -> Self {
+        Self { stage: Arc::new(AtomicU8::new(stage as u8)), store }
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        let stages = [Stage::Starting, Stage::Serving, Stage::Stopping, Stage::Stopped];
+        stages[usize::from(self.stage.load(Ordering::Acquire))]
+    }
+
+    /// All checks, each on its own, so that one answer names everything that is wrong.
+    pub(crate) async fn checks(&self) -> Vec<Check> {
+        let stage = self.stage();
+        let listening = Check {
+            name: "listener",
+            ok: stage == Stage::Serving,
+            detail: match stage {
+                Stage::Starting => "not yet open".into(),
+                Stage::Serving => "open".into(),
+                Stage::Stopping | Stage::Stopped => "closed".into(),
+            },
+        };
+        let stopping = Check {
+            name: "stopping",
+            ok: stage != Stage::Stopping,
+            detail: if stage == Stage::Stopping { "yes".into() } else { "no".into() },
+        };
+        vec![self.store().await, listening, stopping]
+    }
+
+    async fn store(&self) -> Check {
+        let (ok, detail) = match tokio::time::timeout(STORE_TIMEOUT, self.store.tails(&[])).await {
+            Ok(Ok(_)) => (true, "answers".into()),
+            Ok(Err(error)) => (false, crate::exit::chain(&error)),
+            Err(_) => (false, format!("no answer within {} s", STORE_TIMEOUT.as_secs())),
+        };
+        Check { name: "store", ok, detail }
+    }
+}
+
+/// The process answers. Nothing else is asked: a restart would not bring back a disk.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// 200 if this process should be sent work, else 503. With `?verbose`, one line per check.
+pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let checks = admin.health.checks().await;
+    let ready = checks.iter().all(|check| check.ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let verdict = if ready { "ok" } else { "not ready" };
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")));
+    let lines: String = checks
+        .iter()
+        .filter(|check| verbose || !check.ok)
+        .map(|check| format!("[{}] {}: {}\n", if check.ok { '+' } else { '-' }, check.name, check.detail))
+        .collect();
+    (status, format!("{lines}{verdict}\n")).into_response()
+}

@@ -1,0 +1,72 @@
+//! The admin port: health, metrics, status, and the node's own admin routes behind one guard.
+//!
+//! ```text
+//! GET /livez  /readyz[?verbose]  /metrics        anyone who can reach the port
+//! /api/v1/…                                      programs; no pages of other origins, no rebound DNS names
+//! ```
+
+mod faults;
+mod guard;
+mod health;
+mod metrics;
+mod process;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use ringleaf_store::SqliteStore;
+
+pub(crate) use faults::Faults;
+pub(crate) use health::{Health, Stage};
+pub(crate) use metrics::Metrics;
+pub(crate) use status::Facts;
+
+/// Everything that the admin port answers from.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) faults: Faults,
+    pub(crate) facts: Facts,
+    /// What can be copied into a file: nothing, when documents are kept in memory only.
+    pub(crate) backup: Option<Arc<SqliteStore>>,
+}
+
+impl Admin {
+    /// All routes; `node` brings those of the documents.
+    pub(crate) fn router(self, node: Router) -> Router {
+        let api = Router::new().route("/api/v1/status", get(status::get)).with_state(self.clone());
+        Router::new()
+            .route("/livez", get(health::livez))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(metrics::get))
+            .with_state(self)
+            .merge(api)
+            .merge(node)
+            .fallback(not_found)
+            .layer(axum::middleware::from_fn(guard::check))
+    }
+}
+
+async fn not_found() -> axum::response::Response {
+    error(
+        axum::http::StatusCode::NOT_FOUND,
+        "no_such_path",
+        "there is nothing at this path",
+        "see /livez, /readyz?verbose, /metrics and /api/v1/status",
+    )
+}
+
+/// The one shape of every error on this port.
+fn error(
+    status: axum::http::StatusCode,
+    code: &str,
+    message: &str,
+    advice: &str,
+) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let body = serde_json::json!({ "error": { "code": code, "message": message, "advice": advice } });
+    (status, axum::Json(body)).into_response()
+}

@@ -1,0 +1,274 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Raw;
+use crate::exit::EXIT_CODES;
+
+/// A collaborative-editing server for Yjs: every edit durable before anyone sees it.
+#[derive(Debug, Parser)]
+#[command(name = "ringleaf", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server on this machine
+    Serve(Serve),
+    /// Is the server well, and what is it doing?
+    Status(OutputAndTarget),
+    /// Look at documents and change them
+    #[command(subcommand, alias = "document")]
+    Doc(Doc),
+    /// Copy everything into one file, also while the server runs
+    Backup(Backup),
+    /// Check and show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Exit 0 if the server is ready and 1 if not (for containers)
+    Healthcheck(Target),
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Flags of the server. Each is also a variable (RINGLEAF_LISTEN …) and a line of ringleaf.toml (listen = "…").
+#[derive(Debug, Args, Default)]
+pub(crate) struct Serve {
+    /// Folder that keeps the documents; made if it is missing [default: ./ringleaf-data]
+    pub(crate) data: Option<PathBuf>,
+    /// Where editors connect [default: 127.0.0.1:1234]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where health, metrics and the admin commands are [default: 127.0.0.1:1235]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// Keep nothing: all documents are gone when the server stops
+    #[arg(long)]
+    memory: bool,
+    /// Serve the demo page at / (this machine only)
+    #[arg(long)]
+    dev: bool,
+    /// Serve other machines though nobody is asked who they are
+    #[arg(long)]
+    open_to_anyone: bool,
+    /// Let pages of this origin connect, besides those of the same host (may be repeated)
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// What this server is called [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node_id: Option<String>,
+    /// How to log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<String>,
+    /// What to log: a level, or a filter such as info,ringleaf_node=debug [default: info]
+    #[arg(long, value_name = "FILTER", visible_alias = "log-level")]
+    log_filter: Option<String>,
+    /// Write the addresses that were bound to this file, as JSON (for port 0)
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+    /// Configuration file [default: ./ringleaf.toml if it exists] [env: RINGLEAF_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the resulting configuration and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+impl Serve {
+    /// The flags that were given, by the settings that they set.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, Raw)> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let words = [
+            ("data", self.data.as_ref().map(path)),
+            ("listen", self.listen.clone()),
+            ("admin", self.admin.clone()),
+            ("node_id", self.node_id.clone()),
+            ("log", self.log.clone()),
+            ("log_filter", self.log_filter.clone()),
+            ("ports_file", self.ports_file.as_ref().map(path)),
+        ];
+        let switches = [("memory", self.memory), ("dev", self.dev), ("open_to_anyone", self.open_to_anyone)];
+        let origins = Some(self.allow_origin.clone()).filter(|origins| !origins.is_empty());
+        let words = words.into_iter().filter_map(|(key, word)| Some((key, Raw::Word(word?))));
+        let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, on)| (key, Raw::Boolean(on)));
+        let origins = origins.into_iter().map(|origins| ("allow_origin", Raw::Words(origins)));
+        words.chain(switches).chain(origins).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Wide,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Output {
+    /// How to print the answer
+    #[arg(short, long = "output", value_enum, default_value = "table", value_name = "FORMAT")]
+    pub(crate) format: Format,
+}
+
+/// Which server, or which stopped server's folder.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Admin address of the server [default: that of ./ringleaf.toml, else http://127.0.0.1:1235]
+    #[arg(long, value_name = "URL", env = "RINGLEAF_ADMIN", conflicts_with = "data", hide_env_values = true)]
+    pub(crate) admin: Option<String>,
+    /// Work on the data folder of a stopped server instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Give up after so many seconds without an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputAndTarget {
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Named {
+    /// Name of the document
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) common: OutputAndTarget,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Confirmed {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Content {
+    /// Everything the document holds, as JSON
+    Json,
+    /// The text alone
+    Text,
+    /// The bytes of one Yjs update
+    Update,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Doc {
+    /// List documents
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those whose names begin so
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most so many
+        #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+        limit: usize,
+        /// Only those whose names come after this one
+        #[arg(long, value_name = "NAME")]
+        after: Option<String>,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Show what is known of one document
+    Show(Named),
+    /// Print what a document holds
+    Get {
+        /// Name of the document
+        name: String,
+        /// As what
+        #[arg(short, long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
+        format: Content,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Merge a file with Yjs updates into a document
+    Import {
+        /// Name of the document
+        name: String,
+        /// The file, or - for stdin
+        file: PathBuf,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Write a document into a file, as one Yjs update
+    Export {
+        /// Name of the document
+        name: String,
+        /// The file, or - for stdout
+        file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Read all stored bytes of a document and check them
+    Verify(Named),
+    /// Delete a document (`undelete` brings it back)
+    Rm(Confirmed),
+    /// Bring a deleted document back
+    Undelete(Named),
+    /// Documents that broke their task and wait for a person
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List(OutputAndTarget),
+    /// Show why a document is in quarantine
+    Show(Named),
+    /// Let a document be opened again
+    Release(Confirmed),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Where to write it; must not exist yet
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: OutputAndTarget,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read the configuration and say what is wrong with it
+    Check {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        serve: Serve,
+    },
+    /// Print the configuration that `serve` would use
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        serve: Serve,
+    },
+}

@@ -1,0 +1,56 @@
+//! `ringleaf config check|show`.
+
+use serde_json::json;
+
+use crate::cli::{ConfigCommand, Format, Output, Serve};
+use crate::config::{Problems, Resolved, Sources, resolve};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Table};
+
+/// Reads all sources for the flags of `serve`.
+pub(crate) fn load(serve: &Serve) -> Result<Resolved, Failure> {
+    Sources::gather(serve.settings(), serve.config.as_deref())
+        .and_then(|sources| resolve(&sources))
+        .map_err(failure)
+}
+
+fn failure(problems: Problems) -> Failure {
+    Failure::new(Exit::Configuration, "configuration", problems.to_string())
+}
+
+pub(super) fn run(command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check { output, serve } => check(&output, &load(&serve)?),
+        ConfigCommand::Show { origin, output, serve } => show(&output, origin, &load(&serve)?),
+    }
+}
+
+fn check(output: &Output, resolved: &Resolved) -> Result<(), Failure> {
+    let file = resolved.file.as_ref().map(|file| file.display().to_string());
+    let json = json!({ "ok": true, "file": file, "set": resolved.origins.len() });
+    output::answer(output.format, &json, || match &file {
+        Some(file) => format!("{file} is fine\n"),
+        None => "the configuration is fine; there is no ringleaf.toml here\n".into(),
+    })
+}
+
+fn show(output: &Output, origin: bool, resolved: &Resolved) -> Result<(), Failure> {
+    let json: Vec<_> = resolved
+        .entries()
+        .into_iter()
+        .map(|(key, value, origin)| {
+            let value: Option<toml::Table> = toml::from_str(&format!("value = {value}")).ok();
+            json!({ "key": key, "value": value.map(|table| table["value"].clone()), "origin": origin.to_string() })
+        })
+        .collect();
+    match output.format {
+        Format::Table | Format::Json => output::answer(output.format, &json.into(), || resolved.show(origin)),
+        Format::Wide => {
+            let mut table = Table::new(&["KEY", "VALUE", "ORIGIN"]);
+            for (key, value, origin) in resolved.entries() {
+                table.row([key.to_owned(), value, origin.to_string()]);
+            }
+            output::print(&table.render(output::stdout_has_color()))
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `ringleaf doc …`.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::confirm;
+use crate::cli::{Content, Doc, Format, Named, OutputAndTarget, Quarantine, Target};
+use crate::client::{Ask, Client, segment};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Table};
+
+/// Documents asked for in one request.
+const PAGE: usize = 500;
+const BYTES: &str = "application/octet-stream";
+
+fn path(name: &str) -> String {
+    format!("/api/v1/documents/{}", segment(name))
+}
+
+pub(super) fn run(command: Doc) -> Result<(), Failure> {
+    match command {
+        Doc::List { prefix, limit, after, common } => list(&prefix, limit, after, &common),
+        Doc::Show(named) => show(&named, Ask::get(&path(&named.name))),
+        Doc::Get { name, format, target } => get(&name, format, &target),
+        Doc::Import { name, file, common } => import(&name, &file, &common),
+        Doc::Export { name, file, force, common } => export(&name, &file, force, &common),
+        Doc::Verify(named) => verify(&named),
+        Doc::Rm(command) => {
+            confirm(command.yes, &format!("delete the document {:?} for everybody", command.named.name))?;
+            change(&command.named, Ask::delete(&path(&command.named.name)), "deleted")
+        }
+        Doc::Undelete(named) => {
+            let path = format!("{}/undelete", path(&named.name));
+            change(&named, Ask::post(&path), "undeleted")
+        }
+        Doc::Quarantine(command) => quarantine(command),
+    }
+}
+
+pub(super) fn quarantine(command: Quarantine) -> Result<(), Failure> {
+    let path = |name: &str| format!("/api/v1/quarantine/{}", segment(name));
+    match command {
+        Quarantine::List(common) => {
+            let answer = Client::open(&common.target)?.json(Ask::get("/api/v1/quarantine"))?;
+            output::answer(common.output.format, &answer, || {
+                let mut table = Table::new(&["NAME", "SINCE", "REASON"]);
+                let documents = array(&answer, "documents");
+                for document in documents {
+                    table.row([cell(document, "name"), cell(document, "since"), cell(document, "reason")]);
+                }
+                or_nothing(documents.is_empty(), "no document is in quarantine", &table)
+            })
+        }
+        Quarantine::Show(named) => show(&named, Ask::get(&path(&named.name))),
+        Quarantine::Release(command) => {
+            let what = format!("let the document {:?} be opened again", command.named.name);
+            confirm(command.yes, &what)?;
+            change(&command.named, Ask::delete(&path(&command.named.name)), "released")
+        }
+    }
+}
+
+/// Asks page by page, until there are as many as wanted.
+fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTarget) -> Result<(), Failure> {
+    let client = Client::open(&common.target)?;
+    let mut documents: Vec<Value> = Vec::new();
+    let mut after = after;
+    let mut more = true;
+    while more && documents.len() < limit {
+        let wanted = PAGE.min(limit - documents.len());
+        let cursor = after.as_deref().map(|name| format!("&after={}", segment(name))).unwrap_or_default();
+        let path = format!("/api/v1/documents?prefix={}&limit={wanted}{cursor}", segment(prefix));
+        let mut page = client.json(Ask::get(&path))?;
+        let page = page["documents"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        more = page.len() == wanted;
+        after = page.last().and_then(|document| document["name"].as_str()).map(str::to_owned);
+        documents.extend(page);
+    }
+    let answer = json!({ "documents": documents, "more": more });
+    output::answer(common.output.format, &answer, || {
+        let wide = common.output.format == Format::Wide;
+        let mut table = match wide {
+            true => Table::new(&["NAME", ">SIZE", ">SLOT", ">TAIL", "STATE", "CHANGED", "CREATED"]),
+            false => Table::new(&["NAME", ">SIZE", "STATE", "CHANGED"]),
+        };
+        for document in array(&answer, "documents") {
+            let (name, size, changed) =
+                (cell(document, "name"), bytes(document), cell(document, "changed_at"));
+            match wide {
+                true => table.row([
+                    name,
+                    size,
+                    cell(document, "last"),
+                    cell(document, "tail_slots"),
+                    state(document).into(),
+                    changed,
+                    cell(document, "created_at"),
+                ]),
+                false => table.row([name, size, state(document).into(), changed]),
+            }
+        }
+        let text = or_nothing(documents.is_empty(), "no documents", &table);
+        if more { format!("{text}… and more: say --limit\n") } else { text }
+    })
+}
+
+fn state(document: &Value) -> &'static str {
+    let is = |name: &str| document[name].as_bool().unwrap_or(false);
+    if is("quarantined") {
+        "quarantined"
+    } else if is("deleted") {
+        "deleted"
+    } else if is("resident") {
+        "in memory"
+    } else {
+        "stored"
+    }
+}
+
+fn show(named: &Named, ask: Ask<'_>) -> Result<(), Failure> {
+    let answer = Client::open(&named.common.target)?.json(ask)?;
+    output::answer(named.common.output.format, &answer, || fields(&answer))
+}
+
+/// Every field of an object on its own line.
+fn fields(answer: &Value) -> String {
+    let mut table = Table::new(&[]);
+    for name in answer.as_object().into_iter().flat_map(|object| object.keys()) {
+        let value = match name.as_str() {
+            "bytes" | "resident_bytes" | "state_bytes" => answer[name].as_u64().map(output::size),
+            _ => None,
+        };
+        table.row([name.replace('_', " "), value.unwrap_or_else(|| cell(answer, name))]);
+    }
+    table.render(false)
+}
+
+fn change(named: &Named, ask: Ask<'_>, done: &str) -> Result<(), Failure> {
+    let answer = Client::open(&named.common.target)?.json(ask)?;
+    let answer = match answer {
+        Value::Null => json!({ "name": named.name, "outcome": done }),
+        answer => answer,
+    };
+    output::answer(named.common.output.format, &answer, || format!("{} {done}\n", named.name))
+}
+
+fn get(name: &str, format: Content, target: &Target) -> Result<(), Failure> {
+    let word = match format {
+        Content::Json => "json",
+        Content::Text => "text",
+        Content::Update => "update",
+    };
+    if format == Content::Update && std::io::stdout().is_terminal() {
+        return Err(Failure::new(Exit::Refused, "terminal", "an update is bytes, and stdout is a terminal")
+            .advise("send it to a file, or use `ringleaf doc export`"));
+    }
+    let client = Client::open(target)?;
+    let ask = format!("{}/content?as={word}", path(name));
+    match format {
+        Content::Json => {
+            let value = client.json(Ask::get(&ask))?;
+            output::print(&format!("{value:#}\n"))
+        }
+        Content::Text => {
+            let mut bytes = client.bytes(Ask::get(&ask))?;
+            if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
+                bytes.push(b'\n');
+            }
+            output::print_bytes(&bytes)
+        }
+        Content::Update => output::print_bytes(&client.bytes(Ask::get(&ask))?),
+    }
+}
+
+fn import(name: &str, file: &Path, common: &OutputAndTarget) -> Result<(), Failure> {
+    let mut update = Vec::new();
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().lock().read_to_end(&mut update).map(drop),
+        false => std::fs::read(file).map(|bytes| update = bytes),
+    };
+    read.map_err(|error| file_failure(file, "read", &error))?;
+    let bytes = update.len();
+    let path = format!("{}/content", path(name));
+    let ask = Ask { method: "PUT", path: &path, body: Some((BYTES, update)) };
+    let answer = match Client::open(&common.target)?.json(ask)? {
+        Value::Null => json!({ "name": name, "bytes": bytes }),
+        answer => answer,
+    };
+    output::answer(common.output.format, &answer, || {
+        format!("{} merged into {name}\n", output::size(bytes as u64))
+    })
+}
+
+fn export(name: &str, file: &Path, force: bool, common: &OutputAndTarget) -> Result<(), Failure> {
+    let client = Client::open(&common.target)?;
+    let path = format!("{}/content?as=update", path(name));
+    let update = client.bytes(Ask::get(&path))?;
+    if file == Path::new("-") {
+        return output::print_bytes(&update);
+    }
+    let opened = match force {
+        true => std::fs::File::create(file),
+        false => std::fs::File::create_new(file),
+    };
+    opened
+        .and_then(|mut opened| opened.write_all(&update).and_then(|()| opened.sync_all()))
+        .map_err(|error| file_failure(file, "written", &error))?;
+    let answer = json!({ "name": name, "file": file.display().to_string(), "bytes": update.len() });
+    output::answer(common.output.format, &answer, || {
+        format!("{name} written to {} ({})\n", file.display(), output::size(update.len() as u64))
+    })
+}
+
+fn file_failure(file: &Path, what: &str, error: &std::io::Error) -> Failure {
+    let shown = file.display();
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::new(Exit::Refused, "file_exists", format!("{shown} exists already"))
+                .advise("say --force to replace it")
+        }
+        std::io::ErrorKind::NotFound => {
+            Failure::new(Exit::NotFound, "file_not_found", format!("there is no {shown}"))
+        }
+        _ => Failure::new(Exit::Failed, "file", format!("{shown} cannot be {what}: {error}")),
+    }
+}
+
+fn verify(named: &Named) -> Result<(), Failure> {
+    let path = format!("{}/verify", path(&named.name));
+    let answer = Client::open(&named.common.target)?.json(Ask::post(&path))?;
+    output::answer(named.common.output.format, &answer, || {
+        format!("{} is sound\n{}", named.name, fields(&answer))
+    })
+}
+
+fn array<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A value as text; nothing for what is not there.
+fn cell(value: &Value, name: &str) -> String {
+    match &value[name] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        other => other.to_string(),
+    }
+}
+
+fn bytes(value: &Value) -> String {
+    value["bytes"].as_u64().map(output::size).unwrap_or_default()
+}
+
+fn or_nothing(empty: bool, nothing: &str, table: &Table) -> String {
+    if empty { format!("{nothing}\n") } else { table.render(output::stdout_has_color()) }
+}

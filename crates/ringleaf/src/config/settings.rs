@@ -1,0 +1,174 @@
+//! The table of all settings: their names, how they are read, and where they go.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ringleaf_types::{Limits, NodeId};
+
+use super::value::{
+    Address, Count, Filter, Flag, Folder, Format, Kind, Node, OptionalFile, Origins, Pause, Raw, Size, Span,
+};
+use crate::log::LogFormat;
+
+/// Everything that a server can be told.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where the documents are kept.
+    pub(crate) data: PathBuf,
+    /// Where editors connect.
+    pub(crate) listen: SocketAddr,
+    /// Health, metrics and the admin commands.
+    pub(crate) admin: SocketAddr,
+    /// Keep nothing.
+    pub(crate) memory: bool,
+    /// Serve the demo page; loopback only.
+    pub(crate) dev: bool,
+    /// Serve addresses other than loopback though nobody is asked who they are.
+    pub(crate) open_to_anyone: bool,
+    /// Origins, besides the host's own, whose pages may connect.
+    pub(crate) allow_origin: Vec<String>,
+    pub(crate) node_id: NodeId,
+    pub(crate) log: LogFormat,
+    pub(crate) log_filter: String,
+    /// Where to write the ports that were bound, for whoever started the server on port 0.
+    pub(crate) ports_file: Option<PathBuf>,
+    pub(crate) limits: Limits,
+}
+
+/// One setting. Its name is the same everywhere: `log_filter` in the file is `--log-filter` and `RINGLEAF_LOG_FILTER`.
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) wanted: &'static str,
+    /// `None`: the value is of the wrong type or out of range.
+    pub(crate) set: fn(&mut Config, &Raw) -> Option<()>,
+    /// The value as it would stand in the file.
+    pub(crate) show: fn(&Config) -> String,
+}
+
+impl Setting {
+    pub(crate) fn variable(&self) -> String {
+        format!("RINGLEAF_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+macro_rules! setting {
+    ($key:expr, $kind:ident, $($field:ident).+) => {
+        Setting {
+            key: $key,
+            // The unit struct's constant does not depend on the type that it is read into.
+            wanted: wanted(|config: &Config| &config.$($field).+, $kind),
+            set: |config, raw| {
+                config.$($field).+ = $kind::parse(raw)?;
+                Some(())
+            },
+            show: |config| $kind::show(&config.$($field).+),
+        }
+    };
+}
+
+/// `K::WANTED` with the field's type inferred from how it is reached.
+const fn wanted<T, K: Kind<T> + Copy>(_field: fn(&Config) -> &T, _kind: K) -> &'static str {
+    K::WANTED
+}
+
+macro_rules! limits {
+    ($($field:ident: $kind:ident),+ $(,)?) => {
+        const LIMITS: &[Setting] = &[$(setting!(concat!("limits.", stringify!($field)), $kind, limits.$field)),+];
+
+        /// A limit that is missing from the list above is an error here.
+        const fn every_limit_can_be_set(limits: &Limits) {
+            let Limits { $($field: _),+ } = limits;
+        }
+    };
+}
+
+const SERVER: &[Setting] = &[
+    setting!("data", Folder, data),
+    setting!("listen", Address, listen),
+    setting!("admin", Address, admin),
+    setting!("memory", Flag, memory),
+    setting!("dev", Flag, dev),
+    setting!("open_to_anyone", Flag, open_to_anyone),
+    setting!("allow_origin", Origins, allow_origin),
+    setting!("node_id", Node, node_id),
+    setting!("log", Format, log),
+    setting!("log_filter", Filter, log_filter),
+    setting!("ports_file", OptionalFile, ports_file),
+];
+
+// Add a new limit here: `Count` for things, `Size` for bytes, `Span` for times, `Pause` for times that may be zero.
+limits! {
+    message_bytes_max: Size,
+    handshake_bytes_max: Size,
+    handshake_timeout: Span,
+    session_messages_per_second_max: Count,
+    session_bytes_per_second_max: Size,
+    outstanding_messages_max: Count,
+    outstanding_bytes_max: Size,
+    refusals_per_minute_max: Count,
+    connections_per_address_max: Count,
+    connections_max: Count,
+    sessions_per_document_max: Count,
+    documents_opened_per_minute_max: Count,
+    document_bytes_max: Size,
+    mailbox_requests_max: Count,
+    gathered_bytes_max: Size,
+    merged_updates_max: Count,
+    awareness_clients_max: Count,
+    awareness_state_bytes_max: Size,
+    awareness_timeout: Span,
+    awareness_tick: Pause,
+    outbox_frames_max: Count,
+    outbox_bytes_max: Size,
+    stalled_timeout: Span,
+    keepalive_interval: Span,
+    dead_timeout: Span,
+    fan_out_window_max: Pause,
+    fan_out_duty: Count,
+    idle_timeout: Span,
+    resident_bytes_max: Size,
+    replica_idle_timeout: Span,
+    tail_slots_max: Count,
+    tail_bytes_max: Size,
+    retention: Pause,
+    commit_gap_max: Pause,
+    appends_waiting_max: Count,
+    close_spread: Pause,
+    stop_timeout: Span,
+}
+
+/// All settings, in the order in which they are shown.
+pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
+    SERVER.iter().chain(LIMITS)
+}
+
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.key == key)
+}
+
+impl Config {
+    /// What holds when nobody says anything. The node is called like its host.
+    pub(crate) fn standard(host: &str) -> Self {
+        let limits = Limits::default();
+        every_limit_can_be_set(&limits);
+        let allowed =
+            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+        let host: String = host.chars().map(allowed).take(64).collect();
+        Self {
+            data: PathBuf::from("./ringleaf-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 1234)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 1235)),
+            memory: false,
+            dev: false,
+            open_to_anyone: false,
+            allow_origin: Vec::new(),
+            node_id: host
+                .parse()
+                .unwrap_or_else(|_| "ringleaf".parse().expect("this name is a valid node id")),
+            log: LogFormat::Text,
+            log_filter: "info".into(),
+            ports_file: None,
+            limits,
+        }
+    }
+}

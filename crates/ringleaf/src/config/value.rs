@@ -1,0 +1,399 @@
+//! From text to a value with a unit, and back.
+//!
+//! Flags and environment variables are always text (`Raw::Word`); the file says which type it means, and is held to it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringleaf_types::NodeId;
+
+use crate::log::LogFormat;
+
+/// A value as it was written, before anybody knows what it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Raw {
+    /// Text of a flag or an environment variable.
+    Word(String),
+    /// Several of them: a flag that was repeated.
+    Words(Vec<String>),
+    /// A string of the file.
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    List(Vec<Raw>),
+    /// A type that no setting has.
+    Other(&'static str),
+}
+
+impl Raw {
+    /// The value as a message should show it.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Word(text) | Self::Text(text) => format!("{text:?}"),
+            Self::Words(words) => format!("{words:?}"),
+            Self::Integer(number) => format!("the number {number}"),
+            Self::Boolean(value) => format!("{value}"),
+            Self::List(_) => "a list".into(),
+            Self::Other(kind) => format!("a {kind}"),
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Word(text) | Self::Text(text) => Some(text),
+            Self::Words(words) => words.last().map(String::as_str),
+            Self::Integer(_) | Self::Boolean(_) | Self::List(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// A number: written as one in the file, as text elsewhere.
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            Self::Word(text) => text.replace('_', "").parse().ok(),
+            Self::Words(_) | Self::Text(_) | Self::Boolean(_) | Self::List(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+/// How one kind of setting is read and shown.
+pub(crate) trait Kind<T> {
+    /// Completes "must be …".
+    const WANTED: &'static str;
+
+    fn parse(raw: &Raw) -> Option<T>;
+
+    /// As it would stand in the file.
+    fn show(value: &T) -> String;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Folder;
+#[derive(Clone, Copy)]
+pub(crate) struct OptionalFile;
+#[derive(Clone, Copy)]
+pub(crate) struct Address;
+#[derive(Clone, Copy)]
+pub(crate) struct Flag;
+#[derive(Clone, Copy)]
+pub(crate) struct Origins;
+#[derive(Clone, Copy)]
+pub(crate) struct Node;
+#[derive(Clone, Copy)]
+pub(crate) struct Format;
+#[derive(Clone, Copy)]
+pub(crate) struct Filter;
+/// A number of things, at least one.
+#[derive(Clone, Copy)]
+pub(crate) struct Count;
+/// A number of bytes, at least one.
+#[derive(Clone, Copy)]
+pub(crate) struct Size;
+/// A time greater than zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Span;
+/// A time that may be zero: "do not wait".
+#[derive(Clone, Copy)]
+pub(crate) struct Pause;
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.into()).to_string()
+}
+
+impl Kind<PathBuf> for Folder {
+    const WANTED: &'static str = "the path of a folder";
+
+    fn parse(raw: &Raw) -> Option<PathBuf> {
+        raw.text().filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
+    fn show(value: &PathBuf) -> String {
+        quoted(&value.to_string_lossy())
+    }
+}
+
+impl Kind<Option<PathBuf>> for OptionalFile {
+    const WANTED: &'static str = "the path of a file";
+
+    fn parse(raw: &Raw) -> Option<Option<PathBuf>> {
+        raw.text().map(|text| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
+    }
+
+    fn show(value: &Option<PathBuf>) -> String {
+        quoted(&value.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())
+    }
+}
+
+impl Kind<SocketAddr> for Address {
+    const WANTED: &'static str = "an address and a port, such as \"127.0.0.1:1234\" or \"[::1]:1234\"";
+
+    fn parse(raw: &Raw) -> Option<SocketAddr> {
+        let text = raw.text()?;
+        // One variable, RINGLEAF_ADMIN, serves the server and its tools; these write it as a URL.
+        let text = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        match text.strip_prefix("localhost:") {
+            Some(port) => port.parse().ok().map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+            None => text.parse().ok(),
+        }
+    }
+
+    fn show(value: &SocketAddr) -> String {
+        quoted(&value.to_string())
+    }
+}
+
+impl Kind<bool> for Flag {
+    const WANTED: &'static str = "true or false";
+
+    fn parse(raw: &Raw) -> Option<bool> {
+        match raw {
+            Raw::Boolean(value) => Some(*value),
+            Raw::Word(text) => match text.as_str() {
+                "true" | "1" | "yes" | "on" => Some(true),
+                "false" | "0" | "no" | "off" => Some(false),
+                _ => None,
+            },
+            Raw::Words(_) | Raw::Text(_) | Raw::Integer(_) | Raw::List(_) | Raw::Other(_) => None,
+        }
+    }
+
+    fn show(value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind<Vec<String>> for Origins {
+    const WANTED: &'static str = "a list of origins such as \"https://app.example.com\", or \"*\" for all";
+
+    fn parse(raw: &Raw) -> Option<Vec<String>> {
+        let words: Vec<String> = match raw {
+            Raw::Word(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+            Raw::Words(words) => words.clone(),
+            Raw::List(items) => {
+                items.iter().map(|item| item.text().map(str::to_owned)).collect::<Option<_>>()?
+            }
+            Raw::Text(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Other(_) => return None,
+        };
+        words.into_iter().filter(|word| !word.is_empty()).map(|word| origin(&word)).collect()
+    }
+
+    fn show(value: &Vec<String>) -> String {
+        toml::Value::from(value.clone()).to_string()
+    }
+}
+
+/// An origin is a scheme and a host, perhaps with a port, and nothing behind it: what a browser sends.
+fn origin(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/').to_ascii_lowercase();
+    if text == "null" || text == "*" {
+        return Some(text);
+    }
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    (!host.is_empty() && host.chars().all(plain)).then_some(text)
+}
+
+impl Kind<NodeId> for Node {
+    const WANTED: &'static str = "1 to 64 letters, digits, dots, dashes or underscores";
+
+    fn parse(raw: &Raw) -> Option<NodeId> {
+        raw.text()?.parse().ok()
+    }
+
+    fn show(value: &NodeId) -> String {
+        quoted(value.as_str())
+    }
+}
+
+impl Kind<LogFormat> for Format {
+    const WANTED: &'static str = "\"text\" or \"json\"";
+
+    fn parse(raw: &Raw) -> Option<LogFormat> {
+        match raw.text()? {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }
+    }
+
+    fn show(value: &LogFormat) -> String {
+        quoted(match value {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
+    }
+}
+
+impl Kind<String> for Filter {
+    const WANTED: &'static str =
+        "a log level such as \"info\", or a filter such as \"info,ringleaf_node=debug\"";
+
+    fn parse(raw: &Raw) -> Option<String> {
+        let text = raw.text()?;
+        text.parse::<tracing_subscriber::filter::Targets>().ok()?;
+        Some(text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        quoted(value)
+    }
+}
+
+impl<T> Kind<T> for Count
+where
+    T: TryFrom<u64> + TryInto<u64> + Copy,
+{
+    const WANTED: &'static str = "a number of at least 1";
+
+    fn parse(raw: &Raw) -> Option<T> {
+        T::try_from(raw.number().filter(|number| *number > 0)?).ok()
+    }
+
+    fn show(value: &T) -> String {
+        (*value).try_into().unwrap_or(u64::MAX).to_string()
+    }
+}
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl<T> Kind<T> for Size
+where
+    T: TryFrom<u64> + TryInto<u64> + Copy,
+{
+    const WANTED: &'static str = "a size such as \"64KiB\", \"100MiB\" or \"2GiB\"";
+
+    fn parse(raw: &Raw) -> Option<T> {
+        let bytes = match raw.text() {
+            Some(text) => {
+                let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+                let (number, unit) = text.split_at(split);
+                let unit = match unit {
+                    "" => 1,
+                    unit => UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?.1,
+                };
+                number.trim().replace('_', "").parse::<u64>().ok()?.checked_mul(unit)?
+            }
+            None => raw.number()?,
+        };
+        T::try_from(Some(bytes).filter(|bytes| *bytes > 0)?).ok()
+    }
+
+    fn show(value: &T) -> String {
+        let bytes = (*value).try_into().unwrap_or(u64::MAX);
+        let (unit, size) = UNITS.iter().find(|(_, size)| bytes % size == 0).unwrap_or(&("B", 1));
+        quoted(&format!("{}{unit}", bytes / size))
+    }
+}
+
+impl Kind<Duration> for Span {
+    const WANTED: &'static str = "a time such as \"250ms\", \"30s\", \"10m\" or \"1h\"";
+
+    fn parse(raw: &Raw) -> Option<Duration> {
+        Pause::parse(raw).filter(|time| !time.is_zero())
+    }
+
+    fn show(value: &Duration) -> String {
+        Pause::show(value)
+    }
+}
+
+impl Kind<Duration> for Pause {
+    const WANTED: &'static str = "a time such as \"0s\", \"250ms\", \"30s\" or \"10m\"";
+
+    fn parse(raw: &Raw) -> Option<Duration> {
+        let text = raw.text()?;
+        let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+        let number: u64 = number.trim().parse().ok()?;
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        number.checked_mul(milliseconds).map(Duration::from_millis)
+    }
+
+    fn show(value: &Duration) -> String {
+        let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+        let fits = |(_, size): &&(&str, u64)| milliseconds >= *size && milliseconds % size == 0;
+        let (unit, size) = units.iter().find(fits).unwrap_or(&("s", 1_000));
+        quoted(&format!("{}{unit}", milliseconds / size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str) -> Raw {
+        Raw::Word(text.into())
+    }
+
+    #[test]
+    fn a_size_has_a_unit_and_is_shown_with_the_largest_that_fits() {
+        for (text, bytes, shown) in [
+            ("100MiB", 100 << 20, "\"100MiB\""),
+            ("1536 KiB", 1536 << 10, "\"1536KiB\""),
+            ("2gib", 2 << 30, "\"2GiB\""),
+            ("1_000", 1000, "\"1000B\""),
+        ] {
+            let size: Option<usize> = Size::parse(&word(text));
+            assert_eq!(size, Some(bytes), "{text}");
+            assert_eq!(Size::show(&bytes), shown);
+        }
+        for text in ["", "MiB", "10MB", "-1", "0", "1.5MiB", "99999999999GiB"] {
+            assert_eq!(<Size as Kind<usize>>::parse(&word(text)), None, "{text}");
+        }
+        assert_eq!(<Size as Kind<u32>>::parse(&word("4GiB")), None, "does not fit the field");
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_shown_with_the_largest_that_fits() {
+        for (text, milliseconds, shown) in [
+            ("30s", 30_000, "\"30s\""),
+            ("90s", 90_000, "\"90s\""),
+            ("600s", 600_000, "\"10m\""),
+            ("4ms", 4, "\"4ms\""),
+        ] {
+            let time = Duration::from_millis(milliseconds);
+            assert_eq!(Span::parse(&word(text)), Some(time), "{text}");
+            assert_eq!(Span::show(&time), shown);
+        }
+        for text in ["", "s", "30", "30 parsecs", "-1s", "0s"] {
+            assert_eq!(Span::parse(&word(text)), None, "{text}");
+        }
+        assert_eq!(Pause::parse(&word("0s")), Some(Duration::ZERO));
+        assert_eq!(Span::parse(&Raw::Integer(30)), None, "a bare number does not say which unit");
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_and_a_host() {
+        let parsed = Origins::parse(&word("https://App.example.com/, http://localhost:5173"));
+        assert_eq!(parsed, Some(vec!["https://app.example.com".into(), "http://localhost:5173".into()]));
+        for text in ["app.example.com", "https://a/b", "https://"] {
+            assert_eq!(Origins::parse(&word(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_held_to_its_types() {
+        assert_eq!(Flag::parse(&Raw::Text("true".into())), None);
+        assert_eq!(<Count as Kind<u32>>::parse(&Raw::Text("5".into())), None);
+        assert_eq!(<Count as Kind<u32>>::parse(&Raw::Integer(-5)), None);
+        assert_eq!(<Count as Kind<u32>>::parse(&Raw::Integer(5)), Some(5));
+        assert_eq!(<Count as Kind<u32>>::parse(&word("5")), Some(5));
+    }
+
+    #[test]
+    fn an_address_may_be_written_as_the_tools_write_it() {
+        let address: SocketAddr = "127.0.0.1:1235".parse().unwrap();
+        for text in ["127.0.0.1:1235", "http://127.0.0.1:1235", "http://127.0.0.1:1235/", "localhost:1235"] {
+            assert_eq!(Address::parse(&word(text)), Some(address), "{text}");
+        }
+        assert_eq!(Address::parse(&word("1235")), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Logs to stderr, as text for people or as JSON for machines.
+
+use std::io::{IsTerminal, Write};
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::admin::Faults;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// May escape codes be written to stderr?
+pub(crate) fn stderr_has_color() -> bool {
+    wants_color() && std::io::stderr().is_terminal()
+}
+
+/// Nobody has set NO_COLOR, and the terminal is not a dumb one.
+pub(crate) fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
+}
+
+/// Starts logging. Warnings and errors are also remembered in `faults`, for `ringleaf status`.
+pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) {
+    let targets: Targets = filter.parse().expect("the configuration has checked the filter");
+    let lines = match format {
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(stderr_has_color())
+            .boxed(),
+        LogFormat::Json => {
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(lines.with_filter(targets)).with(faults).init();
+}
+
+/// Says on stderr why the process ends, one line for each line of `text`, before or after logging.
+pub(crate) fn last_words(format: LogFormat, text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    for line in text.lines() {
+        let _nobody_listens = match format {
+            LogFormat::Text => writeln!(stderr, "ringleaf: {line}"),
+            LogFormat::Json => writeln!(
+                stderr,
+                "{}",
+                serde_json::json!({
+                    "timestamp": crate::output::rfc3339(std::time::SystemTime::now()),
+                    "level": "ERROR",
+                    "message": "could not start",
+                    "error": line,
+                    "target": "ringleaf",
+                })
+            ),
+        };
+    }
+}

@@ -1,0 +1,242 @@
+//! `ringleaf serve`: everything is checked, then bound, then started, and stopped in the opposite order.
+//!
+//! ```text
+//! configuration ─▶ log ─▶ both ports ─▶ store ─▶ node ─▶ router ─▶ … ─▶ signal ─▶ router ─▶ node ─▶ store ─▶ exit
+//! ```
+
+use std::io::IsTerminal;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::no_node::{Node, NodeConfig};
+use ringleaf_coordinator::Embedded;
+use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
+use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
+use ringleaf_types::{Incarnation, Limits};
+use ringleaf_wire::SessionHost;
+use tokio::runtime::Runtime;
+use tracing::{info, warn};
+
+use crate::admin::{Admin, Facts, Faults, Health, Metrics, Stage};
+use crate::banner;
+use crate::cli::Serve;
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::log::{self, LogFormat};
+use crate::page::DemoPage;
+use crate::signals::Signals;
+use crate::tasks::Tasks;
+use crate::{commands, output};
+
+/// Deep documents recurse in the CRDT; the default of 2 MiB is not enough for what the scan lets through.
+const WORKER_STACK_BYTES: usize = 16 << 20;
+/// What is left of the admin port's connections after so long is cut off.
+const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
+    let resolved = commands::config::load(serve)?;
+    if serve.print_config {
+        return output::print(&resolved.show(false));
+    }
+    let config = Arc::new(resolved.config);
+    let faults = Faults::default();
+    log::start(config.log, &config.log_filter, faults.clone());
+    let metrics = Metrics::install();
+    runtime()?.block_on(Box::pin(serve_until_stopped(config, faults, metrics)))
+}
+
+/// Worker threads with stacks that are large enough for CRDT work.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(WORKER_STACK_BYTES)
+        .thread_name("ringleaf")
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, "threads", format!("threads cannot be started: {error}")))
+}
+
+async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metrics) -> Result<(), Failure> {
+    // Order: signals first, so that one that comes during the start is not lost; both ports before any work.
+    let mut signals = Signals::listen()?;
+    let limits = Arc::new(config.limits.clone());
+    let admin_listener = bind_admin(config.admin)?;
+    let server = bind_editors(&config, Arc::clone(&limits))?;
+    let addresses = Addresses {
+        editors: server.local_addr(),
+        admin: admin_listener
+            .local_addr()
+            .map_err(|error| in_words(&BindError::from_io(config.admin, error), "admin"))?,
+    };
+    let (store, backup) = store(&config, &limits)?;
+    let incarnation = Incarnation::new(random());
+    let node = Node::start(
+        NodeConfig { node: config.node_id.clone(), incarnation, limits: Arc::clone(&limits) },
+        Arc::clone(&store),
+    );
+    let health = Health::new(Stage::Starting, Arc::clone(&store));
+    let coordinator = Embedded::new(config.node_id.clone());
+    let host: Arc<dyn SessionHost> = node.clone();
+    let running = Arc::new(server.start(Route::new(config.node_id.clone(), coordinator.ring(), Some(host))));
+    let admin = Admin {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        faults,
+        facts: Facts {
+            config: Arc::clone(&config),
+            incarnation: incarnation.get(),
+            started_at: SystemTime::now(),
+            started: Instant::now(),
+            editors: Some(addresses.editors),
+        },
+        backup,
+    };
+    let tasks = Tasks::default();
+    tasks.serve_admin(admin_listener, admin.router(node.admin()))?;
+    tasks.tidy_metrics(metrics);
+    if let Some(file) = &config.ports_file {
+        write_ports(file, addresses)?;
+    }
+    health.enter(Stage::Serving);
+    announce(&config, addresses);
+
+    let signal = signals.next().await;
+    info!(signal, "stopping");
+    health.enter(Stage::Stopping);
+    let stopping = Stopping { running: &running, node: &node, store: &*store, tasks: &tasks };
+    tokio::select! {
+        biased;
+        signal = signals.next() => {
+            warn!(signal, "interrupted while stopping; whatever was acknowledged is durable");
+            Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted while stopping"))
+        }
+        () = stopping.stop(&config.limits) => {
+            info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+/// What has to end, in the order in which it ends.
+struct Stopping<'a> {
+    running: &'a RunningServer,
+    node: &'a Arc<Node>,
+    store: &'a dyn Store,
+    tasks: &'a Tasks,
+}
+
+impl Stopping<'_> {
+    /// Order: editors first, so that nothing new comes; then what they sent is made durable; then the lock goes.
+    /// The admin port answers until the end, so that one can watch.
+    async fn stop(&self, limits: &Limits) {
+        self.running.stop(limits.stop_timeout).await;
+        self.node.stop(limits.stop_timeout).await;
+        self.store.close().await;
+        self.tasks.stop(ADMIN_STOP_TIMEOUT).await;
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) editors: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+fn bind_admin(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| in_words(&BindError::from_io(address, error), "admin"))
+}
+
+fn bind_editors(config: &Config, limits: Arc<Limits>) -> Result<Server, Failure> {
+    let page: Option<Arc<dyn Page>> = if config.dev { Some(Arc::new(DemoPage)) } else { None };
+    Server::bind(ringleaf_router::Config {
+        listen: config.listen,
+        open_to_anyone: config.open_to_anyone,
+        allowed_origins: config.allow_origin.clone(),
+        limits,
+        page,
+    })
+    .map_err(|error| in_words(&error, "listen"))
+}
+
+/// A port that cannot be had, with the flag that chooses another.
+fn in_words(error: &BindError, flag: &str) -> Failure {
+    let (exit, code) = match error {
+        BindError::InUse { .. } => (Exit::InUse, "port_in_use"),
+        BindError::NotLoopback { .. } => (Exit::Configuration, "not_loopback"),
+        BindError::NotPermitted { .. } | BindError::NotAvailable { .. } | BindError::Io { .. } => {
+            (Exit::Failed, "cannot_listen")
+        }
+    };
+    Failure::new(exit, code, crate::exit::chain(error)).advise(format!("{} with --{flag}", error.advice()))
+}
+
+type Backup = Option<Arc<SqliteStore>>;
+
+fn store(config: &Config, limits: &Limits) -> Result<(Arc<dyn Store>, Backup), Failure> {
+    if config.memory {
+        return Ok((Arc::new(MemoryStore::new()), None));
+    }
+    let store = Arc::new(open_store(&config.data, limits)?);
+    Ok((store.clone(), Some(store)))
+}
+
+pub(crate) fn open_store(folder: &Path, limits: &Limits) -> Result<SqliteStore, Failure> {
+    SqliteStore::open(folder, SqliteOptions::from_limits(limits)).map_err(|error| store_in_words(&error))
+}
+
+/// The store's own words say what to do.
+pub(crate) fn store_in_words(error: &OpenStoreError) -> Failure {
+    let (exit, code) = match error {
+        OpenStoreError::InUse { .. } => (Exit::InUse, "folder_in_use"),
+        OpenStoreError::NoStore { .. } => (Exit::NotFound, "no_store"),
+        OpenStoreError::Newer { .. } => (Exit::Refused, "newer_store"),
+        OpenStoreError::Foreign { .. } => (Exit::Refused, "foreign_database"),
+        OpenStoreError::NotAFolder { .. }
+        | OpenStoreError::Folder { .. }
+        | OpenStoreError::Unsuitable { .. }
+        | OpenStoreError::Database { .. } => (Exit::Failed, "store"),
+    };
+    Failure::new(exit, code, crate::exit::chain(error))
+}
+
+/// Names for this run of the process, from the operating system.
+pub(crate) fn random() -> u64 {
+    rand::random()
+}
+
+fn write_ports(file: &Path, addresses: Addresses) -> Result<(), Failure> {
+    let json = serde_json::json!({
+        "listen": addresses.editors.to_string(),
+        "admin": addresses.admin.to_string(),
+        "pid": std::process::id(),
+    });
+    // Whoever waits for the file must never see half of it.
+    let unfinished = file.with_extension("unfinished");
+    std::fs::write(&unfinished, format!("{json}\n"))
+        .and_then(|()| std::fs::rename(&unfinished, file))
+        .map_err(|error| {
+            Failure::new(Exit::Failed, "ports_file", format!("{} cannot be written: {error}", file.display()))
+        })
+}
+
+/// Says what was started: a banner for a person, log lines for everyone else.
+fn announce(config: &Config, addresses: Addresses) {
+    if config.log == LogFormat::Text && std::io::stderr().is_terminal() {
+        banner::print(config, addresses);
+        return;
+    }
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = %config.node_id,
+        editors = %addresses.editors,
+        admin = %addresses.admin,
+        data = %if config.memory { "memory".into() } else { config.data.to_string_lossy() },
+        "listening"
+    );
+    for warning in banner::warnings(config, addresses) {
+        warn!("{warning}");
+    }
+}
