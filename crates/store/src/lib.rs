@@ -11,6 +11,8 @@
 //!
 //! Start reading at [`Store`].
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod encoding;
 mod error;
 mod memory;

@@ -146,6 +146,9 @@ impl Store for MemoryStore {
     ) -> Result<Created, StoreError> {
         let now = SystemTime::now();
         let mut state = self.state()?;
+        if slot == Slot::ZERO {
+            return Ok(Created::Covered);
+        }
         if let Some(log) = state.logs.get(document) {
             if let Some((_, taken)) = log.slots.get(&slot) {
                 return Ok(Created::Taken(taken.clone()));
@@ -274,4 +277,12 @@ impl Store for MemoryStore {
     async fn close(&self) {
         self.state.lock().expect("no holder of this lock panics").closed = true;
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Fresh;
+
+    crate::contract_tests!(|retention| Fresh::new(MemoryStore::with_retention(retention)));
 }

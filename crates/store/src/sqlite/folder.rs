@@ -83,7 +83,7 @@ fn sign(lock: &mut File) -> std::io::Result<()> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     lock.set_len(0)?;
     lock.rewind()?;
-    write!(lock, "process {}, running since {}\n", std::process::id(), utc(seconds))
+    writeln!(lock, "process {}, running since {}", std::process::id(), utc(seconds))
 }
 
 /// Reads who holds the lock; `None` when they have not signed yet.

@@ -65,12 +65,13 @@ impl Default for SqliteOptions {
 /// Dropping it waits for the commit in progress; [`Store::close`] does the same without blocking a thread of the
 /// runtime.
 pub struct SqliteStore {
-    folder: Mutex<Option<Folder>>,
     database: PathBuf,
     retention: Duration,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Order: the last field, because its lock must outlive everything above.
+    folder: Mutex<Option<Folder>>,
 }
 
 impl SqliteStore {
@@ -248,26 +249,12 @@ fn assert_in_range(slot: Slot) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use ringleaf_types::{Body, Epoch, Incarnation, Writer};
-
     use super::*;
+    use crate::contract::Fresh;
 
-    #[tokio::test]
-    async fn what_was_created_is_there_after_reopening() {
+    crate::contract_tests!(|retention| {
         let folder = tempfile::tempdir().unwrap();
-        let document: DocumentId = "notes".parse().unwrap();
-        let writer = Writer { node: "n1".parse().unwrap(), incarnation: Incarnation::new(5), nonce: 6 };
-        let body = Body::Updates(vec![Bytes::from_static(b"one")]);
-        let record = Record { epoch: Epoch::new(1), writer, body };
-        let store = SqliteStore::open(folder.path(), SqliteOptions::default()).unwrap();
-        let created = store.create_slot(&document, Slot::new(1), record.clone()).await.unwrap();
-        assert_eq!(created, Created::Created);
-        drop(store);
-        let store = SqliteStore::open(folder.path(), SqliteOptions::default()).unwrap();
-        let stored = store.read(&document).await.unwrap();
-        assert_eq!(stored.slots, [(Slot::new(1), record)]);
-        store.close().await;
-        assert!(matches!(store.read(&document).await, Err(StoreError::Closed)));
-    }
+        let options = SqliteOptions { retention, ..SqliteOptions::default() };
+        Fresh::keeping(SqliteStore::open(folder.path(), options).unwrap(), folder)
+    });
 }
