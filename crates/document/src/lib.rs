@@ -13,6 +13,8 @@
 
 mod effect;
 mod input;
+pub mod seen;
 
 pub use effect::{Count, Effect};
 pub use input::{AppendOutcome, Input};
+pub use seen::{Seen, Verdict};

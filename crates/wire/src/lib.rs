@@ -10,13 +10,20 @@
 //!
 //! Start reading at [`ClientMessage`], then [`SessionHost`].
 
-pub mod host;
-pub mod lib0;
 mod message;
-pub mod scan;
-pub mod websocket_frame;
+
+pub mod lib0;
 pub mod y_websocket;
 
+pub mod websocket_frame;
+
+pub mod scan;
+
+pub mod cut;
+
+pub mod host;
+
+pub use cut::cut;
 pub use host::{DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError};
 pub use message::{ClientMessage, ServerMessage};
 pub use scan::Refusal;

@@ -46,6 +46,8 @@ pub struct Struct<'a> {
     pub parent: Option<Id>,
     /// Whether it is a shared type, which can hold others.
     pub shared_type: bool,
+    /// Whether it was deleted when this was written, and its content forgotten.
+    pub deleted: bool,
 }
 
 impl Struct<'_> {
@@ -117,6 +119,7 @@ impl<'a> Structs<'a> {
         }
         self.left -= 1;
         let begin = self.reader.position();
+        let info = self.reader.byte()?;
         let mut item = Struct {
             client: self.client,
             clock: Clock::new(self.clock),
@@ -127,8 +130,8 @@ impl<'a> Structs<'a> {
             right: None,
             parent: None,
             shared_type: false,
+            deleted: info == INFO_GC || info & INFO_CONTENT == CONTENT_DELETED,
         };
-        let info = self.reader.byte()?;
         item.length = match info {
             INFO_GC | INFO_SKIP => {
                 item.kind = if info == INFO_GC { Kind::Gc } else { Kind::Skip };
