@@ -1,7 +1,7 @@
 //! What a document wants done.
 
 use bytes::Bytes;
-use ringleaf_types::{Record, RouterId, Slot};
+use ringleaf_types::{Record, RouterId, Slot, Snapshot};
 use ringleaf_wire::Event;
 
 /// One thing to do. Carried out in the order in which they come out of [`crate::Document::next_effect`].
@@ -9,20 +9,60 @@ use ringleaf_wire::Event;
 pub enum Effect {
     /// Create this slot in the store. Answered by one [`crate::Input::Appended`], however long that takes; until then
     /// there is no other append.
-    Append { slot: Slot, record: Record },
+    Append {
+        /// Where it goes.
+        slot: Slot,
+        /// What it holds.
+        record: Record,
+    },
     /// Tell every router that has sessions here.
-    Broadcast { event: Event },
+    Broadcast {
+        /// What to tell.
+        event: Event,
+    },
     /// Tell one router.
-    Deliver { router: RouterId, event: Event },
+    Deliver {
+        /// Whom to tell.
+        router: RouterId,
+        /// What to tell.
+        event: Event,
+    },
     /// Make a snapshot of all slots through this one, from what the store holds, then delete what earlier snapshots
     /// cover. Answered by [`crate::Input::Compacted`] or [`crate::Input::CompactionFailed`].
-    Compact { through: Slot },
-    /// Look at what the store holds after this slot. Answered by [`crate::Input::Tail`].
-    ReadTail { after: Slot },
+    Compact {
+        /// The last slot to include.
+        through: Slot,
+    },
+    /// Look at what the store holds after this slot. Answered by [`crate::Input::Tail`]; if it cannot be answered,
+    /// by nothing: it is asked again.
+    ReadTail {
+        /// The last slot that the document knows.
+        after: Slot,
+    },
+    /// Raise an alarm: the store has lost slots that were durable. Create this snapshot, which covers them. Answered
+    /// by [`crate::Input::Saved`] or [`crate::Input::SaveFailed`]; nothing is acknowledged until then.
+    StoreWentBackwards {
+        /// The newest slot that the store still has.
+        found: Slot,
+        /// Everything that the document has, through its last slot.
+        snapshot: Snapshot,
+    },
     /// An import is durable (or was refused: `Err` says why).
-    Imported { ticket: u64, outcome: Result<Slot, String> },
+    Imported {
+        /// The ticket of the import.
+        ticket: u64,
+        /// The slot that made it durable, or what is wrong with it.
+        outcome: Result<Slot, String>,
+    },
     /// The whole state, as one update, through this slot.
-    Exported { ticket: u64, through: Slot, state: Bytes },
+    Exported {
+        /// The ticket of the export.
+        ticket: u64,
+        /// The last slot that is in it.
+        through: Slot,
+        /// One update.
+        state: Bytes,
+    },
     /// Something worth counting.
     Count(Count),
     /// Nobody needs the document any more: forget it, everything is durable. Ends the task unless a request has
@@ -30,9 +70,12 @@ pub enum Effect {
     Forget,
     /// Another node has claimed the document: tell routers, then end the task.
     Fenced,
-    /// The document cannot go on in this task: throw it away and load it again from the store. Updates that were
-    /// admitted and not yet durable are kept, as bytes, by whoever sent them.
-    Rebuild { blame: Option<(RouterId, ringleaf_types::SessionId)> },
+    /// The CRDT broke twice with nobody to blame: mark the document in the store, tell routers that it is closed
+    /// ([`ringleaf_types::CloseReason::DocumentQuarantined`]), then end the task.
+    Quarantine {
+        /// What happened, for the person who looks.
+        reason: String,
+    },
 }
 
 /// Things that are only counted.
@@ -40,7 +83,7 @@ pub enum Effect {
 pub enum Count {
     /// A message brought nothing new.
     NothingNew,
-    /// A message was refused by the scan or the rights.
+    /// A message was refused by the scan, the rights or a limit.
     Refused,
     /// A message had a hole, and its editor was asked for the rest.
     AskedForRest,

@@ -9,39 +9,55 @@ use ringleaf_wire::Request;
 pub enum Input {
     /// A router asks something.
     Request {
+        /// Who asks.
         router: RouterId,
+        /// What it asks.
         request: Request,
     },
     /// A router is gone, and with it the sessions that it attached. Their awareness lives out its time.
     RouterGone {
+        /// Which one.
         router: RouterId,
     },
     /// The append in flight has been decided.
     Appended {
+        /// The slot of the append.
         slot: Slot,
+        /// What became of it.
         outcome: AppendOutcome,
     },
-    /// What the store holds after the last slot that this document knows, in order (the tail check).
+    /// What the store holds after the last slot that this document knew when it asked, in order (the tail check).
     Tail {
+        /// The slots after it, without a gap.
         slots: Vec<(Slot, Record)>,
+        /// The newest slot of the document in the store, or the newest snapshot's `upto` if that is higher.
         last: Slot,
     },
     /// The snapshot asked for is in the store.
     Compacted {
+        /// The snapshot.
         snapshot: Snapshot,
     },
     /// No snapshot came of it; it may be tried again later.
     CompactionFailed,
-    /// An operator closes the document to everybody, or opens it again.
+    /// The snapshot of [`crate::Effect::StoreWentBackwards`] is in the store.
+    Saved,
+    /// That snapshot could not be created; it will be tried again.
+    SaveFailed,
+    /// An operator closes the document to everybody. Done when [`crate::Document::deleted`] says so.
     Delete,
+    /// An operator opens it again, with what it held.
     Undelete,
     /// An operator brings an update in, as an editor would. Answered by [`crate::Effect::Imported`].
     Import {
+        /// Names the answer.
         ticket: u64,
+        /// One encoded update (V1).
         update: Bytes,
     },
     /// An operator wants the whole state. Answered by [`crate::Effect::Exported`].
     Export {
+        /// Names the answer.
         ticket: u64,
     },
     /// The deadline of [`crate::Document::next_deadline`] has passed.

@@ -11,10 +11,22 @@
 #![warn(missing_docs)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod awareness;
+mod document;
 mod effect;
+mod gate;
 mod input;
-pub mod seen;
+mod log;
+mod replica;
+mod seen;
+mod session;
+mod stored;
 
+pub mod compaction;
+pub mod view;
+
+pub use document::{Document, LoadError, Settings, Weight};
 pub use effect::{Count, Effect};
 pub use input::{AppendOutcome, Input};
+pub use replica::Broken;
 pub use seen::{Seen, Verdict};

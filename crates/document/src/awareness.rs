@@ -1,0 +1,219 @@
+//! Presence: who is here, and where their cursors are. Never stored.
+//!
+//! The rules are those of y-protocols, so that the server and every editor agree on which of two states wins. Beyond
+//! them, an id belongs to the subject that introduced it, and to the session that last raised its clock: only that
+//! session's end removes it. A removal has the clock that the state had; a higher one would beat the editor when it
+//! returns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringleaf_types::{ClientId, Clock, Limits, RouterId, Subject};
+
+use ringleaf_wire::lib0::{write_var_bytes, write_var_uint};
+use ringleaf_wire::scan::AwarenessEntry;
+
+use crate::session::SessionKey;
+
+/// One CRDT client's presence.
+struct Entry {
+    clock: Clock,
+    /// `None`: removed. The clock stays for a while, so that a late echo does not bring the state back.
+    state: Option<Bytes>,
+    subject: Subject,
+    /// The session that last raised the clock, if it is still there.
+    raised_by: Option<SessionKey>,
+    renewed_at: Instant,
+}
+
+/// The presence of everybody in one document.
+pub(crate) struct Awareness {
+    entries: BTreeMap<ClientId, Entry>,
+    states: usize,
+    state_bytes: usize,
+    changed: BTreeSet<ClientId>,
+    /// The first change that was not published yet.
+    changed_at: Option<Instant>,
+    published_at: Option<Instant>,
+    /// When entries are looked through for those that were not renewed.
+    sweep_at: Option<Instant>,
+    /// All states, encoded.
+    all: Option<Bytes>,
+}
+
+impl Awareness {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            states: 0,
+            state_bytes: 0,
+            changed: BTreeSet::new(),
+            changed_at: None,
+            published_at: None,
+            sweep_at: None,
+            all: None,
+        }
+    }
+
+    /// A session speaks. Ids of another subject are ignored, and so is what is not newer than what is known.
+    pub(crate) fn hear(
+        &mut self,
+        heard: &AwarenessEntry<'_>,
+        from: SessionKey,
+        subject: &Subject,
+        limits: &Limits,
+        now: Instant,
+    ) {
+        if heard.state.is_some_and(|state| state.len() > limits.awareness_state_bytes_max) {
+            return;
+        }
+        let known = self.entries.get(&heard.client);
+        if known.is_some_and(|entry| entry.subject != *subject) {
+            return;
+        }
+        let clock = known.map_or(Clock::new(0), |entry| entry.clock);
+        let held = known.is_some_and(|entry| entry.state.is_some());
+        let newer = clock < heard.clock;
+        let removes = clock == heard.clock && heard.state.is_none() && held;
+        if !newer && !removes {
+            return;
+        }
+        if known.is_none() && self.entries.len() >= limits.awareness_clients_max {
+            return;
+        }
+        let raised_by = if newer { Some(from) } else { known.and_then(|entry| entry.raised_by) };
+        let entry = Entry {
+            clock: heard.clock,
+            state: heard.state.map(|state| Bytes::copy_from_slice(state.as_bytes())),
+            subject: subject.clone(),
+            raised_by,
+            renewed_at: now,
+        };
+        self.put(heard.client, entry, limits, now);
+    }
+
+    fn put(&mut self, client: ClientId, entry: Entry, limits: &Limits, now: Instant) {
+        let bytes = |entry: &Entry| entry.state.as_ref().map(Bytes::len);
+        if let Some(bytes) = bytes(&entry) {
+            self.states += 1;
+            self.state_bytes += bytes;
+        }
+        if let Some(old) = self.entries.insert(client, entry)
+            && let Some(bytes) = bytes(&old)
+        {
+            self.states -= 1;
+            self.state_bytes -= bytes;
+        }
+        self.all = None;
+        self.changed.insert(client);
+        self.changed_at.get_or_insert(now);
+        self.sweep_at.get_or_insert(now + limits.awareness_timeout / 8);
+    }
+
+    /// A session has ended: what it raised last is removed.
+    pub(crate) fn ended(&mut self, session: SessionKey, limits: &Limits, now: Instant) {
+        let of_session = |entry: &Entry| entry.raised_by == Some(session) && entry.state.is_some();
+        let ids: Vec<ClientId> =
+            self.entries.iter().filter(|(_, entry)| of_session(entry)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.remove(id, limits, now);
+        }
+    }
+
+    fn remove(&mut self, client: ClientId, limits: &Limits, now: Instant) {
+        if let Some(entry) = self.entries.get(&client) {
+            let removed = Entry {
+                clock: entry.clock,
+                state: None,
+                subject: entry.subject.clone(),
+                raised_by: None,
+                renewed_at: now,
+            };
+            self.put(client, removed, limits, now);
+        }
+    }
+
+    /// A router is gone, but its editors may not be: their ids live out their time.
+    pub(crate) fn orphan(&mut self, router: RouterId) {
+        for entry in self.entries.values_mut() {
+            if entry.raised_by.is_some_and(|(by, _)| by == router) {
+                entry.raised_by = None;
+            }
+        }
+    }
+
+    /// Removes what was not renewed in time, and forgets what was removed long ago.
+    pub(crate) fn sweep(&mut self, limits: &Limits, now: Instant) {
+        if self.sweep_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let silent =
+            |entry: &Entry| now.saturating_duration_since(entry.renewed_at) >= limits.awareness_timeout;
+        self.entries.retain(|_, entry| entry.state.is_some() || !silent(entry));
+        let expired: Vec<ClientId> =
+            self.entries.iter().filter(|(_, entry)| silent(entry)).map(|(id, _)| *id).collect();
+        for id in expired {
+            self.remove(id, limits, now);
+        }
+        self.sweep_at = (!self.entries.is_empty()).then(|| now + limits.awareness_timeout / 8);
+    }
+
+    /// When the changes should be published. `busy`: a slot is being written, whose publication they may join.
+    pub(crate) fn due_at(&self, limits: &Limits, busy: bool) -> Option<Instant> {
+        let changed_at = self.changed_at?;
+        let latest = changed_at + limits.awareness_tick;
+        if busy {
+            return Some(latest);
+        }
+        // A moment, because an edit mostly comes together with its cursor; and not more often than once per tick.
+        let moment = changed_at + limits.awareness_tick / 8;
+        let rested = self.published_at.map_or(moment, |at| at + limits.awareness_tick);
+        Some(moment.max(rested).min(latest))
+    }
+
+    pub(crate) fn sweep_at(&self) -> Option<Instant> {
+        self.sweep_at
+    }
+
+    /// The latest state of everything that has changed, as one payload.
+    pub(crate) fn publish(&mut self, now: Instant) -> Option<Bytes> {
+        self.changed_at.take()?;
+        self.published_at = Some(now);
+        let changed = std::mem::take(&mut self.changed);
+        let entries: Vec<_> = changed.iter().filter_map(|id| Some((*id, self.entries.get(id)?))).collect();
+        Some(encode(entries.len(), entries.into_iter()))
+    }
+
+    /// Everybody's state as one payload. `None`: nobody has one.
+    pub(crate) fn all(&mut self) -> Option<Bytes> {
+        if self.states == 0 {
+            return None;
+        }
+        if self.all.is_none() {
+            let states =
+                self.entries.iter().filter(|(_, e)| e.state.is_some()).map(|(id, entry)| (*id, entry));
+            self.all = Some(encode(self.states, states));
+        }
+        self.all.clone()
+    }
+
+    pub(crate) fn resident_bytes(&self) -> usize {
+        self.entries.len() * 160 + self.state_bytes + self.all.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// The payload that says nothing.
+pub(crate) const EMPTY_PAYLOAD: &[u8] = &[0];
+
+fn encode<'a>(count: usize, entries: impl Iterator<Item = (ClientId, &'a Entry)>) -> Bytes {
+    let mut payload = Vec::with_capacity(16 + count * 64);
+    write_var_uint(&mut payload, count as u64);
+    for (id, entry) in entries {
+        write_var_uint(&mut payload, id.get());
+        write_var_uint(&mut payload, u64::from(entry.clock.get()));
+        let state = entry.state.as_ref().map_or(&b"null"[..], |state| state);
+        write_var_bytes(&mut payload, state);
+    }
+    payload.into()
+}

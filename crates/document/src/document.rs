@@ -1,0 +1,384 @@
+//! One document: its state, and where each input goes.
+
+mod admission;
+mod answers;
+mod durable;
+mod timers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringleaf_types::{
+    Body, CloseReason, DocumentId, Epoch, Incarnation, Limits, MessageNumber, NodeId, Record, Rights,
+    RouterId, Slot, Snapshot, Subject,
+};
+use ringleaf_wire::scan::{self, ScanLimits};
+use ringleaf_wire::{Event, Refusal, Request};
+
+use crate::awareness::{Awareness, EMPTY_PAYLOAD};
+use crate::gate::{Gate, Output};
+use crate::log::Log;
+use crate::replica::Replica;
+use crate::seen::Seen;
+use crate::session::{Session, SessionKey, Sessions};
+use crate::stored::Stored;
+use crate::{AppendOutcome, Effect, Input};
+
+pub use answers::Weight;
+
+/// Who writes, and within which bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node that the document is resident on.
+    pub node: NodeId,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// Where the sequence of nonces begins. No two documents opened by one incarnation may have the same.
+    pub seed: u64,
+    /// All bounds.
+    pub limits: Arc<Limits>,
+}
+
+/// Why stored bytes are not a document. Never to be mistaken for an empty one (I11).
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A slot is missing.
+    #[error("the log of document {document} has a gap after slot {after}")]
+    Gap {
+        /// Whose log.
+        document: DocumentId,
+        /// The last slot before the gap.
+        after: Slot,
+    },
+    /// The snapshot does not pass the scan.
+    #[error("the snapshot of document {document} through slot {upto} cannot be read")]
+    Snapshot {
+        /// Whose snapshot.
+        document: DocumentId,
+        /// What it covers.
+        upto: Slot,
+        /// What is wrong with it.
+        source: Refusal,
+    },
+    /// A slot does not pass the scan.
+    #[error("slot {slot} of document {document} cannot be read")]
+    Slot {
+        /// Whose slot.
+        document: DocumentId,
+        /// Which one.
+        slot: Slot,
+        /// What is wrong with it.
+        source: Refusal,
+    },
+}
+
+/// One resident document.
+///
+/// ```text
+///            admitted                 begin                    durable
+///  message ───────────▶ gathered ───────────────▶ in flight ─────────────▶ stored ──▶ Publish, Acknowledge, answers
+///             │ replica, seen          (one record, one slot)
+/// ```
+///
+/// It serves until it is *over*: fenced, or in quarantine. A document that is over does nothing any more; the shell
+/// drops it, and whatever was not acknowledged is sent again by the routers.
+pub struct Document {
+    id: DocumentId,
+    limits: Arc<Limits>,
+    log: Log,
+    gate: Gate,
+    effects: VecDeque<Effect>,
+    sessions: Sessions,
+    awareness: Awareness,
+    /// What was admitted, durable or not.
+    seen: Seen,
+    /// Counts what was admitted, so that cached answers know whether they are still true.
+    version: u64,
+    /// Durable updates.
+    stored: Stored,
+    /// Holds everything admitted.
+    replica: Option<Replica>,
+    /// Admitted, waiting for the slot in flight to be durable.
+    gathered: Vec<Gathered>,
+    gathered_bytes: usize,
+    /// A deletion or undeletion that waits for its slot.
+    control: Option<Body>,
+    /// The state vector to remember when the slot in flight is durable.
+    mark: Option<Bytes>,
+    waiting: answers::Waiting,
+    answers: answers::Answers,
+    /// The slot that the last [`Event::Publish`] named.
+    published: Slot,
+    deleted: bool,
+    /// The store has lost slots, and the snapshot that makes up for them is not there yet. Holds the answer to the
+    /// append in flight, if it came meanwhile.
+    recovering: Option<Option<(Slot, AppendOutcome)>>,
+    over: bool,
+    /// Panics with nobody to blame.
+    breakdowns: u32,
+    timers: timers::Timers,
+}
+
+/// An update that is admitted and waits for its slot.
+struct Gathered {
+    from: Option<SessionKey>,
+    update: Bytes,
+}
+
+impl Document {
+    /// Makes a document of what the store holds. Looks at every byte, but builds no replica.
+    ///
+    /// # Errors
+    ///
+    /// A gap, or bytes that do not pass the scan.
+    pub fn open(
+        id: DocumentId,
+        snapshot: Option<Snapshot>,
+        slots: Vec<(Slot, Record)>,
+        settings: Settings,
+        now: Instant,
+    ) -> Result<Self, LoadError> {
+        let mut seen = Seen::new();
+        let mut stored = Stored::new(snapshot.as_ref());
+        let (mut last, mut highest, mut deleted) = (Slot::ZERO, Epoch::ZERO, false);
+        if let Some(snapshot) = snapshot {
+            (last, highest, deleted) = (snapshot.upto, snapshot.epoch, snapshot.deleted);
+            seen.take_in(&snapshot.state).map_err(|source| LoadError::Snapshot {
+                document: id.clone(),
+                upto: last,
+                source,
+            })?;
+        }
+        for (slot, record) in slots {
+            if slot <= last {
+                continue;
+            }
+            if slot != last.next() {
+                return Err(LoadError::Gap { document: id, after: last });
+            }
+            last = slot;
+            highest = highest.max(record.epoch);
+            let updates = match record.body {
+                Body::Updates(updates) => updates,
+                Body::Deletion | Body::Undeletion => {
+                    deleted = record.body == Body::Deletion;
+                    Vec::new()
+                }
+            };
+            for update in &updates {
+                seen.take_in(update).map_err(|source| LoadError::Slot {
+                    document: id.clone(),
+                    slot,
+                    source,
+                })?;
+            }
+            stored.push(slot, updates.into());
+        }
+        let Settings { node, incarnation, seed, limits } = settings;
+        Ok(Self {
+            id,
+            timers: timers::Timers::new(now),
+            log: Log::new(node, incarnation, seed, last, highest),
+            gate: Gate::new(),
+            effects: VecDeque::new(),
+            sessions: Sessions::new(),
+            awareness: Awareness::new(),
+            seen,
+            version: 0,
+            stored,
+            replica: None,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            control: None,
+            mark: None,
+            waiting: answers::Waiting::default(),
+            answers: answers::Answers::default(),
+            published: last,
+            deleted,
+            recovering: None,
+            over: false,
+            breakdowns: 0,
+            limits,
+        })
+    }
+
+    /// Takes in one thing that happened. What follows from it comes out of [`Document::next_effect`].
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        if self.over {
+            return;
+        }
+        match input {
+            Input::Request { router, request } => self.request(router, request, now),
+            Input::RouterGone { router } => self.router_gone(router, now),
+            Input::Appended { slot, outcome } => self.appended(slot, outcome),
+            Input::Tail { slots, last } => self.tail(slots, last),
+            Input::Compacted { snapshot } => self.compacted(&snapshot),
+            Input::CompactionFailed => self.compaction_failed(now),
+            Input::Saved => self.saved(),
+            Input::SaveFailed => self.save_failed(),
+            Input::Delete => self.close(Body::Deletion),
+            Input::Undelete => self.close(Body::Undeletion),
+            Input::Import { ticket, update } => self.import(ticket, &update, now),
+            Input::Export { ticket } => self.waiting.exports.push(ticket),
+            Input::Wake => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, in order. The shell asks until there is nothing.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn request(&mut self, router: RouterId, request: Request, now: Instant) {
+        match request {
+            Request::Attach { session, rights, subject, resume: _ } => {
+                self.attach((router, session), rights, subject);
+            }
+            Request::Detach { session } => self.detach((router, session), now),
+            Request::Update { session, number, answer, update } => {
+                self.update((router, session), number, answer, &update, now);
+            }
+            Request::SyncRequest { session, state_vector } => {
+                self.sync_request((router, session), state_vector, now);
+            }
+            Request::Awareness { session, payload } => self.hear((router, session), &payload, now),
+            Request::QueryAwareness { session } => {
+                if self.speaks((router, session)) {
+                    let payload = self.awareness.all();
+                    self.tell_awareness((router, session), payload.unwrap_or(EMPTY_PAYLOAD.into()));
+                }
+            }
+            Request::CatchUp { from } => self.catch_up(router, from),
+        }
+    }
+
+    fn attach(&mut self, key: SessionKey, rights: Rights, subject: Subject) {
+        if self.deleted {
+            self.deliver(key.0, Event::Closed { reason: CloseReason::DocumentDeleted });
+            return;
+        }
+        self.sessions.insert(key, Session::new(rights, subject));
+        self.deliver(key.0, Event::Attached { session: key.1, slot: self.log.last() });
+        if let Some(payload) = self.awareness.all() {
+            self.tell_awareness(key, payload);
+        }
+        self.ask(key);
+    }
+
+    fn detach(&mut self, key: SessionKey, now: Instant) {
+        if self.sessions.remove(&key).is_some() {
+            self.awareness.ended(key, &self.limits, now);
+            self.waiting.forget(key);
+        }
+    }
+
+    fn router_gone(&mut self, router: RouterId, _now: Instant) {
+        self.sessions.retain(|(of, _), _| *of != router);
+        self.awareness.orphan(router);
+        self.waiting.router_gone(router);
+    }
+
+    /// Whether anybody is there whose words count.
+    fn speaks(&self, key: SessionKey) -> bool {
+        self.sessions.get(&key).is_some_and(|session| !session.ended)
+    }
+
+    fn hear(&mut self, key: SessionKey, payload: &[u8], now: Instant) {
+        let Some(session) = self.sessions.get(&key).filter(|session| !session.ended) else { return };
+        let Ok(entries) = scan::awareness(payload, &ScanLimits::default()) else {
+            self.refused(key, now);
+            return;
+        };
+        for heard in entries {
+            self.awareness.hear(&heard, key, &session.subject, &self.limits, now);
+        }
+    }
+
+    /// Sends our state vector, for what the editor has and we lack.
+    fn ask(&mut self, (router, session): SessionKey) {
+        let state_vector = self.state_vector();
+        self.leave(Output::SyncRequest { router, session, state_vector });
+    }
+
+    fn acknowledge(&mut self, (router, session): SessionKey, through: MessageNumber) {
+        self.leave(Output::Acknowledge { router, session, through });
+    }
+
+    /// R4: lets an output out when everything admitted before it is durable.
+    fn leave(&mut self, output: Output) {
+        let unsaved = self.recovering.is_some();
+        match self.gate.cover(!self.gathered.is_empty(), self.log.busy() || unsaved) {
+            Some(batch) => self.gate.hold(batch, output),
+            None => self.effects.push_back(output.into_effect(self.log.last())),
+        }
+    }
+
+    fn tell_awareness(&mut self, (router, session): SessionKey, payload: Bytes) {
+        self.deliver(router, Event::Awareness { only: Some(session), payload });
+    }
+
+    fn deliver(&mut self, router: RouterId, event: Event) {
+        self.effects.push_back(Effect::Deliver { router, event });
+    }
+
+    fn broadcast(&mut self, event: Event) {
+        self.effects.push_back(Effect::Broadcast { event });
+    }
+
+    fn close_session(&mut self, (router, session): SessionKey, reason: CloseReason) {
+        if let Some(known) = self.sessions.get_mut(&(router, session)) {
+            known.ended = true;
+            self.deliver(router, Event::CloseSession { session, reason });
+        }
+    }
+
+    /// Bytes that are admitted and not durable have reached their bound: the shell should read no more requests
+    /// until the next [`Input::Appended`].
+    pub fn full(&self) -> bool {
+        self.gathered_bytes >= self.limits.gathered_bytes_max
+    }
+
+    /// About how many bytes it holds.
+    pub fn resident_bytes(&self) -> usize {
+        let replica = if self.replica.is_some() { 10 * self.stored.state_bytes() + 2_048 } else { 0 };
+        1_024
+            + self.stored.resident_bytes()
+            + replica
+            + self.awareness.resident_bytes()
+            + self.gathered_bytes
+            + self.sessions.len() * 128
+    }
+
+    /// How many sessions are attached.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The newest slot that is durable.
+    pub fn last_slot(&self) -> Slot {
+        self.log.last()
+    }
+
+    /// The epoch under which it writes; zero if it has not claimed the document.
+    pub fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    /// Whether the CRDT is in memory.
+    pub fn has_replica(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// Whether it is closed to everybody. Durable.
+    pub fn deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+}

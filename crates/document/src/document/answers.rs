@@ -1,0 +1,360 @@
+//! What editors and routers ask for: answers are made when nothing is being written, once for all who wait.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringleaf_types::{RouterId, SessionId, Slot};
+use ringleaf_wire::{Event, Request};
+
+use super::Document;
+use crate::Input;
+use crate::gate::Output;
+use crate::replica::{self, Broken, Replica};
+use crate::seen::Verdict;
+use crate::session::SessionKey;
+use crate::stored::EMPTY_UPDATE;
+
+/// What an input will cost, so that the shell can choose the thread that pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Microseconds: on the thread of the caller.
+    Light,
+    /// Perhaps milliseconds: on a thread of the pool.
+    Heavy,
+    /// Likewise, and stored bytes are decoded that no replica of this process has decoded before: the shell notes the
+    /// attempt in the store first.
+    Builds,
+}
+
+/// An input above this size is heavy, and so is an answer that is made of more.
+const HEAVY_BYTES: usize = 64 << 10;
+/// A document below this size is sent whole rather than made into a replica for the sake of a difference.
+const WHOLE_BYTES_MAX: usize = 16 << 10;
+
+/// Who waits for the next moment at which nothing is being written.
+#[derive(Default)]
+pub(super) struct Waiting {
+    syncs: Vec<(SessionKey, Bytes)>,
+    catch_ups: Vec<(RouterId, Slot)>,
+    pub(super) exports: Vec<u64>,
+}
+
+impl Waiting {
+    pub(super) fn forget(&mut self, key: SessionKey) {
+        self.syncs.retain(|(of, _)| *of != key);
+    }
+
+    pub(super) fn router_gone(&mut self, router: RouterId) {
+        self.syncs.retain(|((of, _), _)| *of != router);
+        self.catch_ups.retain(|(of, _)| *of != router);
+    }
+
+    pub(super) fn clear_sessions(&mut self) {
+        self.syncs.clear();
+        self.catch_ups.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.syncs.is_empty() && self.catch_ups.is_empty() && self.exports.is_empty()
+    }
+}
+
+/// Answers that are still true, so that a crowd costs as much as one.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// What was admitted when the first three were made.
+    version: u64,
+    full: Option<Bytes>,
+    nothing: Option<Bytes>,
+    state_vector: Option<Bytes>,
+    difference: Option<(Bytes, Bytes)>,
+    caught_up: Option<(Slot, Slot, Bytes)>,
+}
+
+impl Answers {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What an editor lacks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Lacks {
+    /// No struct; its deletions are not known, so it gets them all.
+    Nothing,
+    Everything,
+    /// What this state vector lacks.
+    Since(Bytes),
+}
+
+impl Document {
+    /// What an input will cost.
+    pub fn weight(&self, input: &Input) -> Weight {
+        let request = match input {
+            Input::Request { request, .. } => match request {
+                Request::Update { update, .. } => self.weight_of_update(update),
+                Request::SyncRequest { state_vector, .. } => self.weight_of_answer(state_vector),
+                Request::CatchUp { from } if !self.busy() && self.stored.few_after(*from).is_none() => {
+                    self.weight_of_replica()
+                }
+                Request::CatchUp { .. }
+                | Request::Attach { .. }
+                | Request::Detach { .. }
+                | Request::Awareness { .. }
+                | Request::QueryAwareness { .. } => Weight::Light,
+            },
+            Input::Import { update, .. } => self.weight_of_update(update),
+            Input::Export { .. } => self.weight_of_full(),
+            Input::Appended { .. } | Input::Saved if !self.waiting.is_empty() => self.weight_of_replica(),
+            Input::Tail { last, .. } if *last < self.log.last() => self.weight_of_full(),
+            Input::Wake if !self.waiting.is_empty() => self.weight_of_replica(),
+            Input::Wake if self.replica.is_some() && self.stored.state_bytes() > HEAVY_BYTES => Weight::Heavy,
+            Input::RouterGone { .. }
+            | Input::Appended { .. }
+            | Input::Tail { .. }
+            | Input::Compacted { .. }
+            | Input::CompactionFailed
+            | Input::Saved
+            | Input::SaveFailed
+            | Input::Delete
+            | Input::Undelete
+            | Input::Wake => Weight::Light,
+        };
+        if self.over { Weight::Light } else { request }
+    }
+
+    fn weight_of_update(&self, update: &Bytes) -> Weight {
+        if self.replica.is_none() && !self.stored.is_empty() {
+            return match self.seen.judge(update) {
+                Ok(Verdict::NothingNew) | Err(_) => Weight::Light,
+                Ok(Verdict::Complete | Verdict::Partial { .. }) => Weight::Builds,
+            };
+        }
+        if update.len() > HEAVY_BYTES { Weight::Heavy } else { Weight::Light }
+    }
+
+    fn weight_of_answer(&self, state_vector: &[u8]) -> Weight {
+        if self.busy() {
+            // It waits, and is paid for by what ends the wait.
+            return Weight::Light;
+        }
+        match self.lacks(state_vector) {
+            Ok(Lacks::Nothing) | Err(_) => Weight::Light,
+            Ok(Lacks::Everything) => self.weight_of_full(),
+            Ok(Lacks::Since(_)) => self.weight_of_replica(),
+        }
+    }
+
+    /// Something admitted is not durable yet.
+    fn busy(&self) -> bool {
+        self.log.busy() || !self.gathered.is_empty()
+    }
+
+    fn weight_of_full(&self) -> Weight {
+        let cached = self.answers.version == self.version && self.answers.full.is_some();
+        if cached || (self.replica.is_none() && self.stored.single().is_some()) {
+            return Weight::Light;
+        }
+        self.weight_of_replica()
+    }
+
+    fn weight_of_replica(&self) -> Weight {
+        if self.replica.is_none() && !self.stored.is_empty() {
+            Weight::Builds
+        } else if self.stored.state_bytes() > HEAVY_BYTES {
+            Weight::Heavy
+        } else {
+            Weight::Light
+        }
+    }
+
+    pub(super) fn sync_request(&mut self, key: SessionKey, state_vector: Bytes, now: Instant) {
+        if !self.speaks(key) {
+            return;
+        }
+        if self.seen.lacks_nothing(&state_vector).is_err() {
+            self.count(crate::Count::Refused);
+            self.refused(key, now);
+            return;
+        }
+        self.waiting.syncs.push((key, state_vector));
+    }
+
+    /// Slots that are at hand are durable: they leave at once. Everything else waits.
+    pub(super) fn catch_up(&mut self, router: RouterId, from: Slot) {
+        let through = self.log.last();
+        let update = match &self.answers.caught_up {
+            Some((f, t, update)) if (*f, *t) == (from, through) => Some(update.clone()),
+            Some(_) | None => self.merged_after(from),
+        };
+        match update {
+            Some(update) => {
+                self.answers.caught_up = Some((from, through, update.clone()));
+                self.deliver(router, Event::CaughtUp { from, through, update });
+            }
+            None => self.waiting.catch_ups.push((router, from)),
+        }
+    }
+
+    fn merged_after(&self, from: Slot) -> Option<Bytes> {
+        if from > self.log.last() {
+            return None;
+        }
+        let updates = self.stored.few_after(from)?;
+        match updates.as_slice() {
+            [] => Some(Bytes::from_static(EMPTY_UPDATE)),
+            [update] => Some(update.clone()),
+            updates => replica::merge(updates.iter()).ok(),
+        }
+    }
+
+    /// Answers everybody who waits. Called when nothing is in flight: what has gathered meanwhile is in the answers,
+    /// so they leave when that is durable.
+    pub(super) fn answer(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut groups: BTreeMap<(RouterId, Lacks), Vec<SessionId>> = BTreeMap::new();
+        for ((router, session), state_vector) in std::mem::take(&mut self.waiting.syncs) {
+            if let Ok(lacks) = self.lacks(&state_vector) {
+                groups.entry((router, lacks)).or_default().push(session);
+            }
+        }
+        for ((router, lacks), sessions) in groups {
+            let Some(update) = self.what(&lacks) else { return };
+            self.leave(Output::SyncAnswer { router, sessions, update });
+        }
+        let catch_ups: std::collections::BTreeSet<_> =
+            std::mem::take(&mut self.waiting.catch_ups).into_iter().collect();
+        for (router, from) in catch_ups {
+            let lacks = match self.stored.seen_at(from) {
+                Some(state_vector) if from <= self.log.last() => Lacks::Since(state_vector),
+                Some(_) | None => Lacks::Everything,
+            };
+            let Some(update) = self.what(&lacks) else { return };
+            self.leave(Output::CaughtUp { router, from, update });
+        }
+        for ticket in std::mem::take(&mut self.waiting.exports) {
+            let Some(state) = self.full_state() else { return };
+            self.leave(Output::Exported { ticket, state });
+        }
+    }
+
+    fn lacks(&self, state_vector: &[u8]) -> Result<Lacks, ringleaf_wire::Refusal> {
+        if self.seen.lacks_nothing(state_vector)? {
+            return Ok(Lacks::Nothing);
+        }
+        let nothing_seen = matches!(state_vector, [] | [0]);
+        let small = self.replica.is_none() && self.stored.state_bytes() <= WHOLE_BYTES_MAX;
+        if nothing_seen || small {
+            return Ok(Lacks::Everything);
+        }
+        Ok(Lacks::Since(Bytes::copy_from_slice(state_vector)))
+    }
+
+    /// `None`: the document is over.
+    fn what(&mut self, lacks: &Lacks) -> Option<Bytes> {
+        match lacks {
+            Lacks::Nothing => {
+                self.refresh();
+                let seen = &self.seen;
+                let nothing = self.answers.nothing.get_or_insert_with(|| {
+                    let deleted = seen.delete_set();
+                    let mut update = Vec::with_capacity(1 + deleted.len());
+                    update.push(0);
+                    update.extend_from_slice(&deleted);
+                    update.into()
+                });
+                Some(nothing.clone())
+            }
+            Lacks::Everything => self.full_state(),
+            Lacks::Since(state_vector) => self.difference(state_vector),
+        }
+    }
+
+    fn refresh(&mut self) {
+        if self.answers.version != self.version {
+            self.answers.clear();
+            self.answers.version = self.version;
+        }
+    }
+
+    pub(super) fn state_vector(&mut self) -> Bytes {
+        self.refresh();
+        let seen = &self.seen;
+        self.answers.state_vector.get_or_insert_with(|| seen.state_vector().into()).clone()
+    }
+
+    /// Everything admitted, as one update. Stored bytes when they do, else encoded; once per version either way.
+    pub(super) fn full_state(&mut self) -> Option<Bytes> {
+        self.refresh();
+        if let Some(full) = &self.answers.full {
+            return Some(full.clone());
+        }
+        let settled = self.gathered.is_empty() && !self.log.busy();
+        let full = match self.full_without_replica(settled) {
+            Some(full) => full,
+            None => self.compute(Replica::full)?,
+        };
+        if settled && self.stored.single().is_none() {
+            // The slots are in there: they need not be held twice.
+            self.stored.replace_base(full.clone(), self.log.last());
+        }
+        self.refresh();
+        self.answers.full = Some(full.clone());
+        Some(full)
+    }
+
+    fn full_without_replica(&self, settled: bool) -> Option<Bytes> {
+        if !settled {
+            return None;
+        }
+        if let Some(single) = self.stored.single() {
+            return Some(single);
+        }
+        if self.replica.is_some() {
+            return None;
+        }
+        replica::merge(self.stored.few()?).ok()
+    }
+
+    fn difference(&mut self, state_vector: &Bytes) -> Option<Bytes> {
+        self.refresh();
+        if let Some((of, update)) = &self.answers.difference
+            && of == state_vector
+        {
+            return Some(update.clone());
+        }
+        let update = self.compute(|replica| replica.difference(state_vector))?;
+        self.refresh();
+        self.answers.difference = Some((state_vector.clone(), update.clone()));
+        Some(update)
+    }
+
+    /// Computes something from the replica, and once more from a new one if it breaks.
+    fn compute(&mut self, work: impl Fn(&Replica) -> Result<Bytes, Broken>) -> Option<Bytes> {
+        loop {
+            if !self.ensure_replica() {
+                return None;
+            }
+            match work(self.replica.as_ref()?) {
+                Ok(bytes) => return Some(bytes),
+                Err(broken) => self.broke_down(&broken),
+            }
+            if self.over {
+                return None;
+            }
+        }
+    }
+
+    /// The replica is no longer needed: what it holds becomes the stored bytes, in their shortest form.
+    pub(super) fn drop_replica(&mut self) {
+        if self.replica.is_some() && self.stored.single().is_none() && self.full_state().is_none() {
+            return;
+        }
+        self.replica = None;
+        self.answers.clear();
+        self.stored.shrink();
+    }
+}

@@ -1,0 +1,200 @@
+//! What the store answers: appends, tails, snapshots.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringleaf_types::{Body, CloseReason, Record, Slot, Snapshot};
+use ringleaf_wire::Event;
+
+use super::Document;
+use crate::log::{Decided, TailCheck};
+use crate::replica;
+use crate::{AppendOutcome, Effect};
+
+impl Document {
+    /// Starts to write what has gathered. Order: answers to who waits are made before this, so that they leave with
+    /// this slot.
+    pub(super) fn begin(&mut self) {
+        let body = if self.gathered.is_empty() {
+            let Some(body) = self.control.take() else { return };
+            body
+        } else {
+            let updates = self.gathered.drain(..).map(|gathered| gathered.update).collect();
+            self.gathered_bytes = 0;
+            Body::Updates(updates)
+        };
+        self.mark = self.stored.wants_mark().then(|| self.seen.state_vector().into());
+        let (slot, record) = self.log.begin(body);
+        self.gate.advance();
+        self.effects.push_back(Effect::Append { slot, record });
+    }
+
+    pub(super) fn appended(&mut self, slot: Slot, outcome: AppendOutcome) {
+        if let Some(stash) = &mut self.recovering {
+            *stash = Some((slot, outcome));
+            return;
+        }
+        match self.log.decided(slot, outcome) {
+            Decided::Durable(slot, record) => {
+                self.durable(slot, record.body);
+                if let Some(state_vector) = self.mark.take() {
+                    self.stored.mark(slot, state_vector);
+                }
+                self.open_gate();
+            }
+            Decided::Late(slot, record) => {
+                self.foreign(slot, record);
+                self.mark = None;
+                let (slot, record) = self.log.again();
+                self.effects.push_back(Effect::Append { slot, record });
+            }
+            Decided::Fenced => self.fenced(),
+            Decided::Stray => {}
+        }
+    }
+
+    /// Everything that the last batch covers may leave (R3: in order).
+    fn open_gate(&mut self) {
+        while let Some(output) = self.gate.release() {
+            self.effects.push_back(output.into_effect(self.log.last()));
+        }
+    }
+
+    /// A slot is durable: publish it.
+    fn durable(&mut self, slot: Slot, body: Body) {
+        match body {
+            Body::Updates(updates) => {
+                let updates = self.merged(updates);
+                self.stored.push(slot, updates.clone());
+                if !updates.is_empty() {
+                    self.broadcast(Event::Publish { previous: self.published, slot, updates });
+                    self.published = slot;
+                }
+            }
+            Body::Deletion => {
+                self.stored.push(slot, Arc::new([]));
+                self.deleted = true;
+                self.close_everything();
+            }
+            Body::Undeletion => {
+                self.stored.push(slot, Arc::new([]));
+                self.deleted = false;
+            }
+        }
+    }
+
+    /// Few updates become one, so that each reader gets one frame. Merging is not trusted: if it fails, they stay as
+    /// they are.
+    fn merged(&self, updates: Vec<Bytes>) -> Arc<[Bytes]> {
+        if (2..=self.limits.merged_updates_max).contains(&updates.len())
+            && let Ok(merged) = replica::merge(updates.iter())
+        {
+            return Arc::new([merged]);
+        }
+        updates.into()
+    }
+
+    /// A slot that somebody else wrote.
+    fn foreign(&mut self, slot: Slot, record: Record) {
+        if let Body::Updates(updates) = &record.body {
+            for update in updates {
+                if self.seen.take_in(update).is_err() {
+                    continue;
+                }
+                self.version += 1;
+                if let Some(replica) = &mut self.replica
+                    && replica.apply(update).is_err()
+                {
+                    self.replica = None;
+                }
+            }
+        }
+        self.durable(slot, record.body);
+    }
+
+    fn close_everything(&mut self) {
+        self.sessions.clear();
+        self.awareness = crate::awareness::Awareness::new();
+        self.waiting.clear_sessions();
+        self.gathered.clear();
+        self.gathered_bytes = 0;
+        self.gate.clear();
+        self.replica = None;
+        self.answers.clear();
+        self.broadcast(Event::Closed { reason: CloseReason::DocumentDeleted });
+    }
+
+    pub(super) fn close(&mut self, body: Body) {
+        let deleted = body == Body::Deletion;
+        let already = self.deleted == deleted && self.control.is_none();
+        if !already {
+            self.control = Some(body);
+        }
+    }
+
+    pub(super) fn fenced(&mut self) {
+        self.over = true;
+        self.gate.clear();
+        self.effects.push_back(Effect::Fenced);
+    }
+
+    pub(super) fn tail(&mut self, slots: Vec<(Slot, Record)>, last: Slot) {
+        if self.recovering.is_some() {
+            return;
+        }
+        match self.log.tail(slots, last) {
+            TailCheck::Merge(slots) => {
+                for (slot, record) in slots {
+                    self.foreign(slot, record);
+                }
+            }
+            TailCheck::Fenced => self.fenced(),
+            TailCheck::WentBackwards => self.went_backwards(last),
+        }
+    }
+
+    /// R9: what was durable is gone from the store. Nothing is acknowledged until a snapshot covers it again.
+    fn went_backwards(&mut self, found: Slot) {
+        let Some(state) = self.full_state() else { return };
+        let snapshot =
+            Snapshot { upto: self.log.last(), epoch: self.log.highest(), deleted: self.deleted, state };
+        self.recovering = Some(None);
+        self.effects.push_back(Effect::StoreWentBackwards { found, snapshot });
+    }
+
+    pub(super) fn saved(&mut self) {
+        if let Some(stash) = self.recovering.take() {
+            match stash {
+                Some((slot, outcome)) => self.appended(slot, outcome),
+                None if !self.log.busy() => self.open_gate(),
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn save_failed(&mut self) {
+        if self.recovering.is_some() {
+            self.timers.save_again = true;
+        }
+    }
+
+    /// Makes the snapshot once more.
+    pub(super) fn save_again(&mut self) {
+        let stash = self.recovering.take();
+        self.went_backwards(Slot::ZERO);
+        if let (Some(recovering), Some(stash)) = (&mut self.recovering, stash) {
+            *recovering = stash;
+        }
+    }
+
+    pub(super) fn compacted(&mut self, snapshot: &Snapshot) {
+        self.timers.compacting = false;
+        self.stored.snapshot_created(snapshot);
+    }
+
+    pub(super) fn compaction_failed(&mut self, now: Instant) {
+        self.timers.compacting = false;
+        self.timers.compact_not_before = Some(now + super::timers::COMPACT_AGAIN);
+    }
+}

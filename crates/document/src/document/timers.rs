@@ -1,0 +1,196 @@
+//! What is due: after each input, and at the next deadline.
+
+use std::time::{Duration, Instant};
+
+use ringleaf_wire::Event;
+
+use super::Document;
+use crate::Effect;
+
+/// How often the tail is looked at while there are sessions (R9).
+const TAIL_INTERVAL: Duration = Duration::from_secs(5);
+/// After a compaction that failed, the next one waits.
+pub(super) const COMPACT_AGAIN: Duration = Duration::from_secs(60);
+/// Fewer slots than this are not worth a snapshot when a document is forgotten.
+const WORTHWHILE_SLOTS: usize = 16;
+/// Nor are fewer bytes.
+const WORTHWHILE_BYTES: usize = 16 << 10;
+
+pub(super) struct Timers {
+    tail_at: Option<Instant>,
+    /// When the last session left, or the document was opened.
+    idle_since: Instant,
+    /// A snapshot was asked for since then.
+    idle_compacted: bool,
+    /// The last admitted update or computed answer.
+    replica_used_at: Instant,
+    replica_version: u64,
+    pub(super) compacting: bool,
+    pub(super) compact_not_before: Option<Instant>,
+    pub(super) save_again: bool,
+    hold_until: Option<Instant>,
+}
+
+impl Timers {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tail_at: None,
+            idle_since: now,
+            idle_compacted: false,
+            replica_used_at: now,
+            replica_version: 0,
+            compacting: false,
+            compact_not_before: None,
+            save_again: false,
+            hold_until: None,
+        }
+    }
+}
+
+impl Document {
+    /// When [`crate::Input::Wake`] is due, if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        let busy = self.log.busy();
+        let held = self.timers.hold_until.filter(|_| !busy && self.has_work());
+        let replica =
+            self.replica.is_some().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
+        [
+            self.awareness.due_at(&self.limits, busy),
+            self.awareness.sweep_at(),
+            self.timers.tail_at,
+            self.idle_at(),
+            held,
+            replica.filter(|_| self.settled()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next append does not begin before this moment; until then updates gather. For a shell whose fan-out needs
+    /// time: what goes into a slot is taken when its append begins.
+    pub fn hold_append_until(&mut self, at: Instant) {
+        self.timers.hold_until = Some(at);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.gathered.is_empty() || self.control.is_some()
+    }
+
+    /// Everything is durable, and nobody waits.
+    fn settled(&self) -> bool {
+        !self.has_work() && !self.log.busy() && self.recovering.is_none() && self.waiting.is_empty()
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        let idle = self.sessions.is_empty() && self.settled() && !self.timers.compacting;
+        idle.then(|| self.timers.idle_since + self.limits.idle_timeout)
+    }
+
+    /// Does everything that is due. The tail of every [`Document::handle`].
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.over {
+            return;
+        }
+        self.write(now);
+        if self.over {
+            return;
+        }
+        self.publish_awareness(now);
+        self.look_at_tail(now);
+        self.compact_if_long(now);
+        self.rest(now);
+    }
+
+    fn write(&mut self, now: Instant) {
+        if self.log.busy() || self.recovering.is_some() {
+            return;
+        }
+        let held = self.timers.hold_until.is_some_and(|at| now < at);
+        if self.has_work() && held {
+            return;
+        }
+        self.answer();
+        if !self.over && self.has_work() {
+            self.begin();
+        }
+    }
+
+    fn publish_awareness(&mut self, now: Instant) {
+        self.awareness.sweep(&self.limits, now);
+        // Whatever is published takes the awareness along: both leave in one write.
+        let joins = self
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Broadcast { event: Event::Publish { .. } }));
+        let due = self.awareness.due_at(&self.limits, self.log.busy()).is_some_and(|at| at <= now);
+        if (joins || due)
+            && let Some(payload) = self.awareness.publish(now)
+        {
+            self.broadcast(Event::Awareness { only: None, payload });
+        }
+    }
+
+    fn look_at_tail(&mut self, now: Instant) {
+        if self.sessions.is_empty() {
+            self.timers.tail_at = None;
+            return;
+        }
+        let at = *self.timers.tail_at.get_or_insert(now + TAIL_INTERVAL);
+        if at <= now {
+            self.timers.tail_at = Some(now + TAIL_INTERVAL);
+            if std::mem::take(&mut self.timers.save_again) {
+                self.save_again();
+            } else if self.recovering.is_none() {
+                self.effects.push_back(Effect::ReadTail { after: self.log.last() });
+            }
+        }
+    }
+
+    fn compact_if_long(&mut self, now: Instant) {
+        let long = self.stored.tail_slots() > self.limits.tail_slots_max
+            || self.stored.tail_bytes() > self.limits.tail_bytes_max;
+        if long {
+            self.compact(now);
+        }
+    }
+
+    fn compact(&mut self, now: Instant) -> bool {
+        let later = self.timers.compact_not_before.is_some_and(|at| now < at);
+        if self.timers.compacting || later || self.recovering.is_some() {
+            return false;
+        }
+        self.timers.compacting = true;
+        self.effects.push_back(Effect::Compact { through: self.log.last() });
+        true
+    }
+
+    /// Lets go of the replica, then of everything.
+    fn rest(&mut self, now: Instant) {
+        if self.timers.replica_version != self.version {
+            self.timers.replica_version = self.version;
+            self.timers.replica_used_at = now;
+        }
+        let unused = self.timers.replica_used_at + self.limits.replica_idle_timeout <= now;
+        if self.replica.is_some() && unused && self.settled() {
+            self.drop_replica();
+        }
+        if !self.sessions.is_empty() {
+            self.timers.idle_since = now;
+            self.timers.idle_compacted = false;
+            return;
+        }
+        if self.idle_at().is_some_and(|at| at <= now) {
+            self.timers.idle_since = now;
+            let worthwhile =
+                self.stored.tail_slots() >= WORTHWHILE_SLOTS || self.stored.tail_bytes() >= WORTHWHILE_BYTES;
+            if worthwhile && !std::mem::replace(&mut self.timers.idle_compacted, true) && self.compact(now) {
+                return;
+            }
+            self.effects.push_back(Effect::Forget);
+        }
+    }
+}

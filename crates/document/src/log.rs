@@ -1,0 +1,190 @@
+//! The claim and the appends (R1–R5, R9), one state machine.
+//!
+//! ```text
+//!              begin                        created, or ours            begin
+//!  Unclaimed ────────▶ Unclaimed, in flight ───────────────▶ Claimed ────────────▶ Claimed, in flight ─┐
+//!      │                 │   ▲ late record: merge it, next slot  ▲────────────────────────────────────┘
+//!      │ a higher epoch  └───┘                                                created, ours, or late
+//!      │ in the tail       │ taken by an equal or higher epoch, or covered by a snapshot
+//!      └───────────────────┴────────────────────────▶ Fenced, for ever
+//! ```
+//!
+//! Who moves it: [`Log::begin`] (there is something to write), [`Log::decided`] (the store has answered) and
+//! [`Log::tail`] (the check every few seconds). It knows records and slots, not what is in them.
+
+use ringleaf_types::{Body, Epoch, Incarnation, NodeId, Record, Slot, Writer};
+
+use crate::AppendOutcome;
+
+/// The end of the log, as far as this document knows it.
+pub(crate) struct Log {
+    node: NodeId,
+    incarnation: Incarnation,
+    /// State of the nonce sequence.
+    seed: u64,
+    /// The newest slot that is durable and merged.
+    last: Slot,
+    /// The highest epoch in the slots up to `last`.
+    highest: Epoch,
+    /// The epoch under which this document writes. Zero: not claimed yet.
+    epoch: Epoch,
+    /// R2: one, never two.
+    in_flight: Option<(Slot, Record)>,
+    fenced: bool,
+}
+
+/// What the store's answer to an append means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decided {
+    /// The record is durable.
+    Durable(Slot, Record),
+    /// The slot holds a late record of a dead owner: merge and publish it. [`Log::again`] says where to try next.
+    Late(Slot, Record),
+    /// Another writer has claimed the document (R5).
+    Fenced,
+    /// The answer fits nothing that is in flight.
+    Stray,
+}
+
+/// What a tail check means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TailCheck {
+    /// Merge and publish these slots, if any.
+    Merge(Vec<(Slot, Record)>),
+    /// Another writer has claimed the document.
+    Fenced,
+    /// The store ends before a slot that was durable.
+    WentBackwards,
+}
+
+impl Log {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation, seed: u64, last: Slot, highest: Epoch) -> Self {
+        Self { node, incarnation, seed, last, highest, epoch: Epoch::ZERO, in_flight: None, fenced: false }
+    }
+
+    pub(crate) fn last(&self) -> Slot {
+        self.last
+    }
+
+    /// Our epoch, or zero.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The highest epoch among the slots up to the last.
+    pub(crate) fn highest(&self) -> Epoch {
+        self.highest
+    }
+
+    pub(crate) fn busy(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// What is being written.
+    pub(crate) fn in_flight(&self) -> Option<&Record> {
+        self.in_flight.as_ref().map(|(_, record)| record)
+    }
+
+    /// Starts to write `body` into the next slot. The first record of an epoch is its fence (R1), whatever it holds.
+    pub(crate) fn begin(&mut self, body: Body) -> (Slot, Record) {
+        assert!(self.in_flight.is_none(), "one append in flight, never two (R2)");
+        assert!(!self.fenced, "a fenced document writes nothing (R5)");
+        let epoch = if self.epoch == Epoch::ZERO { self.highest.next() } else { self.epoch };
+        self.write(epoch, body)
+    }
+
+    /// Writes what was in flight into the slot after a late record.
+    pub(crate) fn again(&mut self) -> (Slot, Record) {
+        let (_, record) = self.in_flight.take().expect("a late record stands in the way of something");
+        self.write(record.epoch, record.body)
+    }
+
+    fn write(&mut self, epoch: Epoch, body: Body) -> (Slot, Record) {
+        let writer =
+            Writer { node: self.node.clone(), incarnation: self.incarnation, nonce: self.next_nonce() };
+        let slot = self.last.next();
+        let record = Record { epoch, writer, body };
+        self.in_flight = Some((slot, record.clone()));
+        (slot, record)
+    }
+
+    /// The store has answered.
+    pub(crate) fn decided(&mut self, slot: Slot, outcome: AppendOutcome) -> Decided {
+        let Some((expected, record)) = self.in_flight.take() else { return Decided::Stray };
+        if expected != slot {
+            self.in_flight = Some((expected, record));
+            return Decided::Stray;
+        }
+        match outcome {
+            AppendOutcome::Created => self.ours(slot, record),
+            // A retry whose first reply was lost finds its own record (R2).
+            AppendOutcome::Taken(found) if found.writer == record.writer => self.ours(slot, record),
+            AppendOutcome::Taken(found) if found.epoch < record.epoch => {
+                self.take(slot, found.epoch);
+                self.in_flight = Some((slot, record));
+                Decided::Late(slot, found)
+            }
+            AppendOutcome::Taken(_) | AppendOutcome::Covered => self.fence(),
+        }
+    }
+
+    fn ours(&mut self, slot: Slot, record: Record) -> Decided {
+        self.epoch = record.epoch;
+        self.take(slot, record.epoch);
+        Decided::Durable(slot, record)
+    }
+
+    fn take(&mut self, slot: Slot, epoch: Epoch) {
+        assert!(slot == self.last.next(), "slots are merged without a gap");
+        self.last = slot;
+        self.highest = self.highest.max(epoch);
+    }
+
+    fn fence(&mut self) -> Decided {
+        self.in_flight = None;
+        self.fenced = true;
+        Decided::Fenced
+    }
+
+    /// Looks at what the store holds (R9): `slots` are those after the last that was known when it was asked.
+    pub(crate) fn tail(&mut self, slots: Vec<(Slot, Record)>, last: Slot) -> TailCheck {
+        if last < self.last {
+            return TailCheck::WentBackwards;
+        }
+        let mut merge = Vec::new();
+        for (slot, record) in slots {
+            if slot <= self.last {
+                continue;
+            }
+            let ours = self.in_flight.as_ref().is_some_and(|(_, mine)| mine.writer == record.writer);
+            if ours {
+                continue;
+            }
+            if record.epoch > self.claim() {
+                self.fenced = true;
+                self.in_flight = None;
+                return TailCheck::Fenced;
+            }
+            // What lies in the slot of our own append comes with the answer to that.
+            if self.in_flight.is_none() && slot == self.last.next() {
+                self.take(slot, record.epoch);
+                merge.push((slot, record));
+            }
+        }
+        TailCheck::Merge(merge)
+    }
+
+    /// The epoch that nobody else may exceed while this document serves.
+    fn claim(&self) -> Epoch {
+        self.in_flight.as_ref().map_or(self.epoch, |(_, record)| record.epoch).max(self.highest)
+    }
+
+    /// SplitMix64: the nonces of one incarnation differ, and a test can repeat them.
+    fn next_nonce(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut nonce = self.seed;
+        nonce = (nonce ^ (nonce >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        nonce = (nonce ^ (nonce >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        nonce ^ (nonce >> 31)
+    }
+}

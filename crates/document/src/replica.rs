@@ -1,0 +1,135 @@
+//! The CRDT, behind `catch_unwind`. Built when something must be computed, thrown away when it breaks or nobody writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use yrs::updates::decoder::Decode;
+use yrs::{Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, Update};
+
+/// Updates per transaction when many are replayed: the squash at the end of a transaction is quadratic in them.
+const CHUNK: usize = 256;
+
+/// A yrs document.
+pub(crate) struct Replica {
+    doc: Doc,
+}
+
+/// The CRDT did not do what it should with bytes that passed the scan. The replica that said so must not be used again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It panicked.
+    #[error("the replica panicked in {during}")]
+    Panicked {
+        /// What it was doing.
+        during: &'static str,
+    },
+    /// It does not decode what it was given.
+    #[error("an update does not decode: {why}")]
+    Undecodable {
+        /// What it said.
+        why: String,
+    },
+    /// It keeps something pending, though nothing with a hole is admitted.
+    #[error("an update is pending in the replica")]
+    Pending,
+}
+
+impl Replica {
+    pub(crate) fn new() -> Self {
+        Self { doc: Doc::with_options(options()) }
+    }
+
+    /// Replays updates, the first of which may be a whole state.
+    pub(crate) fn build<'a>(updates: impl Iterator<Item = &'a Bytes>) -> Result<Self, Broken> {
+        let replica = Self::new();
+        let mut updates = updates.peekable();
+        while updates.peek().is_some() {
+            guarded("apply", || {
+                let mut transaction = replica.doc.transact_mut();
+                for update in updates.by_ref().take(CHUNK) {
+                    transaction.apply_update(decode(update)?).map_err(undecodable)?;
+                }
+                Ok(())
+            })?;
+        }
+        replica.settled()?;
+        Ok(replica)
+    }
+
+    pub(crate) fn apply(&mut self, update: &[u8]) -> Result<(), Broken> {
+        guarded("apply", || {
+            let update = decode(update)?;
+            let mut transaction = self.doc.transact_mut();
+            transaction.apply_update(update).map_err(undecodable)?;
+            if transaction.has_missing_updates() { Err(Broken::Pending) } else { Ok(()) }
+        })
+    }
+
+    fn settled(&self) -> Result<(), Broken> {
+        guarded("check", || {
+            if self.doc.transact().has_missing_updates() { Err(Broken::Pending) } else { Ok(()) }
+        })
+    }
+
+    /// The whole state as one update.
+    pub(crate) fn full(&self) -> Result<Bytes, Broken> {
+        guarded("encode", || {
+            Ok(self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into())
+        })
+    }
+
+    /// What `state_vector` lacks, as one update. The state vector has passed the scan.
+    pub(crate) fn difference(&self, state_vector: &[u8]) -> Result<Bytes, Broken> {
+        guarded("encode", || {
+            let seen = StateVector::decode_v1(state_vector)
+                .map_err(|error| Broken::Undecodable { why: error.to_string() })?;
+            Ok(self.doc.transact().encode_state_as_update_v1(&seen).into())
+        })
+    }
+
+    /// The state vector, as yrs has it.
+    pub(crate) fn state_vector(&self) -> Result<StateVector, Broken> {
+        guarded("encode", || Ok(self.doc.transact().state_vector()))
+    }
+
+    pub(crate) fn doc(&self) -> &Doc {
+        &self.doc
+    }
+}
+
+/// Merges updates into one. Quadratic in their number.
+pub(crate) fn merge<'a>(updates: impl Iterator<Item = &'a Bytes>) -> Result<Bytes, Broken> {
+    guarded("merge", || {
+        let merged =
+            yrs::merge_updates_v1(updates).map_err(|error| Broken::Undecodable { why: error.to_string() })?;
+        Ok(merged.into())
+    })
+}
+
+/// No call into yrs is trusted not to panic. Overflows of the stack cannot be caught: the scan bounds the nesting, and
+/// the shell's threads have deep stacks.
+pub(crate) fn guarded<T>(
+    during: &'static str,
+    work: impl FnOnce() -> Result<T, Broken>,
+) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Broken::Panicked { during }))
+}
+
+fn decode(update: &[u8]) -> Result<Update, Broken> {
+    Update::decode_v1(update).map_err(|error| Broken::Undecodable { why: error.to_string() })
+}
+
+fn undecodable(error: yrs::error::UpdateError) -> Broken {
+    Broken::Undecodable { why: error.to_string() }
+}
+
+/// Nothing is ever written by the replica itself: its client id is not used, and it must not clean up formatting, which
+/// would be a change that no editor has made. Positions are counted as Yjs counts them.
+fn options() -> Options {
+    Options {
+        offset_kind: OffsetKind::Utf16,
+        skip_gc: false,
+        cleanup_formatting: false,
+        ..Options::with_guid_and_client_id("ringleaf".into(), yrs::ClientID::new(1))
+    }
+}

@@ -1,0 +1,62 @@
+//! What a document knows of one session.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ringleaf_types::{Rights, RouterId, SessionId, Subject};
+
+/// A session, among those of all routers.
+pub(crate) type SessionKey = (RouterId, SessionId);
+
+pub(crate) struct Session {
+    pub(crate) rights: Rights,
+    pub(crate) subject: Subject,
+    pub(crate) asked: Asked,
+    refusals: u32,
+    refusals_since: Option<Instant>,
+    /// It was told to end; what it still sends is not looked at.
+    pub(crate) ended: bool,
+}
+
+/// Whether the editor was asked for what it has and the document lacks.
+///
+/// ```text
+///          asked                  an answer without a hole
+///  No ───────────────▶ Waiting ───────────────────────────▶ No
+///                         └──▶ Stuck: even its answer has a hole. Nothing is asked twice.
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    No,
+    Waiting,
+    Stuck,
+}
+
+pub(crate) type Sessions = BTreeMap<SessionKey, Session>;
+
+impl Session {
+    /// Every session is asked when it begins.
+    pub(crate) fn new(rights: Rights, subject: Subject) -> Self {
+        Self { rights, subject, asked: Asked::Waiting, refusals: 0, refusals_since: None, ended: false }
+    }
+
+    /// An answer has come in; `hole`: part of it cannot be admitted.
+    pub(crate) fn answered(&mut self, hole: bool) {
+        self.asked = match (self.asked, hole) {
+            (Asked::Waiting | Asked::Stuck, true) => Asked::Stuck,
+            (Asked::No, true) => Asked::No,
+            (Asked::No | Asked::Waiting | Asked::Stuck, false) => Asked::No,
+        };
+    }
+
+    /// Counts a refusal; `true` when there were too many within a minute.
+    pub(crate) fn refused(&mut self, now: Instant, max: u32) -> bool {
+        let minute = Duration::from_secs(60);
+        if self.refusals_since.is_none_or(|since| now.saturating_duration_since(since) >= minute) {
+            self.refusals_since = Some(now);
+            self.refusals = 0;
+        }
+        self.refusals += 1;
+        self.refusals > max
+    }
+}
