@@ -53,6 +53,15 @@ impl Failure {
         Self { exit, code: code.into(), message: message.into(), advice: String::new() }
     }
 
+    /// The answer that was printed says it all; only the exit code is left to give.
+    pub(crate) fn said(exit: Exit) -> Self {
+        Self::new(exit, "", "")
+    }
+
+    pub(crate) fn already_said(&self) -> bool {
+        self.message.is_empty()
+    }
+
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self

@@ -1,6 +1,7 @@
 //! Logs to stderr, as text for people or as JSON for machines.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -15,6 +16,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What the configuration has chosen, once it is known.
+static CHOSEN: OnceLock<LogFormat> = OnceLock::new();
+
 /// May escape codes be written to stderr?
 pub(crate) fn stderr_has_color() -> bool {
     wants_color() && std::io::stderr().is_terminal()
@@ -28,6 +32,7 @@ pub(crate) fn wants_color() -> bool {
 
 /// Starts logging. Warnings and errors are also remembered in `faults`, for `ringleaf status`.
 pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) {
+    let _started_once = CHOSEN.set(format);
     let targets: Targets = filter.parse().expect("the configuration has checked the filter");
     let lines = match format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
@@ -41,8 +46,9 @@ pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) {
     tracing_subscriber::registry().with(lines.with_filter(targets)).with(faults).init();
 }
 
-/// Says on stderr why the process ends, one line for each line of `text`, before or after logging.
-pub(crate) fn last_words(format: LogFormat, text: &str) {
+/// Says on stderr why the process ends, one line for each line of `text`. `guess` is the format if logging has not begun.
+pub(crate) fn last_words(guess: LogFormat, text: &str) {
+    let format = CHOSEN.get().copied().unwrap_or(guess);
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
         let _nobody_listens = match format {

@@ -71,6 +71,7 @@ impl Style {
 
     fn fail(&self, failure: &Failure) -> ExitCode {
         match self.json {
+            _ if failure.already_said() => {}
             true => {
                 let _nobody_listens = output::print(&format!("{:#}\n", failure.json()));
             }

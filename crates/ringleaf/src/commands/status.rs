@@ -18,8 +18,7 @@ pub(super) fn status(command: &OutputAndTarget) -> Result<(), Failure> {
     // A folder that was opened is as well as a stopped server can be.
     match answer["ready"].as_bool().unwrap_or(false) || answer["stage"] == "stopped" {
         true => Ok(()),
-        false if format == Format::Json => Err(Failure::new(Exit::Failed, "", "")),
-        false => Err(Failure::new(Exit::Failed, "not_ready", "the server is not ready")),
+        false => Err(Failure::said(Exit::Failed)),
     }
 }
 

@@ -280,3 +280,6 @@ pub(crate) fn admin_address() -> std::net::SocketAddr {
 pub(crate) fn node_id_of_a_command() -> NodeId {
     "command-line".parse().expect("this name is a valid node id")
 }
+
+#[cfg(test)]
+mod tests;

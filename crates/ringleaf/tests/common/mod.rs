@@ -1,0 +1,195 @@
+//! Starts the real binary and waits for facts.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A machine with two busy cores needs longer than ours; a fact that never comes is still found.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// One Yjs update: client `client` writes "hi" into the text `t`.
+pub fn update(client: u8) -> Vec<u8> {
+    vec![1, 1, client, 0, 4, 1, 1, b't', 2, b'h', b'i', 0]
+}
+
+/// The binary, in a folder, without the surrounding environment's settings.
+pub fn ringleaf(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringleaf"));
+    command.current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RINGLEAF_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+    ringleaf(folder).args(arguments).output().expect("the binary starts")
+}
+
+pub fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is UTF-8")
+}
+
+/// Stdout as the one JSON value that it must be, with nothing on stderr.
+pub fn json(output: &Output) -> Value {
+    assert_eq!(stderr(output), "", "with -o json, stderr is silent");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
+}
+
+pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = fact() {
+            return found;
+        }
+        assert!(began.elapsed() < DEADLINE, "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server on free ports, killed when dropped.
+pub struct Server {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
+    pub listen: String,
+    pub admin: String,
+}
+
+impl Server {
+    /// Starts `ringleaf serve` in `folder`, and waits until it listens.
+    pub fn start<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Self {
+        let mut command = ringleaf(folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log", "json"]);
+        command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
+        Self::of(command)
+    }
+
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let kept = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let mut server =
+            Self { child, lines, reader: Some(reader), listen: String::new(), admin: String::new() };
+        let listening = server.wait_for_line("listening");
+        server.listen = listening["editors"].as_str().unwrap().into();
+        server.admin = listening["admin"].as_str().unwrap().into();
+        server
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn lines(&self) -> Vec<Value> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The log line with this message.
+    pub fn wait_for_line(&mut self, message: &str) -> Value {
+        let lines = Arc::clone(&self.lines);
+        let child = &mut self.child;
+        wait_for(&format!("the log line {message:?}"), || {
+            let found = lines.lock().unwrap().iter().find(|line| line["message"] == message).cloned();
+            if found.is_none() && child.try_wait().unwrap().is_some() {
+                panic!("the server ended: {:?}", lines.lock().unwrap());
+            }
+            found
+        })
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill starts").success());
+    }
+
+    /// Waits for the end, and for the last line.
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = wait_for("the end of the server", || child.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Lines that the test did not announce.
+    pub fn complaints(&self) -> Vec<Value> {
+        let is_complaint = |line: &Value| !matches!(line["level"].as_str(), Some("INFO" | "DEBUG" | "TRACE"));
+        self.lines().into_iter().filter(is_complaint).collect()
+    }
+
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        assert_eq!(self.wait().code(), Some(0));
+        assert_eq!(self.complaints(), Vec::<Value>::new());
+    }
+
+    /// Asks the admin port.
+    pub fn get(&self, path: &str) -> Answer {
+        request("GET", &format!("http://{}{path}", self.admin), &[])
+    }
+
+    /// Runs an admin command against this server.
+    pub fn command(&self, folder: &Path, arguments: &[&str]) -> Output {
+        ringleaf(folder).args(arguments).args(["--admin", &self.admin]).output().expect("the binary starts")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
+pub fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .timeout_global(Some(DEADLINE))
+        .build()
+        .into();
+    let request = ureq::http::Request::builder().method(method).uri(url);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let mut response = agent.run(request.body(()).unwrap()).expect("the server answers");
+    let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let mut body = Vec::new();
+    response.body_mut().as_reader().read_to_end(&mut body).unwrap();
+    Answer {
+        status: response.status().as_u16(),
+        content_type: content_type.unwrap_or_default(),
+        body: String::from_utf8(body).unwrap(),
+    }
+}

@@ -1,0 +1,186 @@
+//! `ringleaf serve` as a process: how it starts, why it does not, and how it ends.
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::{Server, code, request, ringleaf, run, stderr, wait_for};
+
+#[test]
+fn it_listens_says_where_and_stops_in_order_on_either_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start(folder.path(), &["data", "--ports-file", "ports.json"]);
+        let ports = std::fs::read_to_string(folder.path().join("ports.json")).unwrap();
+        let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
+        assert_eq!(ports["listen"], *server.listen);
+        assert_eq!(ports["admin"], *server.admin);
+        assert_eq!(ports["pid"], server.pid());
+        server.signal(signal);
+        // The second round opens the same folder, so its lock was released.
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!(server.complaints(), Vec::<serde_json::Value>::new());
+        assert_eq!(server.lines().last().unwrap()["message"], "stopped");
+    }
+}
+
+#[test]
+fn health_and_metrics_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    assert_eq!(server.get("/livez").body, "ok\n");
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ok\n"));
+    let verbose = server.get("/readyz?verbose");
+    assert_eq!(verbose.body, "[+] store: answers\n[+] listener: open\n[+] stopping: no\nok\n");
+    let metrics = server.get("/metrics");
+    assert_eq!(metrics.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    for name in
+        ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "ringleaf_build_info{version="]
+    {
+        assert!(metrics.body.lines().any(|line| line.starts_with(name)), "{name}: {}", metrics.body);
+    }
+    let nothing = server.get("/nothing");
+    assert_eq!(nothing.status, 404);
+    assert!(nothing.body.contains("\"code\":\"no_such_path\""), "{}", nothing.body);
+    server.stop();
+}
+
+#[test]
+fn every_metric_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let text = server.get("/metrics").body;
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.split_whitespace().nth(2).unwrap();
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no description");
+    }
+    server.stop();
+}
+
+#[test]
+fn pages_of_other_origins_and_rebound_names_are_kept_from_the_admin_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let url = format!("http://{}/api/v1/status", server.admin);
+    assert_eq!(request("GET", &url, &[]).status, 200);
+    assert_eq!(request("GET", &url, &[("origin", "https://evil.example")]).status, 403);
+    assert_eq!(request("GET", &url, &[("host", "evil.example")]).status, 403);
+    assert_eq!(
+        request("DELETE", &format!("http://{}/api/v1/documents/x", server.admin), &[("origin", "null")])
+            .status,
+        403
+    );
+    server.stop();
+}
+
+#[test]
+fn a_port_in_use_says_by_whom_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for flag in ["--listen", "--admin"] {
+        let other = if flag == "--listen" { "--admin" } else { "--listen" };
+        let arguments = ["serve", "data", flag, &address.to_string(), other, "127.0.0.1:0"];
+        let output = run(folder.path(), &arguments);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 8, "{text}");
+        assert!(text.starts_with(&format!("ringleaf: port {} is in use by ", address.port())), "{text}");
+        assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
+        assert!(text.trim_end().ends_with(&format!("with {flag}")), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!folder.path().join("data").exists(), "ports are bound before any work");
+    }
+}
+
+#[test]
+fn a_folder_in_use_says_by_whom() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let output = run(folder.path(), &["serve", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let text = stderr(&output);
+    assert_eq!(code(&output), 8, "{text}");
+    assert!(text.starts_with("ringleaf: the data folder data is in use by "), "{text}");
+    assert!(text.contains(&server.pid().to_string()), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    server.stop();
+}
+
+#[test]
+fn a_newer_store_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    Server::start(folder.path(), &["data"]).stop();
+    // SQLite keeps the user version, which is our format, in these bytes of the first page.
+    let database = folder.path().join("data/ringleaf.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    std::fs::write(&database, bytes).unwrap();
+    let output = run(folder.path(), &["serve", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let text = stderr(&output);
+    assert_eq!(code(&output), 5, "{text}");
+    assert!(text.contains("was written by a newer ringleaf (format 99"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_file_and_line_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "listen = \"127.0.0.1:0\"\nadmn = \"127.0.0.1:0\"\n\n[limits]\nretention = 600\n";
+    std::fs::write(folder.path().join("ringleaf.toml"), file).unwrap();
+    let output = run(folder.path(), &["serve"]);
+    assert_eq!(code(&output), 7);
+    assert_eq!(
+        stderr(&output),
+        "ringleaf: ringleaf.toml:2: there is no setting admn; did you mean admin?\n\
+         ringleaf: ringleaf.toml:5: limits.retention must be a time such as \"0s\", \"250ms\", \"30s\" or \"10m\", \
+         not the number 600\n"
+    );
+    assert!(!folder.path().join("ringleaf-data").exists());
+
+    let output = run(folder.path(), &["serve", "--log", "json"]);
+    let lines: Vec<serde_json::Value> =
+        stderr(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["level"], "ERROR");
+    assert_eq!(lines[0]["error"], "ringleaf.toml:2: there is no setting admn; did you mean admin?");
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn other_machines_are_not_served_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(code(&output), 7);
+    assert_eq!(
+        stderr(&output),
+        "ringleaf: flag --listen: listen is 0.0.0.0:0, which other machines can reach, and ringleaf does not ask who \
+         they are; put a proxy that does in front, and say --open-to-anyone\n"
+    );
+    assert!(!folder.path().join("ringleaf-data").exists());
+}
+
+#[test]
+fn a_server_that_keeps_nothing_or_asks_nobody_says_so_loudly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = ringleaf(folder.path());
+    command.args([
+        "serve",
+        "--memory",
+        "--listen",
+        "0.0.0.0:0",
+        "--open-to-anyone",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
+    command.args(["--log", "json"]).stderr(std::process::Stdio::piped());
+    let server = Server::of(command);
+    let warnings = wait_for("both warnings", || Some(server.complaints()).filter(|lines| lines.len() == 2));
+    let texts: Vec<&str> = warnings.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert!(texts[0].starts_with("nothing is kept"), "{texts:?}");
+    assert!(texts[1].starts_with("open to anyone"), "{texts:?}");
+    let status = server.command(folder.path(), &["status"]);
+    let text = common::stdout(&status);
+    assert!(text.contains("! keeps nothing (--memory)\n"), "{text}");
+    assert!(text.contains("! open to anyone"), "{text}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
