@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod demo;
 mod prepare;
 mod test;
@@ -30,12 +31,15 @@ enum Chore {
     Demo(demo::DemoOptions),
     /// Run every check and every test; the last line is the sum
     Test(test::TestOptions),
+    /// Put the same load on ringleaf and its peers, and compare
+    Bench(bench::BenchOptions),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test(options) => test::run(&options),
+        Chore::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(code) => code,

@@ -46,6 +46,15 @@ pub(crate) fn for_the_page() -> Vec<String> {
     missing
 }
 
+/// As [`for_tests`], with only the servers that ringleaf is compared with.
+pub(crate) fn for_the_bench() -> Vec<String> {
+    let mut missing = programs(&NODE);
+    if !missing_node(&missing) {
+        missing.extend(npm_packages(&workspace::peers()));
+    }
+    missing
+}
+
 fn missing_node(missing: &[String]) -> bool {
     missing.iter().any(|line| line.starts_with("node ") || line.starts_with("npm "))
 }

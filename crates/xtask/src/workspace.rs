@@ -26,6 +26,11 @@ pub(crate) fn clients() -> PathBuf {
     root().join("tests/clients")
 }
 
+/// The folder of the servers that ringleaf is compared with.
+pub(crate) fn peers() -> PathBuf {
+    root().join("crates/xtask/peers")
+}
+
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
