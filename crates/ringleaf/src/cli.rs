@@ -272,3 +272,77 @@ pub(crate) enum ConfigCommand {
         serve: Serve,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_that_were_given_become_settings_and_no_others() {
+        let Command::Serve(serve) = parse(
+            "ringleaf serve /srv --listen [::1]:1 --memory --allow-origin https://a --allow-origin https://b --log-level debug",
+        )
+        .unwrap()
+        .command
+        else {
+            panic!("not serve")
+        };
+        let settings = serve.settings();
+        assert_eq!(
+            settings,
+            [
+                ("data", Raw::Word("/srv".into())),
+                ("listen", Raw::Word("[::1]:1".into())),
+                ("log_filter", Raw::Word("debug".into())),
+                ("memory", Raw::Boolean(true)),
+                ("allow_origin", Raw::Words(vec!["https://a".into(), "https://b".into()])),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_command_works_on_a_server_or_on_a_folder_but_not_on_both() {
+        assert!(parse("ringleaf doc list --data d").is_ok());
+        assert!(parse("ringleaf doc list --admin http://127.0.0.1:1").is_ok());
+        assert!(parse("ringleaf doc list --admin http://127.0.0.1:1 --data d").is_err());
+    }
+
+    #[test]
+    fn every_command_that_answers_takes_an_output_format() {
+        for line in [
+            "status",
+            "version",
+            "doc list",
+            "doc show x",
+            "doc import x f",
+            "doc export x f",
+            "doc verify x",
+            "doc rm x",
+            "doc undelete x",
+            "doc quarantine list",
+            "doc quarantine show x",
+            "doc quarantine release x",
+            "backup f",
+            "config check",
+            "config show",
+        ] {
+            for format in ["table", "wide", "json"] {
+                assert!(parse(&format!("ringleaf {line} -o {format}")).is_ok(), "{line} -o {format}");
+            }
+        }
+        for format in ["json", "text", "update"] {
+            assert!(parse(&format!("ringleaf doc get x -o {format}")).is_ok(), "doc get -o {format}");
+        }
+    }
+}

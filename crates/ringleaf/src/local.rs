@@ -60,8 +60,8 @@ impl Local {
                 incarnation: incarnation.get(),
                 started_at: SystemTime::now(),
                 started: Instant::now(),
-                editors: None,
             },
+            serving: None,
             backup: Some(store.clone()),
         };
         let router = admin.router(node.admin());

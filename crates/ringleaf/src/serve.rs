@@ -19,7 +19,7 @@ use ringleaf_wire::SessionHost;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Facts, Faults, Health, Metrics, Stage};
+use crate::admin::{Admin, Facts, Faults, Health, Metrics, Serving, Stage};
 use crate::banner;
 use crate::cli::Serve;
 use crate::config::Config;
@@ -88,8 +88,8 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
             incarnation: incarnation.get(),
             started_at: SystemTime::now(),
             started: Instant::now(),
-            editors: Some(addresses.editors),
         },
+        serving: Some(Serving { editors: Arc::clone(&running), ring: coordinator.ring() }),
         backup,
     };
     let tasks = Tasks::default();

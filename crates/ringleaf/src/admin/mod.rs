@@ -21,7 +21,7 @@ use ringleaf_store::SqliteStore;
 pub(crate) use faults::Faults;
 pub(crate) use health::{Health, Stage};
 pub(crate) use metrics::Metrics;
-pub(crate) use status::Facts;
+pub(crate) use status::{Facts, Serving};
 
 /// Everything that the admin port answers from.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) faults: Faults,
     pub(crate) facts: Facts,
+    /// What there is besides documents, while the server serves.
+    pub(crate) serving: Option<Serving>,
     /// What can be copied into a file: nothing, when documents are kept in memory only.
     pub(crate) backup: Option<Arc<SqliteStore>>,
 }

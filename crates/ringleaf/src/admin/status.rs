@@ -1,11 +1,15 @@
 //! `/api/v1/status`: one answer to "is it well, and what is it doing?".
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
+use ringleaf_ring::{MemberState, RingView};
+use ringleaf_router::RunningServer;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::Admin;
 use super::process::Process;
@@ -18,7 +22,25 @@ pub(crate) struct Facts {
     pub(crate) incarnation: u64,
     pub(crate) started_at: SystemTime,
     pub(crate) started: Instant,
-    pub(crate) editors: Option<std::net::SocketAddr>,
+}
+
+/// What only a server that serves has.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) editors: Arc<RunningServer>,
+    pub(crate) ring: watch::Receiver<Arc<RingView>>,
+}
+
+impl Serving {
+    fn ring(&self) -> Value {
+        let view = Arc::clone(&self.ring.borrow());
+        let members: Vec<Value> = view
+            .members()
+            .iter()
+            .map(|member| json!({ "node": member.node.as_str(), "state": state(member.state), "share": view.share(&member.node) }))
+            .collect();
+        json!({ "version": view.version().get(), "members": members })
+    }
 }
 
 pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
@@ -26,6 +48,8 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
     let stage = admin.health.stage();
     let facts = &admin.facts;
     let config = &facts.config;
+    let serving = admin.serving.as_ref();
+    let editors = serving.map(|serving| serving.editors.status());
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": config.node_id.as_str(),
@@ -37,17 +61,39 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
         "ready": checks.iter().all(|check| check.ok),
         "checks": checks,
         "editors": {
-            "listen": facts.editors.map(|address| address.to_string()),
+            "listen": serving.map(|serving| serving.editors.local_addr().to_string()),
             "open_to_anyone": config.open_to_anyone,
             "allow_origin": config.allow_origin,
             "demo_page": config.dev,
         },
+        "counts": editors.map(|editors| json!({
+            "connections": editors.connections,
+            "sessions": editors.sessions,
+            "behind": editors.behind,
+            "documents_with_sessions": editors.documents,
+        })),
+        "ring": serving.map(Serving::ring),
         "store": {
             "keeps_nothing": config.memory,
             "kind": if config.memory { "memory" } else { "sqlite" },
+            "bytes": admin.backup.as_ref().map(|store| file_bytes(store.database())),
             "folder": (!config.memory).then(|| config.data.to_string_lossy().into_owned()),
         },
         "process": Process::now(),
         "faults": admin.faults.list(),
     }))
+}
+
+/// The database and the log beside it that is not yet part of it.
+fn file_bytes(database: &Path) -> u64 {
+    let log = database.with_extension("db-wal");
+    [database, &log].iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
+}
+
+fn state(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Joining => "joining",
+        MemberState::Serving => "serving",
+        MemberState::Draining => "draining",
+    }
 }

@@ -1,5 +1,6 @@
 //! Starts the real binary and waits for facts.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -15,12 +16,12 @@ use serde_json::Value;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One Yjs update: client `client` writes "hi" into the text `t`.
-pub fn update(client: u8) -> Vec<u8> {
+pub(crate) fn update(client: u8) -> Vec<u8> {
     vec![1, 1, client, 0, 4, 1, 1, b't', 2, b'h', b'i', 0]
 }
 
 /// The binary, in a folder, without the surrounding environment's settings.
-pub fn ringleaf(folder: &Path) -> Command {
+pub(crate) fn ringleaf(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringleaf"));
     command.current_dir(folder).stdin(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RINGLEAF_")) {
@@ -30,29 +31,29 @@ pub fn ringleaf(folder: &Path) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     ringleaf(folder).args(arguments).output().expect("the binary starts")
 }
 
-pub fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().expect("it was not killed")
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("stderr is UTF-8")
 }
 
 /// Stdout as the one JSON value that it must be, with nothing on stderr.
-pub fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert_eq!(stderr(output), "", "with -o json, stderr is silent");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
 }
 
-pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = fact() {
@@ -64,24 +65,24 @@ pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A server on free ports, killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     reader: Option<JoinHandle<()>>,
-    pub listen: String,
-    pub admin: String,
+    pub(crate) listen: String,
+    pub(crate) admin: String,
 }
 
 impl Server {
     /// Starts `ringleaf serve` in `folder`, and waits until it listens.
-    pub fn start<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Self {
+    pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Self {
         let mut command = ringleaf(folder);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log", "json"]);
         command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         Self::of(command)
     }
 
-    pub fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -100,16 +101,16 @@ impl Server {
         server
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.lines.lock().unwrap().clone()
     }
 
     /// The log line with this message.
-    pub fn wait_for_line(&mut self, message: &str) -> Value {
+    pub(crate) fn wait_for_line(&mut self, message: &str) -> Value {
         let lines = Arc::clone(&self.lines);
         let child = &mut self.child;
         wait_for(&format!("the log line {message:?}"), || {
@@ -122,13 +123,13 @@ impl Server {
     }
 
     /// Sends a signal by name, such as `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(status.expect("kill starts").success());
     }
 
     /// Waits for the end, and for the last line.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
         let status = wait_for("the end of the server", || child.try_wait().unwrap());
         if let Some(reader) = self.reader.take() {
@@ -138,24 +139,24 @@ impl Server {
     }
 
     /// Lines that the test did not announce.
-    pub fn complaints(&self) -> Vec<Value> {
+    pub(crate) fn complaints(&self) -> Vec<Value> {
         let is_complaint = |line: &Value| !matches!(line["level"].as_str(), Some("INFO" | "DEBUG" | "TRACE"));
         self.lines().into_iter().filter(is_complaint).collect()
     }
 
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal("TERM");
         assert_eq!(self.wait().code(), Some(0));
         assert_eq!(self.complaints(), Vec::<Value>::new());
     }
 
     /// Asks the admin port.
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         request("GET", &format!("http://{}{path}", self.admin), &[])
     }
 
     /// Runs an admin command against this server.
-    pub fn command(&self, folder: &Path, arguments: &[&str]) -> Output {
+    pub(crate) fn command(&self, folder: &Path, arguments: &[&str]) -> Output {
         ringleaf(folder).args(arguments).args(["--admin", &self.admin]).output().expect("the binary starts")
     }
 }
@@ -168,13 +169,13 @@ impl Drop for Server {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub content_type: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: String,
 }
 
-pub fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
