@@ -119,7 +119,7 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Output {
     /// How to print the answer
-    #[arg(short, long = "output", value_enum, default_value = "table", value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
 }
 
@@ -196,7 +196,7 @@ pub(crate) enum Doc {
         /// Name of the document
         name: String,
         /// As what
-        #[arg(short, long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
+        #[arg(short = 'o', long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
         format: Content,
         #[command(flatten)]
         target: Target,

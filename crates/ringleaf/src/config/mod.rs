@@ -25,6 +25,8 @@ pub(crate) use value::Raw;
 
 /// Variables that begin like a setting and are none.
 const OTHER_VARIABLES: &[&str] = &["RINGLEAF_CONFIG"];
+/// What this project's own tests are told.
+const TEST_VARIABLES: &str = "RINGLEAF_TEST_";
 
 /// The raw texts that a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -144,7 +146,10 @@ impl Building {
         let variables: BTreeMap<String, &'static Setting> =
             settings::all().map(|setting| (setting.variable(), setting)).collect();
         for (name, text) in environment {
-            if OTHER_VARIABLES.contains(&name.as_str()) || set_by_kubernetes(name) {
+            if OTHER_VARIABLES.contains(&name.as_str())
+                || name.starts_with(TEST_VARIABLES)
+                || set_by_kubernetes(name)
+            {
                 continue;
             }
             match variables.get(name) {
