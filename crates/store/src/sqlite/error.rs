@@ -98,10 +98,8 @@ fn means_full(error: &ffi::Error) -> bool {
 /// Whether bytes that were written may never reach the disk.
 fn means_lost_writes(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
-        matches!(
-            error.extended_code,
-            ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR_TRUNCATE
-        ) || error.extended_code == ffi::SQLITE_IOERR_CORRUPTFS
+        let sync = [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_IOERR_CORRUPTFS];
+        sync.contains(&error.extended_code)
     })
 }
 
@@ -114,5 +112,45 @@ pub(super) fn abort_on_lost_writes(error: &rusqlite::Error) {
     if means_lost_writes(error) {
         tracing::error!(%error, "the disk did not keep what was written to it, the process ends; nothing of it was acknowledged");
         std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Advice;
+
+    fn error(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn what_sqlite_says_becomes_an_advice() {
+        for (code, expected) in [
+            (ffi::SQLITE_FULL, "the disk is full"),
+            (ffi::SQLITE_IOERR_SHMSIZE, "the disk is full"),
+            (ffi::SQLITE_BUSY, "the store does not answer"),
+            (ffi::SQLITE_IOERR_WRITE, "the store does not answer"),
+            (ffi::SQLITE_IOERR_READ, "the store does not answer"),
+            (ffi::SQLITE_CANTOPEN, "the store does not answer"),
+        ] {
+            let error = StoreError::from(error(code));
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.advice(), Advice::RetryLater);
+        }
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB, ffi::SQLITE_TOOBIG] {
+            let error = StoreError::from(error(code));
+            assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+            assert_eq!(error.advice(), Advice::GiveUp);
+        }
+    }
+
+    #[test]
+    fn only_a_failed_sync_ends_the_process() {
+        assert!(means_lost_writes(&error(ffi::SQLITE_IOERR_FSYNC)));
+        assert!(means_lost_writes(&error(ffi::SQLITE_IOERR_DIR_FSYNC)));
+        for code in [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_FULL] {
+            assert!(!means_lost_writes(&error(code)));
+        }
     }
 }

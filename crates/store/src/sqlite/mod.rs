@@ -7,6 +7,7 @@
 
 mod backup;
 mod changes;
+mod checkpoint;
 mod error;
 mod folder;
 mod pace;
@@ -22,10 +23,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::backup::{BackupError, BackupProgress};
 use self::changes::{Answer, Change};
+use self::checkpoint::Checkpointer;
 pub use self::error::OpenStoreError;
 use self::folder::Folder;
 use self::pace::Pace;
@@ -94,11 +97,17 @@ impl SqliteStore {
     }
 
     fn open_folder(folder: Folder, options: SqliteOptions) -> Result<Self, OpenStoreError> {
+        let connection = schema::open_for_writing(&folder.database())?;
+        Self::start(folder, connection, options)
+    }
+
+    fn start(folder: Folder, connection: Connection, options: SqliteOptions) -> Result<Self, OpenStoreError> {
         let database = folder.database();
-        let connection = schema::open_for_writing(&database)?;
         let readers = Readers::open(&database)?;
         let (jobs, waiting) = mpsc::channel(options.appends_waiting_max.max(1));
-        let writer = Writer::new(connection, waiting, Pace::new(options.commit_gap_max));
+        let checkpointer = Checkpointer::start(&database)?;
+        let writer = Writer::new(connection, waiting, Pace::new(options.commit_gap_max), checkpointer)
+            .map_err(|source| OpenStoreError::database(&database, source))?;
         let writer = tasks::thread("store-writer", move || writer.run())
             .map_err(|source| OpenStoreError::folder(folder.path(), "start the writer of", source))?;
         Ok(Self {
@@ -114,6 +123,30 @@ impl SqliteStore {
     /// The file that holds everything.
     pub fn database(&self) -> &Path {
         &self.database
+    }
+
+    /// Copies the whole store as it is at one moment into a new file, while it goes on serving. The copy is a store's
+    /// database: to restore it, put it as `ringleaf.db` into an empty folder.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Exists`] when the file is there already, or what a copy that did not end left beside it. The copy is
+    /// read back whole before it gets its name; when it does not pass, that is [`BackupError::Damaged`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A backup whose future is dropped runs to its end.
+    pub async fn backup(
+        &self,
+        file: &Path,
+        progress: impl FnMut(BackupProgress) + Send + 'static,
+    ) -> Result<(), BackupError> {
+        let (database, file) = (self.database.clone(), file.to_owned());
+        if self.jobs.lock().expect("no holder of this lock panics").is_none() {
+            return Err(BackupError::Read(StoreError::Closed));
+        }
+        let copy = tasks::blocking(move || backup::copy(&database, &file, progress)).await;
+        copy.unwrap_or(Err(BackupError::Read(StoreError::Closed)))
     }
 
     /// Hands a change to the writer and waits until it is durable.

@@ -211,10 +211,27 @@ pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, S
     let mut rows = statement.query([])?;
     let mut quarantined = Vec::new();
     while let Some(row) = rows.next()? {
-        let document = parse_name(row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?)?;
-        quarantined.push(Quarantined { document, reason: row.get(1)?, since: time(row.get(2)?) });
+        quarantined.push(Quarantined { document: name(row)?, reason: row.get(1)?, since: time(row.get(2)?) });
     }
     Ok(quarantined)
+}
+
+/// Reads every row and checks its checksum.
+pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
+    let mut slots = connection
+        .prepare("SELECT name, slot, record FROM slots JOIN documents ON documents.id = slots.document")?;
+    let mut rows = slots.query([])?;
+    while let Some(row) = rows.next()? {
+        encoding::decode_record(&name(row)?, Slot::new(row.get(1)?), blob(row, 2)?)?;
+    }
+    let mut snapshots = connection.prepare(
+        "SELECT name, upto, record FROM snapshots JOIN documents ON documents.id = snapshots.document",
+    )?;
+    let mut rows = snapshots.query([])?;
+    while let Some(row) = rows.next()? {
+        encoding::decode_snapshot(&name(row)?, Slot::new(row.get(1)?), blob(row, 2)?)?;
+    }
+    Ok(())
 }
 
 fn number(connection: &Connection, document: &DocumentId) -> Result<Option<i64>, rusqlite::Error> {
@@ -255,6 +272,11 @@ fn last(connection: &Connection, number: i64) -> Result<Slot, rusqlite::Error> {
 
 fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, rusqlite::Error> {
     Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
+}
+
+/// The name in a row's first column.
+fn name(row: &Row<'_>) -> Result<DocumentId, StoreError> {
+    parse_name(row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?)
 }
 
 fn parse_name(name: &[u8]) -> Result<DocumentId, StoreError> {

@@ -48,6 +48,16 @@ pub(super) fn open_for_reading(database: &Path) -> Result<Connection, rusqlite::
     Ok(connection)
 }
 
+/// Opens a connection that folds the log into the database.
+pub(super) fn open_for_folding(database: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    common(&connection)?;
+    // It syncs the log before it copies, and the database before the log may start over.
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
 /// The format of the file; zero when it is empty.
 fn format_of(connection: &Connection, database: &Path) -> Result<u32, OpenStoreError> {
     let error = |source| OpenStoreError::database(database, source);
@@ -88,7 +98,9 @@ fn set_up_writing(connection: &Connection) -> Result<bool, rusqlite::Error> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     // FULL syncs the log at every commit; NORMAL would lose acknowledged slots in a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    // Folding has a thread of its own.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     // The index pages of a few thousand busy documents.
     connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(mode == "wal")

@@ -1,11 +1,15 @@
 //! The one thread that writes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use rusqlite::Connection;
+use rusqlite::wal::CheckpointMode;
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::{Answer, Change, Changes};
+use super::checkpoint::{Checkpointer, fold};
 use super::error::{Cause, abort_on_lost_writes};
 use super::pace::Pace;
 use crate::StoreError;
@@ -27,14 +31,29 @@ pub(super) struct Writer {
     waiting: mpsc::Receiver<Job>,
     changes: Changes,
     pace: Pace,
+    checkpointer: Checkpointer,
+    /// Pages in the log after the last commit, told by SQLite during that commit.
+    log_pages: Arc<AtomicU32>,
     batch: Vec<Job>,
     answers: Vec<Result<Answer, StoreError>>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, waiting: mpsc::Receiver<Job>, pace: Pace) -> Self {
-        let (batch, answers) = (Vec::new(), Vec::new());
-        Self { connection, waiting, changes: Changes::default(), pace, batch, answers }
+    pub(super) fn new(
+        connection: Connection,
+        waiting: mpsc::Receiver<Job>,
+        pace: Pace,
+        checkpointer: Checkpointer,
+    ) -> Result<Self, rusqlite::Error> {
+        let mut connection = connection;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let pages_now = log_pages.clone();
+        connection.wal_hook(Some(move |_: &mut _, pages: i32| {
+            pages_now.store(pages.unsigned_abs(), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let (changes, batch, answers) = (Changes::default(), Vec::new(), Vec::new());
+        Ok(Self { connection, waiting, changes, pace, checkpointer, log_pages, batch, answers })
     }
 
     /// Runs until nobody can hand over a change any more.
@@ -50,11 +69,12 @@ impl Writer {
             let changes = self.batch.len();
             self.commit_and_answer();
             self.pace.committed(started_at, Instant::now(), changes);
+            if self.checkpointer.committed(self.log_pages.load(Ordering::Relaxed)) {
+                fold(&self.connection, CheckpointMode::PASSIVE);
+            }
         }
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            abort_on_lost_writes(&error);
-            tracing::warn!(%error, "could not fold the log into the database, the next start will");
-        }
+        self.checkpointer.stop();
+        fold(&self.connection, CheckpointMode::TRUNCATE);
     }
 
     fn gather(&mut self, first: Job) {
