@@ -14,6 +14,8 @@ mod pace;
 mod queries;
 mod readers;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -278,16 +280,4 @@ impl Store for SqliteStore {
 /// SQLite counts to 2^63.
 fn assert_in_range(slot: Slot) {
     assert!(i64::try_from(slot.get()).is_ok(), "slots are counted from one, so they never come near 2^63");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::Fresh;
-
-    crate::contract_tests!(|retention| {
-        let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions { retention, ..SqliteOptions::default() };
-        Fresh::keeping(SqliteStore::open(folder.path(), options).unwrap(), folder)
-    });
 }
