@@ -69,6 +69,9 @@ pub struct Limits {
     pub fan_out_window_max: Duration,
     /// Fan-out may use about one in so many parts of a core per document before it begins to wait.
     pub fan_out_duty: u32,
+    /// Bytes that wait to be fanned out in one document. Above it: they are dropped and its sessions are behind. Only a
+    /// machine that is overloaded gets there, since a fan-out never waits for an editor.
+    pub fan_out_waiting_bytes_max: usize,
 
     // ---- what is kept in memory and on disk ----
     /// A document without sessions is forgotten after so long.
@@ -126,6 +129,7 @@ impl Default for Limits {
             dead_timeout: Duration::from_secs(45),
             fan_out_window_max: Duration::from_millis(20),
             fan_out_duty: 12,
+            fan_out_waiting_bytes_max: 16 * MIB,
             idle_timeout: Duration::from_secs(60),
             resident_bytes_max: 2 << 30,
             replica_idle_timeout: Duration::from_secs(30),
