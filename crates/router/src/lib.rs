@@ -12,10 +12,28 @@
 //!
 //! Start reading at [`Server`], then `session`.
 
-mod bind;
-mod page;
-mod route;
 mod server;
+
+mod bind;
+mod handshake;
+
+mod access;
+mod addresses;
+mod page;
+
+mod session;
+
+mod connection;
+mod documents;
+mod fan_out;
+mod frames;
+mod outbox;
+mod rate;
+mod websocket;
+
+mod metrics;
+mod route;
+mod shared;
 mod tasks;
 
 pub use bind::{BindError, PortHolder};

@@ -4,13 +4,23 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringleaf_types::Limits;
-use tracing::info_span;
+use ringleaf_types::{CloseReason, Limits};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info_span, warn};
 
+use crate::access::Access;
 use crate::bind::{self, BindError};
+use crate::handshake;
 use crate::page::Page;
 use crate::route::Route;
+use crate::shared::Shared;
 use crate::tasks::Tasks;
+
+/// How long to wait when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What an editors' server needs to know.
 #[derive(Clone)]
@@ -35,7 +45,7 @@ pub struct Server {
 /// An editors' server at work. It goes on until it is stopped or dropped.
 pub struct RunningServer {
     address: SocketAddr,
-    tasks: Tasks,
+    shared: Arc<Shared>,
 }
 
 /// What there is at the moment.
@@ -72,10 +82,54 @@ impl Server {
 
     /// Begins to accept editors. Must be called inside a tokio runtime.
     pub fn start(self, route: Route) -> RunningServer {
+        let Config { open_to_anyone, allowed_origins, limits, page, .. } = self.config;
+        let access = Access::new(&allowed_origins, open_to_anyone);
         let tasks = Tasks::default();
-        let _ = (self.config, self.listener, route);
-        tasks.spawn(info_span!("editors"), async {});
-        RunningServer { address: self.address, tasks }
+        let shared = Arc::new(Shared::new(limits, access, page, route, tasks.clone()));
+        tasks.spawn(info_span!("accept"), accept(self.listener, Arc::clone(&shared)));
+        RunningServer { address: self.address, shared }
+    }
+}
+
+/// Takes connections until the server stops.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error!(%error, "could not watch the listener: nobody is accepted"),
+    };
+    let stop = shared.tasks.stop.clone();
+    loop {
+        let accepted = select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                prepare(&stream, &shared.limits);
+                let span = info_span!(parent: None, "handshake", %peer);
+                shared.tasks.spawn(span, handshake::serve(stream, peer, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                // Mostly too many open files: those that are here stay, and others may come when some have left.
+                warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Small frames leave at once, and a peer that does not even acknowledge bytes is found by the kernel.
+fn prepare(stream: &TcpStream, limits: &Limits) {
+    let socket = SockRef::from(stream);
+    let mut set = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        set = set.and(socket.set_tcp_user_timeout(Some(limits.dead_timeout)));
+    }
+    if let Err(error) = set {
+        // The peer is gone already.
+        debug!(%error, "could not prepare a socket");
     }
 }
 
@@ -87,7 +141,12 @@ impl RunningServer {
 
     /// Counts what there is.
     pub fn status(&self) -> RouterStatus {
-        RouterStatus::default()
+        RouterStatus {
+            connections: self.shared.addresses.total(),
+            sessions: self.shared.documents.seats(),
+            documents: self.shared.documents.count(),
+            behind: self.shared.behind(),
+        }
     }
 
     /// Stops accepting, closes all sockets with 1012, spread over [`Limits::close_spread`], and waits until they are
@@ -97,17 +156,23 @@ impl RunningServer {
     ///
     /// If the future is dropped, sockets still close; nobody waits for them.
     pub async fn stop(&self, deadline: Duration) {
-        self.tasks.stop.cancel();
-        if tokio::time::timeout(deadline, self.tasks.ended()).await.is_err() {
-            self.tasks.cut.cancel();
-            self.tasks.ended().await;
+        let tasks = &self.shared.tasks;
+        tasks.stop.cancel();
+        let spread = self.shared.limits.close_spread.min(deadline / 2);
+        for fan_out in self.shared.documents.all() {
+            fan_out.close_all(CloseReason::ServiceRestart, spread);
+        }
+        if timeout(deadline, tasks.ended()).await.is_err() {
+            warn!(connections = self.shared.addresses.total(), "cut off editors that did not go in time");
+            tasks.cut.cancel();
+            tasks.ended().await;
         }
     }
 }
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        self.tasks.stop.cancel();
-        self.tasks.cut.cancel();
+        self.shared.tasks.stop.cancel();
+        self.shared.tasks.cut.cancel();
     }
 }

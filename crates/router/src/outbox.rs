@@ -1,0 +1,173 @@
+//! What waits for a socket, in order.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::Bytes;
+use ringleaf_types::{Limits, Slot};
+
+/// How many buffers one write may gather.
+const GATHER_MAX: usize = 16;
+
+/// A list that grew longer than this is given back when it is empty: idle sockets keep no memory.
+const KEPT_ENTRIES_MAX: usize = 8;
+
+/// Frames for one socket that it has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: VecDeque<Entry>,
+    /// Bytes of the first entry that the socket has taken.
+    written: usize,
+    frames: usize,
+    bytes: usize,
+    /// Entries that may not be dropped.
+    kept: usize,
+    kept_bytes: usize,
+}
+
+/// Whole frames that belong together.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) bytes: Bytes,
+    pub(crate) frames: u32,
+    pub(crate) contents: Contents,
+}
+
+/// What an entry means for its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Slots through this one, and perhaps presence: dropped when the editor does not keep up.
+    Published { through: Option<Slot>, awareness: bool },
+    /// Something that the editor waits for. It holds everything through this slot.
+    Reply { through: Option<Slot> },
+    /// Pings, pongs and signs of life.
+    Control,
+    /// The last frame of a connection.
+    Close,
+}
+
+/// What a drop has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// The slot that the entry being written goes through: that one stays.
+    pub(crate) kept: Option<Slot>,
+    pub(crate) updates: bool,
+    pub(crate) awareness: bool,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether so many answers wait that the editor should take some before it asks for more.
+    pub(crate) fn owes_much(&self, limits: &Limits) -> bool {
+        self.kept > 0 && (self.kept >= limits.outbox_frames_max || self.kept_bytes >= limits.outbox_bytes_max)
+    }
+
+    /// Appends frames whose first `written` bytes the socket has taken already.
+    pub(crate) fn push(&mut self, entry: Entry, written: usize) {
+        debug_assert!(written == 0 || self.queue.is_empty(), "only the first entry can be partly written");
+        if self.queue.is_empty() {
+            self.written = written;
+        }
+        self.frames += entry.frames as usize;
+        self.bytes += entry.bytes.len();
+        if !entry.contents.may_be_dropped() {
+            self.kept += 1;
+            self.kept_bytes += entry.bytes.len();
+        }
+        self.queue.push_back(entry);
+    }
+
+    /// Whether more waits behind the first entry than may.
+    pub(crate) fn over(&self, limits: &Limits) -> bool {
+        let Some(first) = self.queue.front() else { return false };
+        let droppable = self.queue.len() > self.kept;
+        droppable
+            && (self.frames - first.frames as usize > limits.outbox_frames_max
+                || self.bytes - first.bytes.len() > limits.outbox_bytes_max)
+    }
+
+    /// Drops everything that may be dropped and of which the socket has taken nothing yet.
+    pub(crate) fn drop_published(&mut self) -> Dropped {
+        let mut dropped = Dropped { kept: None, updates: false, awareness: false };
+        let begun = self.written > 0;
+        let mut first = true;
+        let (mut frames, mut bytes) = (0, 0);
+        self.queue.retain(|entry| {
+            let being_written = std::mem::take(&mut first) && begun;
+            let Contents::Published { through, awareness } = entry.contents else { return true };
+            if being_written {
+                dropped.kept = through;
+                return true;
+            }
+            dropped.updates |= through.is_some();
+            dropped.awareness |= awareness;
+            frames += entry.frames as usize;
+            bytes += entry.bytes.len();
+            false
+        });
+        self.frames -= frames;
+        self.bytes -= bytes;
+        dropped
+    }
+
+    /// Offers everything that waits to a socket, and tells of each entry that it took as a whole.
+    ///
+    /// `write` behaves like a write to a non-blocking socket. Returns whether it took anything.
+    pub(crate) fn flush(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+        mut taken: impl FnMut(Contents),
+    ) -> io::Result<bool> {
+        let mut progress = false;
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+            let mut count = 0;
+            for (slice, entry) in slices.iter_mut().zip(&self.queue) {
+                let from = if count == 0 { self.written } else { 0 };
+                *slice = IoSlice::new(&entry.bytes[from..]);
+                count += 1;
+            }
+            let mut wrote = match write(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(wrote) => wrote,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(progress),
+                Err(error) => return Err(error),
+            };
+            progress = true;
+            while let Some(first) = self.queue.front() {
+                let left = first.bytes.len() - self.written;
+                if wrote < left {
+                    self.written += wrote;
+                    break;
+                }
+                wrote -= left;
+                self.pop(&mut taken);
+            }
+        }
+        if self.queue.capacity() > KEPT_ENTRIES_MAX {
+            self.queue = VecDeque::new();
+        }
+        Ok(progress)
+    }
+
+    fn pop(&mut self, taken: &mut impl FnMut(Contents)) {
+        let Some(entry) = self.queue.pop_front() else { return };
+        self.written = 0;
+        self.frames -= entry.frames as usize;
+        self.bytes -= entry.bytes.len();
+        if !entry.contents.may_be_dropped() {
+            self.kept -= 1;
+            self.kept_bytes -= entry.bytes.len();
+        }
+        taken(entry.contents);
+    }
+}
+
+impl Contents {
+    fn may_be_dropped(self) -> bool {
+        matches!(self, Self::Published { .. })
+    }
+}

@@ -1,0 +1,257 @@
+//! From bytes of a socket to requests of a host, as far as limits allow. Synchronous: it never waits itself.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringleaf_types::CloseReason;
+use ringleaf_wire::y_websocket::{self, Messages};
+use ringleaf_wire::{DocumentHost, Request, SubmitError};
+use tracing::debug;
+
+use super::Waits;
+use crate::connection::{Connection, State};
+use crate::fan_out::FanOut;
+use crate::frames::{FrameError, Frames, Message};
+use crate::rate::Rate;
+use crate::session::Taken;
+use crate::shared::Shared;
+
+/// How much one read takes. The buffer belongs to the thread, so that a socket has none.
+const READ_BYTES: usize = 64 << 10;
+
+/// Others get their turn after so many reads.
+const READS_PER_TURN: u32 = 8;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// One socket's reading side.
+pub(super) struct Reader {
+    connection: Arc<Connection>,
+    fan_out: Arc<FanOut>,
+    shared: Arc<Shared>,
+    frames: Frames,
+    /// Bytes that were read and could not be dealt with yet.
+    unread: Bytes,
+    /// The frame at hand: its messages are taken one by one.
+    messages: Option<Messages>,
+    rate: Rate,
+    /// The host that the session knows of.
+    generation: u64,
+}
+
+/// What a connection's task does next.
+pub(super) enum Turn {
+    Waits(Waits),
+    /// There is more to do, and others may go first.
+    Again,
+    /// The socket is done with.
+    Ended,
+}
+
+/// Why reading has stopped.
+enum Stopped {
+    /// Everything that was read is dealt with.
+    NeedsBytes,
+    /// No more may be taken for now.
+    Blocked(Waits),
+    Ended,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        fan_out: Arc<FanOut>,
+        shared: Arc<Shared>,
+        unread: Bytes,
+    ) -> Self {
+        Self {
+            connection,
+            fan_out,
+            shared,
+            frames: Frames::default(),
+            unread,
+            messages: None,
+            rate: Rate::new(Instant::now()),
+            generation: 0,
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        for _ in 0..READS_PER_TURN {
+            let unread = std::mem::take(&mut self.unread);
+            let mut rest = &unread[..];
+            let stopped = self.advance(&mut rest, now);
+            self.unread = unread.slice_ref(rest);
+            match stopped {
+                Stopped::NeedsBytes => {}
+                Stopped::Blocked(waits) => return self.wait(waits, now),
+                Stopped::Ended => return Turn::Ended,
+            }
+            match self.read(now) {
+                Ok(Some(())) => {}
+                Ok(None) => return self.wait(Waits { readable: true, ..Waits::default() }, now),
+                Err(_) => return Turn::Ended,
+            }
+        }
+        Turn::Again
+    }
+
+    /// Reads once, and deals with what came. `None`: there is nothing to read.
+    fn read(&mut self, now: Instant) -> io::Result<Option<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let read = match self.connection.socket.try_read(scratch) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.connection.lock().heard(now);
+            let mut rest = &scratch[..read];
+            match self.advance(&mut rest, now) {
+                Stopped::NeedsBytes => {}
+                // Whatever it was, the next turn finds out again.
+                Stopped::Blocked(_) => self.unread = Bytes::copy_from_slice(rest),
+                Stopped::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            Ok(Some(()))
+        })
+    }
+
+    fn wait(&self, mut waits: Waits, now: Instant) -> Turn {
+        let mut state = self.connection.lock();
+        if !state.open() || state.closing().is_some() {
+            return Turn::Ended;
+        }
+        state.reads(waits.readable, now);
+        waits.writable = !state.outbox().is_empty();
+        Turn::Waits(waits)
+    }
+
+    /// Takes messages from `input` until it is used up or no more may be taken.
+    fn advance(&mut self, input: &mut &[u8], now: Instant) -> Stopped {
+        loop {
+            if let Some(stopped) = self.take_messages(now) {
+                return stopped;
+            }
+            let message = match self.frames.next(input, self.shared.limits.message_bytes_max) {
+                Ok(Some(message)) => message,
+                Ok(None) => return Stopped::NeedsBytes,
+                Err(error) => return self.broken(error, now),
+            };
+            match message {
+                Message::Binary(frame) => {
+                    self.shared.metrics.messages.increment(1);
+                    self.shared.metrics.message_bytes.increment(frame.len() as u64);
+                    self.rate.charge(frame.len(), &self.shared.limits, now);
+                    self.messages = Some(y_websocket::decode(frame));
+                }
+                Message::Text => self.shared.metrics.ignored_bytes.increment(1),
+                Message::Ping(payload) => self.connection.pong(&payload, now),
+                Message::Pong => {}
+                Message::Close(code) => {
+                    self.connection.answer_close(code, now);
+                    return Stopped::Ended;
+                }
+            }
+        }
+    }
+
+    fn broken(&self, error: FrameError, now: Instant) -> Stopped {
+        debug!(%error, "a socket does not speak the protocol");
+        let reason = match error {
+            FrameError::TooLarge { .. } => CloseReason::MessageTooLarge,
+            FrameError::NotMasked
+            | FrameError::ReservedBits
+            | FrameError::UnknownKind { .. }
+            | FrameError::BadControl
+            | FrameError::BadFragment
+            | FrameError::BadClose => CloseReason::ProtocolError,
+        };
+        self.connection.close(reason, now);
+        Stopped::Ended
+    }
+
+    /// Takes the messages of the frame at hand, and makes sure that another frame may be read.
+    fn take_messages(&mut self, now: Instant) -> Option<Stopped> {
+        let connection = Arc::clone(&self.connection);
+        let mut state = connection.lock();
+        loop {
+            connection.flush(&mut state, now);
+            if !state.open() || state.closing().is_some() {
+                return Some(Stopped::Ended);
+            }
+            let limits = &self.shared.limits;
+            let host = pump(&mut state, &self.fan_out, &mut self.generation, &self.shared);
+            let blocked =
+                host.is_some() || !state.session.may_take(limits) || state.outbox().owes_much(limits);
+            if blocked {
+                return Some(Stopped::Blocked(Waits { host, ..Waits::default() }));
+            }
+            let Some(messages) = &mut self.messages else { break };
+            let Some(message) = messages.next() else {
+                self.shared.metrics.ignored_bytes.increment(messages.ignored_bytes() as u64);
+                self.messages = None;
+                break;
+            };
+            if state.session.take(message, limits) == Taken::Dropped {
+                self.shared.metrics.forbidden.increment(1);
+            }
+        }
+        let until = self.rate.next_at(now);
+        until.map(|_| Stopped::Blocked(Waits { until, ..Waits::default() }))
+    }
+
+    /// Brings to the owner what it was not told. Returns the host that has no room for it.
+    pub(super) fn bring(&mut self) -> Option<Arc<dyn DocumentHost>> {
+        let mut state = self.connection.lock();
+        pump(&mut state, &self.fan_out, &mut self.generation, &self.shared)
+    }
+}
+
+/// Tells the host everything that the session owes it. Returns it if it has no room.
+fn pump(
+    state: &mut State,
+    fan_out: &FanOut,
+    generation: &mut u64,
+    shared: &Shared,
+) -> Option<Arc<dyn DocumentHost>> {
+    let (current, host) = fan_out.host();
+    if current != *generation {
+        *generation = current;
+        state.session.lost();
+    }
+    let host = host?;
+    while let Some(request) = state.session.next_request() {
+        match host.try_submit(request) {
+            Ok(()) => state.session.submitted(),
+            Err(SubmitError::Full(_)) => return Some(host),
+            Err(SubmitError::Gone(_)) => {
+                fan_out.lost(current);
+                return None;
+            }
+        }
+    }
+    // A session whose socket still has something to take would only be sent the same twice.
+    let from = state.session.lacks_after().filter(|_| state.outbox().is_empty())?;
+    if fan_out.ask(current, from) {
+        if let Err(error) = host.try_submit(Request::CatchUp { from }) {
+            fan_out.unask(current, from);
+            match error {
+                SubmitError::Full(_) => return Some(host),
+                SubmitError::Gone(_) => {
+                    fan_out.lost(current);
+                    return None;
+                }
+            }
+        }
+        shared.metrics.catch_ups.increment(1);
+    }
+    state.session.asked_to_catch_up();
+    None
+}
