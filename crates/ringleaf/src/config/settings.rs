@@ -125,6 +125,7 @@ limits! {
     dead_timeout: Span,
     fan_out_window_max: Pause,
     fan_out_duty: Count,
+    fan_out_waiting_bytes_max: Size,
     idle_timeout: Span,
     resident_bytes_max: Size,
     replica_idle_timeout: Span,
