@@ -2,7 +2,7 @@
 //!
 //! Its updates are sets of numbers, four bytes each: joining two is joining their bytes.
 
-#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "every test file uses a part of it")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
