@@ -1,1 +1,39 @@
-//! placeholder
+//! Hosts documents: a task for each, the registry that finds it, and the operators' interface.
+//!
+//! ```text
+//! router ──SessionHost::open──▶ registry ──▶ document task ──▶ Document (pure core)
+//!        ◀──────EventSink─────────────────── carries out effects ──▶ store
+//! operator ──HTTP and JSON──▶ admin ──────▶ the same tasks, and the store
+//! ```
+//!
+//! **Must not** decide what the core decides: what is admitted, when something is durable, who may write.
+//!
+//! The runtime's threads must have stacks of 16 MiB, because CRDT work runs on them.
+//!
+//! Start reading at [`Node`], then `document_task`.
+
+mod server;
+
+mod registry;
+
+mod command;
+mod document_task;
+mod host;
+mod routers;
+
+mod append;
+mod compactor;
+mod load;
+mod quarantine;
+mod tail_watch;
+
+mod admin;
+
+mod backoff;
+mod memory;
+mod metrics;
+mod pool;
+mod shared;
+mod tasks;
+
+pub use server::{Node, NodeConfig, NodeStatus, Stopped};

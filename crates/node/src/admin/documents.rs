@@ -1,0 +1,128 @@
+//! Listing, showing, deleting and bringing back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use ringleaf_store::Listed;
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::time::rfc3339;
+use super::{Changed, Name};
+use crate::Node;
+use crate::command::Operator;
+use crate::registry::Resident;
+
+/// Documents on one page, at most and by default.
+const PAGE_MAX: usize = 1_000;
+const PAGE: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    prefix: String,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Listing {
+    documents: Vec<Line>,
+    /// What to pass as `after` for the next page; nothing on the last one.
+    next: Option<String>,
+}
+
+/// What the store and the memory say about one document.
+#[derive(Serialize)]
+pub(super) struct Line {
+    name: String,
+    last: u64,
+    tail_slots: u64,
+    bytes: u64,
+    created_at: String,
+    changed_at: String,
+    deleted: bool,
+    quarantined: bool,
+    resident: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+}
+
+impl Line {
+    fn new(listed: &Listed, resident: Option<&Resident>) -> Self {
+        let facts = resident.map(|resident| &resident.facts).filter(|facts| facts.serving());
+        Self {
+            name: listed.document.as_str().into(),
+            last: listed.last.max(facts.map_or(listed.last, |facts| facts.last_slot())).get(),
+            tail_slots: listed.tail_slots,
+            bytes: listed.bytes,
+            created_at: rfc3339(listed.created_at),
+            changed_at: rfc3339(listed.changed_at),
+            deleted: listed.deleted,
+            quarantined: listed.quarantined,
+            resident: facts.is_some(),
+            sessions: facts.map(|facts| facts.sessions()),
+            resident_bytes: facts.map(|facts| facts.bytes()),
+            epoch: facts.map(|facts| facts.epoch().get()),
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Listing>, ApiError> {
+    let Query(page) = page.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
+    let after = page.after.as_deref().map(str::parse).transpose();
+    let after =
+        after.map_err(|error: ringleaf_types::DocumentIdError| ApiError::bad_name(&error.to_string()))?;
+    let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let listed = node.shared.store.list(&page.prefix, after.as_ref(), limit).await?;
+    let next =
+        if listed.len() < limit { None } else { listed.last().map(|last| last.document.as_str().into()) };
+    let registry = &node.shared.registry;
+    let line = |listed: &Listed| Line::new(listed, registry.find(&listed.document).as_deref());
+    Ok(Json(Listing { documents: listed.iter().map(line).collect(), next }))
+}
+
+pub(super) async fn show(
+    State(node): State<Arc<Node>>,
+    Name(document): Name,
+) -> Result<Json<Line>, ApiError> {
+    let listed = node.known(&document).await?;
+    Ok(Json(Line::new(&listed, node.shared.registry.find(&document).as_deref())))
+}
+
+pub(super) async fn delete(
+    State(node): State<Arc<Node>>,
+    Name(document): Name,
+) -> Result<Json<Changed>, ApiError> {
+    node.known(&document).await?;
+    let slot = node.operate(&document, |reply| Operator::Delete { reply }).await??;
+    Ok(Changed::new(&document, "deleted", slot))
+}
+
+pub(super) async fn undelete(
+    State(node): State<Arc<Node>>,
+    Name(document): Name,
+) -> Result<Json<Changed>, ApiError> {
+    node.known(&document).await?;
+    let slot = node.operate(&document, |reply| Operator::Undelete { reply }).await??;
+    Ok(Changed::new(&document, "undeleted", slot))
+}
+
+pub(super) async fn purge(
+    State(node): State<Arc<Node>>,
+    Name(document): Name,
+) -> Result<Json<Changed>, ApiError> {
+    node.known(&document).await?;
+    let slot = node.operate(&document, |reply| Operator::Purge { reply }).await??;
+    Ok(Changed::new(&document, "purged", slot))
+}

@@ -1,0 +1,74 @@
+//! The one append of a document that is in flight.
+
+use std::sync::Arc;
+
+use ringleaf_document::AppendOutcome;
+use ringleaf_store::{Advice, Created, StoreError};
+use ringleaf_types::{DocumentId, Record, Slot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::shared::Shared;
+
+/// How an append ended.
+#[derive(Debug)]
+pub(crate) enum AppendEnd {
+    Decided {
+        slot: Slot,
+        outcome: AppendOutcome,
+    },
+    /// The store will never say: it is closed, or what it holds cannot be read.
+    Undecided {
+        error: StoreError,
+    },
+}
+
+/// Creates the slot, trying for as long as the store is away or full. Every try carries the same record, nonce
+/// included, so a try whose reply was lost is recognized.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves it open whether the slot is created. A document's task never does, but when it is cut
+/// off at the end of the time to stop.
+pub(crate) async fn append(
+    shared: Arc<Shared>,
+    document: DocumentId,
+    slot: Slot,
+    record: Record,
+) -> AppendEnd {
+    let begun_at = Instant::now();
+    let mut backoff = Backoff::new();
+    let mut tries = 0_u32;
+    loop {
+        match shared.store.create_slot(&document, slot, record.clone()).await {
+            Ok(created) => {
+                shared.metrics.appends.increment(1);
+                shared.metrics.append_seconds.record(begun_at.elapsed());
+                if tries > 0 {
+                    let elapsed_ms = begun_at.elapsed().as_millis();
+                    info!(%document, %slot, tries, elapsed_ms, "the store takes appends again");
+                }
+                return AppendEnd::Decided { slot, outcome: outcome(created) };
+            }
+            Err(error) if error.advice() == Advice::RetryLater => {
+                if tries == 0 {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(%document, %slot, error, "nothing is acknowledged until the store takes the append");
+                }
+                tries += 1;
+                shared.metrics.append_retries.increment(1);
+                backoff.wait().await;
+            }
+            Err(error) => return AppendEnd::Undecided { error },
+        }
+    }
+}
+
+fn outcome(created: Created) -> AppendOutcome {
+    match created {
+        Created::Created => AppendOutcome::Created,
+        Created::Taken(record) => AppendOutcome::Taken(record),
+        Created::Covered => AppendOutcome::Covered,
+    }
+}

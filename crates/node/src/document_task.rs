@@ -1,0 +1,285 @@
+//! The task that owns one document: carry out every effect, ask for the next deadline, wait for the next input.
+//!
+//! ```text
+//!  mailbox ─┐                                   ┌─▶ routers (never waits)
+//!  append ──┼──▶ wait ──▶ Document::handle ──▶ effects ──▶ append (the one in flight)
+//!  answers ─┤     ▲        (here, or on the pool)          compaction, tail check …
+//!  deadline ┘     └───────────────────────────────┘
+//! ```
+
+mod effects;
+mod turn;
+mod wait;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use ringleaf_document::{Document, Input};
+use ringleaf_types::{CloseReason, Slot};
+use ringleaf_wire::Event;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, info, warn};
+
+use crate::append::AppendEnd;
+use crate::command::{Command, Exported, Operator, Refused};
+use crate::load::{LoadEnd, load};
+use crate::quarantine::quarantine;
+use crate::registry::Resident;
+use crate::routers::Routers;
+use crate::shared::Shared;
+
+/// How a document's task ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody needs the document.
+    Forgotten,
+    /// The node stops, and everything is flushed.
+    Stopped,
+    /// Another node has claimed the document.
+    Fenced,
+    /// Its state in memory cannot be trusted, or no longer written: it is to be loaded again.
+    Reload,
+    /// It is closed to everybody.
+    Deleted,
+    /// It waits for a person, for this reason (none: it did already).
+    Quarantined(Option<String>),
+    /// The store takes nothing more.
+    StoreClosed,
+}
+
+/// Starts the task of a document that is being made resident.
+pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc::Receiver<Command>) {
+    let span = tracing::info_span!("document", document = %resident.document);
+    let ending = Ending { shared: Arc::clone(shared), resident: Arc::clone(&resident) };
+    let task = DocumentTask {
+        shared: Arc::clone(shared),
+        resident,
+        mailbox,
+        routers: Routers::new(),
+        pending: VecDeque::new(),
+        append: None,
+        answers: FuturesUnordered::new(),
+        compacting: false,
+        checking_tail: false,
+        questions: Questions::default(),
+        timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+        timer_set: false,
+        snapshot_upto: Slot::ZERO,
+        asked: false,
+        stopping: false,
+        stop_snapshot_tried: false,
+        gathering_since: None,
+        in_flight_since: None,
+        ending,
+    };
+    shared.tasks.start(span, task.run());
+}
+
+/// Order: the fields are dropped from first to last. The mailbox shuts, routers hear the farewell, and only then the
+/// registry says that the document is absent.
+struct DocumentTask {
+    mailbox: mpsc::Receiver<Command>,
+    routers: Routers,
+    shared: Arc<Shared>,
+    resident: Arc<Resident>,
+    /// Inputs that followed from effects.
+    pending: VecDeque<Input>,
+    /// The one append in flight. It lives here, and is dropped only with the task.
+    append: Option<BoxFuture<'static, AppendEnd>>,
+    /// What runs beside the document and will be an input.
+    answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
+    compacting: bool,
+    checking_tail: bool,
+    questions: Questions,
+    timer: Pin<Box<Sleep>>,
+    timer_set: bool,
+    /// What the newest snapshot covers.
+    snapshot_upto: Slot,
+    /// Somebody has wanted something of the document since it was loaded.
+    asked: bool,
+    stopping: bool,
+    stop_snapshot_tried: bool,
+    /// When the oldest update came that waits for the append in flight, and for the next one.
+    gathering_since: Option<Instant>,
+    in_flight_since: Option<Instant>,
+    ending: Ending,
+}
+
+/// What came of something that ran beside the document.
+enum Answer {
+    Input(Input),
+    /// The end of the log, as of the look that was asked for at `after`.
+    Tail {
+        after: Slot,
+        last: Slot,
+    },
+    /// The document is to be loaded again.
+    Reload,
+}
+
+/// What operators wait for.
+#[derive(Default)]
+struct Questions {
+    next: u64,
+    imports: BTreeMap<u64, oneshot::Sender<Result<Slot, Refused>>>,
+    exports: BTreeMap<u64, oneshot::Sender<Result<Exported, Refused>>>,
+    deletions: Vec<oneshot::Sender<Result<Slot, Refused>>>,
+    undeletions: Vec<oneshot::Sender<Result<Slot, Refused>>>,
+}
+
+impl Questions {
+    fn none(&self) -> bool {
+        self.imports.is_empty()
+            && self.exports.is_empty()
+            && self.deletions.is_empty()
+            && self.undeletions.is_empty()
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// Takes the document out of the registry, however its task ends.
+struct Ending {
+    shared: Arc<Shared>,
+    resident: Arc<Resident>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.grow(-self.resident.facts.bytes().cast_signed());
+        self.shared.registry.remove(&self.resident);
+    }
+}
+
+impl DocumentTask {
+    async fn run(mut self) {
+        let stop = self.resident.stop.clone();
+        let loaded = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            loaded = load(&self.shared, &self.resident.document) => loaded,
+        };
+        let end = match loaded {
+            Ok(loaded) => {
+                self.snapshot_upto = loaded.snapshot_upto;
+                self.resident.facts.touch(Instant::now());
+                self.serve(Box::new(loaded.document)).await
+            }
+            Err(LoadEnd::Quarantined) => End::Quarantined(None),
+            Err(LoadEnd::StoreClosed) => End::StoreClosed,
+        };
+        self.end(end).await;
+    }
+
+    async fn serve(&mut self, mut document: Box<Document>) -> End {
+        let mut now = Instant::now();
+        loop {
+            if let Some(end) = self.carry_out_all(&mut document).or_else(|| self.settle(&document, now)) {
+                return end;
+            }
+            let woken = self.wait(document.full(), document.next_deadline()).await;
+            now = Instant::now();
+            let input = match self.input(woken, &document, now) {
+                turn::Next::Input(input) => input,
+                turn::Next::Nothing => continue,
+                turn::Next::End(end) => return end,
+            };
+            document = match self.handle(document, input, now).await {
+                Ok(document) => document,
+                Err(end) => return end,
+            };
+        }
+    }
+
+    /// Says why the document ends to all who would wait for ever.
+    async fn end(mut self, end: End) {
+        debug!(?end, "document ends");
+        let reason = match &end {
+            End::Forgotten => {
+                self.shared.metrics.forgotten.increment(1);
+                self.shared.forget_panics(&self.resident.document);
+                None
+            }
+            End::Fenced => {
+                info!("another node has claimed the document");
+                self.shared.metrics.fenced.increment(1);
+                None
+            }
+            End::Stopped | End::Reload => None,
+            End::StoreClosed => {
+                warn!("the store is closed: the document ends");
+                None
+            }
+            End::Deleted => Some(CloseReason::DocumentDeleted),
+            End::Quarantined(_) => Some(CloseReason::DocumentQuarantined),
+        };
+        let Some(reason) = reason else { return };
+        self.routers.farewell = Event::Closed { reason };
+        if let End::Quarantined(Some(why)) = &end {
+            quarantine(&self.shared, &self.resident.document, why).await;
+        }
+        self.mailbox.close();
+        while let Ok(command) = self.mailbox.try_recv() {
+            match command {
+                Command::Open { reply, .. } => {
+                    // Whoever opened may have gone.
+                    let _ = reply.send(Err(reason));
+                }
+                // Order: this one may be the undeletion. It is dropped, and whoever asked comes again.
+                Command::Operator(_) if end == End::Deleted => {}
+                Command::Operator(operator) => operator.refuse(Refused::Closed(reason)),
+                Command::Request { .. } | Command::MakeRoom => {}
+            }
+        }
+    }
+}
+
+impl Operator {
+    /// What the document is told, and where the answer goes.
+    fn ask(self, questions: &mut Questions, document: &Document) -> Option<Input> {
+        match self {
+            Self::Delete { reply } if document.deleted() => {
+                let _ = reply.send(Err(Refused::Deleted));
+                None
+            }
+            Self::Delete { reply } => {
+                questions.deletions.push(reply);
+                Some(Input::Delete)
+            }
+            Self::Undelete { reply } if !document.deleted() => {
+                let _ = reply.send(Err(Refused::NotDeleted));
+                None
+            }
+            Self::Undelete { reply } => {
+                questions.undeletions.push(reply);
+                Some(Input::Undelete)
+            }
+            // Not something that the document does: see `DocumentTask::purge`.
+            Self::Purge { reply } => {
+                let _ = reply.send(Err(Refused::NotDeleted));
+                None
+            }
+            Self::Import { reply, .. } if document.deleted() => {
+                let _ = reply.send(Err(Refused::Deleted));
+                None
+            }
+            Self::Import { update, reply } => {
+                let ticket = questions.ticket();
+                questions.imports.insert(ticket, reply);
+                Some(Input::Import { ticket, update })
+            }
+            Self::Export { reply } => {
+                let ticket = questions.ticket();
+                questions.exports.insert(ticket, reply);
+                Some(Input::Export { ticket })
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Carrying out what the document wants done.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use ringleaf_document::{Document, Effect, Input};
+use ringleaf_store::StoreError;
+use ringleaf_types::{DocumentId, Epoch, RouterId, Slot, Snapshot};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Answer, DocumentTask, End};
+use crate::append::append;
+use crate::command::{Exported, Refused};
+use crate::compactor;
+use crate::shared::Shared;
+
+/// A stopping document with so many slots above its snapshot makes one more, if it is small: the next start is quicker.
+const STOP_TAIL_SLOTS_MIN: u64 = 128;
+const STOP_SNAPSHOT_BYTES_MAX: usize = 4 << 20;
+
+impl DocumentTask {
+    /// Carries out every effect, in the order in which they come.
+    pub(super) fn carry_out_all(&mut self, document: &mut Document) -> Option<End> {
+        while let Some(effect) = document.next_effect() {
+            if let Some(end) = self.carry_out(effect) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<End> {
+        match effect {
+            Effect::Append { slot, record } => {
+                assert!(self.append.is_none(), "of one document one append is in flight, never two (R2)");
+                self.acknowledged();
+                self.in_flight_since = self.gathering_since.take();
+                let (shared, id) = (Arc::clone(&self.shared), self.resident.document.clone());
+                self.append = Some(append(shared, id, slot, record).boxed());
+            }
+            Effect::Broadcast { event } => {
+                for router in self.routers.broadcast(event) {
+                    self.pending.push_back(Input::RouterGone { router });
+                }
+            }
+            Effect::Deliver { router, event } => self.deliver(router, event),
+            Effect::Compact { through } => {
+                self.compacting = true;
+                let answer = compactor::start(&self.shared, &self.resident.document, through);
+                self.answer(answer, Input::CompactionFailed);
+            }
+            Effect::ReadTail { after } => self.check_tail(after),
+            Effect::StoreWentBackwards { found, snapshot } => {
+                let answer = compactor::save(&self.shared, &self.resident.document, found, snapshot);
+                self.answer(answer, Input::SaveFailed);
+            }
+            Effect::Imported { ticket, outcome } => {
+                if let Some(reply) = self.questions.imports.remove(&ticket) {
+                    let _ = reply.send(outcome.map_err(Refused::Update));
+                }
+            }
+            Effect::Exported { ticket, through, state } => {
+                if let Some(reply) = self.questions.exports.remove(&ticket) {
+                    let _ = reply.send(Ok(Exported { through, state }));
+                }
+            }
+            Effect::Count(count) => self.shared.metrics.count(count),
+            Effect::Forget if self.nothing_waits() => return Some(End::Forgotten),
+            Effect::Forget => debug!("somebody came before the document was forgotten"),
+            Effect::Fenced => return Some(End::Fenced),
+            Effect::Quarantine { reason } => return Some(End::Quarantined(Some(reason))),
+        }
+        None
+    }
+
+    fn deliver(&mut self, router: RouterId, event: ringleaf_wire::Event) {
+        if !self.routers.deliver(router, event) {
+            self.pending.push_back(Input::RouterGone { router });
+        }
+    }
+
+    /// Waits beside the document for what will be an input. Without an answer it is `otherwise`.
+    fn answer(&mut self, answer: oneshot::Receiver<Input>, otherwise: Input) {
+        self.answers.push(async move { Some(Answer::Input(answer.await.unwrap_or(otherwise))) }.boxed());
+    }
+
+    fn check_tail(&mut self, after: Slot) {
+        if !std::mem::replace(&mut self.checking_tail, true) {
+            let answer = self.shared.tails.ask(&self.resident.document);
+            self.answers.push(async move { Some(Answer::Tail { after, last: answer.await.ok()? }) }.boxed());
+        }
+    }
+
+    /// Reads what somebody else has written.
+    pub(super) fn read_tail(&mut self, after: Slot, last: Slot) {
+        let (shared, id) = (Arc::clone(&self.shared), self.resident.document.clone());
+        let read = async move {
+            match shared.store.read_after(&id, after).await {
+                Ok(slots) => Some(Answer::Input(Input::Tail { slots, last })),
+                // Somebody has made a snapshot of slots that we have not seen.
+                Err(StoreError::Gap { .. }) => Some(Answer::Reload),
+                Err(error) => {
+                    debug!(error = &error as &dyn std::error::Error, "could not read the tail");
+                    None
+                }
+            }
+        };
+        self.answers.push(read.boxed());
+    }
+
+    /// Removes what a deleted document held, and loads it again.
+    pub(super) fn purge(&mut self, last: Slot, reply: oneshot::Sender<Result<Slot, Refused>>) {
+        let (shared, id) = (Arc::clone(&self.shared), self.resident.document.clone());
+        let purge = async move {
+            let purged = purge(&shared, &id, last).await.unwrap_or_else(|error| {
+                warn!(error = &error as &dyn std::error::Error, "could not purge the document");
+                None
+            });
+            let _ = reply.send(purged.ok_or(Refused::NotEmptied));
+            Some(Answer::Reload)
+        };
+        self.answers.push(purge.boxed());
+    }
+
+    /// Nobody would be cut off if the task ended now.
+    pub(super) fn nothing_waits(&self) -> bool {
+        self.mailbox.is_empty() && self.pending.is_empty() && self.append.is_none() && self.questions.none()
+    }
+
+    /// After all effects of a turn: says how the document is, answers operators, and sees whether this is the end.
+    pub(super) fn settle(&mut self, document: &Document, now: Instant) -> Option<End> {
+        if self.append.is_none() {
+            self.acknowledged();
+            self.gathering_since = None;
+        }
+        self.shared.grow(self.resident.facts.publish(document));
+        if document.session_count() > 0 {
+            self.resident.facts.touch(now);
+        }
+        let (waiting, deleted) = (&mut self.questions, document.deleted());
+        let done = if deleted { &mut waiting.deletions } else { &mut waiting.undeletions };
+        for reply in done.drain(..) {
+            let _ = reply.send(Ok(document.last_slot()));
+        }
+        if !self.nothing_waits() {
+            return None;
+        }
+        if self.stopping {
+            return self.flushed(document);
+        }
+        // Whoever made it resident has yet to say what for, at first.
+        (deleted && self.asked).then_some(End::Deleted)
+    }
+
+    /// Everything is durable, and the node stops.
+    fn flushed(&mut self, document: &Document) -> Option<End> {
+        if !std::mem::replace(&mut self.stop_snapshot_tried, true) {
+            let tail = document.last_slot().get().saturating_sub(self.snapshot_upto.get());
+            let worthwhile =
+                tail >= STOP_TAIL_SLOTS_MIN && document.resident_bytes() <= STOP_SNAPSHOT_BYTES_MAX;
+            if worthwhile && !self.compacting && !self.shared.hurry() {
+                self.compacting = true;
+                let answer = compactor::start(&self.shared, &self.resident.document, document.last_slot());
+                self.answer(answer, Input::CompactionFailed);
+            }
+        }
+        (!self.compacting || self.shared.hurry()).then_some(End::Stopped)
+    }
+
+    /// The append that was in flight has been dealt with.
+    fn acknowledged(&mut self) {
+        if let Some(since) = self.in_flight_since.take() {
+            self.shared.metrics.acknowledgement_seconds.record(since.elapsed());
+        }
+    }
+}
+
+/// Leaves an empty document that is open again. Its slots go on from where they were (R10).
+async fn purge(shared: &Shared, document: &DocumentId, last: Slot) -> Result<Option<Slot>, StoreError> {
+    let stored = shared.store.read(document).await?;
+    let covered = stored.snapshot.map_or(Epoch::ZERO, |snapshot| snapshot.epoch);
+    let epoch = stored.slots.iter().map(|(_, record)| record.epoch).fold(covered, Ord::max);
+    let upto = last.next();
+    let tombstone = Snapshot { upto, epoch, deleted: false, state: Bytes::from_static(&[0, 0]) };
+    Ok(shared.store.purge(document, tombstone).await?.then_some(upto))
+}

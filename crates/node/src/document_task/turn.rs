@@ -1,0 +1,236 @@
+//! One turn: from what happened to an input, and from the input to the document.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ringleaf_document::{Document, Input, Weight};
+use ringleaf_types::{CloseReason, RouterId, SessionId, Slot};
+use ringleaf_wire::{Event, Request};
+use tokio::time::Instant;
+use tracing::error;
+
+use super::wait::Woken;
+use super::{Answer, DocumentTask, End};
+use crate::append::AppendEnd;
+use crate::command::{Command, Operator};
+use crate::pool::Urgency;
+use crate::quarantine::{Note, TRIES};
+
+/// What follows from what happened.
+pub(super) enum Next {
+    Input(Input),
+    Nothing,
+    End(End),
+}
+
+impl DocumentTask {
+    /// Turns what happened into an input.
+    pub(super) fn input(&mut self, woken: Woken, document: &Document, now: Instant) -> Next {
+        match woken {
+            Woken::Stop => {
+                self.stopping = true;
+                Next::Nothing
+            }
+            Woken::Pending(input) => Next::Input(input),
+            Woken::Append(end) => {
+                self.append = None;
+                match end {
+                    AppendEnd::Decided { slot, outcome } => Next::Input(Input::Appended { slot, outcome }),
+                    AppendEnd::Undecided { error: ringleaf_store::StoreError::Closed } => {
+                        Next::End(End::StoreClosed)
+                    }
+                    AppendEnd::Undecided { error } => {
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "the store does not say what a slot holds"
+                        );
+                        Next::End(End::Reload)
+                    }
+                }
+            }
+            Woken::Answer(answer) => self.answered(answer, document),
+            Woken::Deadline => {
+                self.timer_set = false;
+                let due = document.next_deadline().is_some_and(|due| due <= now.into_std());
+                if due { Next::Input(Input::Wake) } else { Next::Nothing }
+            }
+            Woken::Command(command) => self.commanded(command, document, now),
+            Woken::Departed(router, attachment) => {
+                if self.routers.depart(router, attachment) {
+                    Next::Input(Input::RouterGone { router })
+                } else {
+                    Next::Nothing
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: Option<Answer>, document: &Document) -> Next {
+        match answer {
+            None => {
+                // The tail check is the one that may stay without an answer: it is asked again.
+                self.checking_tail = false;
+                Next::Nothing
+            }
+            Some(Answer::Input(input)) => {
+                match &input {
+                    Input::Compacted { snapshot } => {
+                        self.compacting = false;
+                        self.snapshot_upto = self.snapshot_upto.max(snapshot.upto);
+                    }
+                    Input::CompactionFailed => self.compacting = false,
+                    Input::Tail { .. } => self.checking_tail = false,
+                    Input::Request { .. }
+                    | Input::RouterGone { .. }
+                    | Input::Appended { .. }
+                    | Input::Saved
+                    | Input::SaveFailed
+                    | Input::Delete
+                    | Input::Undelete
+                    | Input::Import { .. }
+                    | Input::Export { .. }
+                    | Input::Wake => {}
+                }
+                Next::Input(input)
+            }
+            Some(Answer::Tail { after, last }) => self.tail(after, last, document),
+            Some(Answer::Reload) => Next::End(End::Reload),
+        }
+    }
+
+    /// R9. What is not above our own last slot we have decided ourselves; what is may be our own append in flight,
+    /// which finds out by itself.
+    fn tail(&mut self, after: Slot, last: Slot, document: &Document) -> Next {
+        if last > document.last_slot() && self.append.is_none() {
+            self.read_tail(after, last);
+            return Next::Nothing;
+        }
+        self.checking_tail = false;
+        if last > document.last_slot() {
+            return Next::Nothing;
+        }
+        Next::Input(Input::Tail { slots: Vec::new(), last })
+    }
+
+    fn commanded(&mut self, command: Command, document: &Document, now: Instant) -> Next {
+        self.asked = true;
+        match command {
+            // Not answered: whoever opens looks again, and finds the node stopping.
+            Command::Open { .. } if self.stopping => Next::Nothing,
+            Command::Open { reply, .. } if document.deleted() => {
+                let _ = reply.send(Err(CloseReason::DocumentDeleted));
+                Next::Nothing
+            }
+            Command::Open { router, sink, reply } => {
+                let (attached, before) = self.routers.attach(router, sink);
+                // Whoever opened may have gone: then what it would have held is dropped here, and it departs.
+                let _ = reply.send(Ok(attached));
+                if before { Next::Input(Input::RouterGone { router }) } else { Next::Nothing }
+            }
+            Command::Request { router, attachment, request } => {
+                if !self.routers.holds(router, attachment) {
+                    return Next::Nothing;
+                }
+                if matches!(request, Request::Update { .. }) && self.gathering_since.is_none() {
+                    self.gathering_since = Some(now);
+                }
+                Next::Input(Input::Request { router, request })
+            }
+            Command::Operator(Operator::Purge { reply }) if document.deleted() => {
+                self.purge(document.last_slot(), reply);
+                Next::Nothing
+            }
+            Command::Operator(operator) => {
+                operator.ask(&mut self.questions, document).map_or(Next::Nothing, Next::Input)
+            }
+            Command::MakeRoom => {
+                if document.session_count() == 0 && self.nothing_waits() {
+                    Next::End(End::Forgotten)
+                } else {
+                    Next::Nothing
+                }
+            }
+        }
+    }
+
+    /// Hands the input to the document: here if that is quick, else on the pool.
+    pub(super) async fn handle(
+        &mut self,
+        mut document: Box<Document>,
+        input: Input,
+        now: Instant,
+    ) -> Result<Box<Document>, End> {
+        let sender = sender(&input);
+        let weight = document.weight(&input);
+        let note = match weight {
+            Weight::Light | Weight::Heavy => None,
+            Weight::Builds => match Note::begin(&self.shared, &self.resident.document).await {
+                Ok(note) => Some(note),
+                Err(poisonous) => return Err(End::Quarantined(Some(poisonous.reason))),
+            },
+        };
+        let handled = match weight {
+            Weight::Light => {
+                // A document that panicked is not looked at again.
+                let handled = catch_unwind(AssertUnwindSafe(|| document.handle(input, now.into_std())));
+                handled.map(|()| document).map_err(|_| ())
+            }
+            Weight::Heavy | Weight::Builds => {
+                let work = move || {
+                    document.handle(input, now.into_std());
+                    document
+                };
+                self.shared.pool.run(Urgency::Foreground, work).await.map_err(|_| ())
+            }
+        };
+        match handled {
+            Ok(document) => {
+                if let Some(note) = note {
+                    note.end(&self.shared, None);
+                }
+                Ok(document)
+            }
+            Err(()) => {
+                // When stored bytes were being decoded, the sender's bytes are not the only suspects.
+                let sender = if note.is_some() { None } else { sender };
+                if let Some(note) = note {
+                    note.end(
+                        &self.shared,
+                        Some("the document's task panicked while it decoded stored bytes".into()),
+                    );
+                }
+                Err(self.broken(sender).await)
+            }
+        }
+    }
+
+    /// The document panicked: its state in memory is lost. What was not acknowledged comes again from the routers.
+    async fn broken(&mut self, sender: Option<(RouterId, SessionId)>) -> End {
+        self.shared.metrics.rebuilds.increment(1);
+        error!(blamed = sender.is_some(), "the document's task panicked, the document is loaded again");
+        if let Some((router, session)) = sender {
+            self.routers.deliver(router, Event::CloseSession { session, reason: CloseReason::Misbehaved });
+        } else if self.shared.panicked(&self.resident.document) >= TRIES {
+            return End::Quarantined(Some(
+                "the document's task panicked twice with no sender to blame".into(),
+            ));
+        }
+        // A load beside an append in flight would be right, the log sees to that, but it would have to claim twice.
+        if let Some(append) = self.append.take() {
+            append.await;
+        }
+        End::Reload
+    }
+}
+
+fn sender(input: &Input) -> Option<(RouterId, SessionId)> {
+    let Input::Request { router, request } = input else { return None };
+    match request {
+        Request::Attach { session, .. }
+        | Request::Detach { session }
+        | Request::Update { session, .. }
+        | Request::SyncRequest { session, .. }
+        | Request::Awareness { session, .. }
+        | Request::QueryAwareness { session } => Some((*router, *session)),
+        Request::CatchUp { .. } => None,
+    }
+}

@@ -1,0 +1,65 @@
+//! Waiting for the next thing that happens.
+
+use std::time::Instant as StdInstant;
+
+use futures_util::StreamExt;
+use ringleaf_types::RouterId;
+use tokio::time::Instant;
+
+use super::{Answer, DocumentTask};
+use crate::append::AppendEnd;
+use crate::command::Command;
+use ringleaf_document::Input;
+
+/// What ended the wait.
+pub(super) enum Woken {
+    Stop,
+    Pending(Input),
+    Append(AppendEnd),
+    Answer(Option<Answer>),
+    Deadline,
+    Command(Command),
+    Departed(RouterId, u64),
+}
+
+impl DocumentTask {
+    /// Waits for one thing. While the document is `full`, requests stay in the mailbox.
+    ///
+    /// # Cancel safety
+    ///
+    /// Never dropped but with the task.
+    pub(super) async fn wait(&mut self, full: bool, deadline: Option<StdInstant>) -> Woken {
+        if let Some(input) = self.pending.pop_front() {
+            return Woken::Pending(input);
+        }
+        let timed = self.set_timer(deadline);
+        let listening = !full;
+        let Self { resident, append, answers, mailbox, routers, timer, stopping, .. } = self;
+        tokio::select! {
+            biased;
+            () = resident.stop.cancelled(), if !*stopping => Woken::Stop,
+            end = async { append.as_mut().expect("there is one").await }, if append.is_some() => Woken::Append(end),
+            Some(answer) = answers.next(), if !answers.is_empty() => Woken::Answer(answer),
+            () = timer.as_mut(), if timed => Woken::Deadline,
+            command = mailbox.recv(), if listening => match command {
+                Some(command) => Woken::Command(command),
+                // The registry holds a sender, so this is the end of everything.
+                None => Woken::Stop,
+            },
+            // Order: behind the mailbox, so that what a router sent before it went is carried out first.
+            Some((router, attachment)) = routers.departures.next(), if listening && !routers.departures.is_empty() =>
+                Woken::Departed(router, attachment),
+        }
+    }
+
+    /// Sets the timer, unless it fires early enough already: moving a deadline back costs nothing, at the price of
+    /// waking once for nothing.
+    fn set_timer(&mut self, deadline: Option<StdInstant>) -> bool {
+        let Some(deadline) = deadline.map(Instant::from_std) else { return false };
+        if !self.timer_set || deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+            self.timer_set = true;
+        }
+        true
+    }
+}

@@ -1,0 +1,125 @@
+//! Making a document resident: read, check, open. A failed load is never an empty document (R8, I11).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringleaf_document::Document;
+use ringleaf_store::{Advice, StoreError, Stored};
+use ringleaf_types::{DocumentId, Slot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::pool::Urgency;
+use crate::quarantine::{Note, quarantine};
+use crate::shared::Shared;
+
+/// A document that came out of the store.
+pub(crate) struct Loaded {
+    pub(crate) document: Document,
+    /// What its newest snapshot covers.
+    pub(crate) snapshot_upto: Slot,
+}
+
+/// Why there is no document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoadEnd {
+    /// It waits for a person.
+    Quarantined,
+    /// The store is closed.
+    StoreClosed,
+}
+
+/// How long a gap in the log may stay. Somebody else may be deleting below a new snapshot just now.
+const GAP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that are scanned on the task's own thread. Limit: at some GB/s, well below a millisecond.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Reads a document until that works, or until it is certain that it never will.
+///
+/// # Cancel safety
+///
+/// Dropping the future forgets what was read.
+pub(crate) async fn load(shared: &Arc<Shared>, id: &DocumentId) -> Result<Loaded, LoadEnd> {
+    let begun_at = Instant::now();
+    let mut backoff = Backoff::new();
+    let mut gap_since: Option<Instant> = None;
+    let mut told = false;
+    loop {
+        match read(shared, id).await {
+            Ok(None) => return Err(LoadEnd::Quarantined),
+            Ok(Some(stored)) => match open(shared, id, stored).await {
+                Ok(loaded) => {
+                    shared.metrics.loads.increment(1);
+                    shared.metrics.load_seconds.record(begun_at.elapsed());
+                    return Ok(loaded);
+                }
+                Err(reason) => failed(shared, id, reason).await?,
+            },
+            Err(error) if error.advice() == Advice::RetryLater => {
+                if !std::mem::replace(&mut told, true) {
+                    warn!(document = %id, error = &error as &dyn std::error::Error, "waiting for the store");
+                }
+            }
+            Err(StoreError::Closed) => return Err(LoadEnd::StoreClosed),
+            Err(error @ StoreError::Gap { .. }) => {
+                if gap_since.get_or_insert_with(Instant::now).elapsed() > GAP_TIMEOUT {
+                    quarantine(shared, id, &error.to_string()).await;
+                    return Err(LoadEnd::Quarantined);
+                }
+            }
+            Err(error) => failed(shared, id, error.to_string()).await?,
+        }
+        backoff.wait().await;
+    }
+}
+
+async fn read(shared: &Shared, id: &DocumentId) -> Result<Option<Stored>, StoreError> {
+    if shared.quarantine.holds(id, &shared.store).await? {
+        return Ok(None);
+    }
+    shared.store.read(id).await.map(Some)
+}
+
+async fn open(shared: &Arc<Shared>, id: &DocumentId, stored: Stored) -> Result<Loaded, String> {
+    let bytes = size(&stored);
+    let settings = shared.settings();
+    let snapshot_upto = stored.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+    let document = id.clone();
+    let open = move || {
+        let now = Instant::now().into_std();
+        Document::open(document, stored.snapshot, stored.slots, settings, now)
+            .map_err(|error| error.to_string())
+    };
+    let opened = if bytes <= INLINE_BYTES_MAX {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|_| ())
+    } else {
+        shared.pool.run(Urgency::Foreground, open).await.map_err(|_| ())
+    };
+    let document = opened.unwrap_or_else(|()| Err("scanning the stored bytes panicked".into()))?;
+    info!(document = %id, epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");
+    Ok(Loaded { document, snapshot_upto })
+}
+
+/// Takes down that the bytes could not be used, in the store; a second time is the last.
+async fn failed(shared: &Arc<Shared>, id: &DocumentId, reason: String) -> Result<(), LoadEnd> {
+    shared.metrics.load_failures.increment(1);
+    warn!(document = %id, reason, "document does not load");
+    let given_up = match Note::begin(shared, id).await {
+        Ok(note) => note.end(shared, Some(reason.clone())),
+        Err(_) => true,
+    };
+    if given_up {
+        quarantine(shared, id, &reason).await;
+        return Err(LoadEnd::Quarantined);
+    }
+    Ok(())
+}
+
+fn size(stored: &Stored) -> usize {
+    let slots = stored.slots.iter().map(|(_, record)| match &record.body {
+        ringleaf_types::Body::Updates(updates) => updates.iter().map(bytes::Bytes::len).sum(),
+        ringleaf_types::Body::Deletion | ringleaf_types::Body::Undeletion => 0,
+    });
+    slots.sum::<usize>() + stored.snapshot.as_ref().map_or(0, |snapshot| snapshot.state.len())
+}

@@ -1,0 +1,121 @@
+//! What the node counts. The handles are made once; labels never come from ids.
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use ringleaf_document::Count;
+
+/// One handle per number.
+pub(crate) struct Metrics {
+    pub(crate) documents_resident: Gauge,
+    pub(crate) resident_bytes: Gauge,
+    pub(crate) documents_quarantined: Gauge,
+    pub(crate) loads: Counter,
+    pub(crate) load_failures: Counter,
+    pub(crate) load_seconds: Histogram,
+    pub(crate) forgotten: Counter,
+    pub(crate) appends: Counter,
+    pub(crate) append_retries: Counter,
+    pub(crate) append_seconds: Histogram,
+    pub(crate) acknowledgement_seconds: Histogram,
+    pub(crate) snapshots: Counter,
+    pub(crate) snapshot_failures: Counter,
+    pub(crate) snapshot_seconds: Histogram,
+    pub(crate) fenced: Counter,
+    pub(crate) rebuilds: Counter,
+    pub(crate) store_went_backwards: Counter,
+    nothing_new: Counter,
+    refused: Counter,
+    asked_for_rest: Counter,
+    left_with_editor: Counter,
+    panicked: Counter,
+}
+
+impl Metrics {
+    /// Takes the handles from the recorder that is installed now.
+    pub(crate) fn new() -> Self {
+        describe();
+        Self {
+            documents_resident: gauge!("ringleaf_documents_resident"),
+            resident_bytes: gauge!("ringleaf_documents_resident_bytes"),
+            documents_quarantined: gauge!("ringleaf_documents_quarantined"),
+            loads: counter!("ringleaf_document_loads_total"),
+            load_failures: counter!("ringleaf_document_load_failures_total"),
+            load_seconds: histogram!("ringleaf_document_load_seconds"),
+            forgotten: counter!("ringleaf_documents_forgotten_total"),
+            appends: counter!("ringleaf_appends_total"),
+            append_retries: counter!("ringleaf_append_retries_total"),
+            append_seconds: histogram!("ringleaf_append_seconds"),
+            acknowledgement_seconds: histogram!("ringleaf_acknowledgement_seconds"),
+            snapshots: counter!("ringleaf_snapshots_total"),
+            snapshot_failures: counter!("ringleaf_snapshot_failures_total"),
+            snapshot_seconds: histogram!("ringleaf_snapshot_seconds"),
+            fenced: counter!("ringleaf_documents_fenced_total"),
+            rebuilds: counter!("ringleaf_document_rebuilds_total"),
+            store_went_backwards: counter!("ringleaf_store_went_backwards_total"),
+            nothing_new: counter!("ringleaf_messages_nothing_new_total"),
+            refused: counter!("ringleaf_messages_refused_total"),
+            asked_for_rest: counter!("ringleaf_messages_asked_for_rest_total"),
+            left_with_editor: counter!("ringleaf_messages_left_with_editor_total"),
+            panicked: counter!("ringleaf_document_panics_total"),
+        }
+    }
+
+    /// Counts what a document wants counted.
+    pub(crate) fn count(&self, count: Count) {
+        match count {
+            Count::NothingNew => self.nothing_new.increment(1),
+            Count::Refused => self.refused.increment(1),
+            Count::AskedForRest => self.asked_for_rest.increment(1),
+            Count::LeftWithEditor => self.left_with_editor.increment(1),
+            Count::Panicked => self.panicked.increment(1),
+        }
+    }
+}
+
+fn describe() {
+    describe_gauge!("ringleaf_documents_resident", "Documents that a task holds in memory");
+    describe_gauge!("ringleaf_documents_resident_bytes", "Memory of all resident documents, estimated");
+    describe_gauge!("ringleaf_documents_quarantined", "Documents that wait for a person");
+    describe_counter!("ringleaf_document_loads_total", "Documents that were loaded");
+    describe_counter!("ringleaf_document_load_failures_total", "Loads whose bytes could not be used");
+    describe_histogram!(
+        "ringleaf_document_load_seconds",
+        "From the first wish for a document to its being there"
+    );
+    describe_counter!(
+        "ringleaf_documents_forgotten_total",
+        "Documents that were forgotten because nobody needed them"
+    );
+    describe_counter!("ringleaf_appends_total", "Slots that became durable");
+    describe_counter!("ringleaf_append_retries_total", "Tries to append that the store did not answer well");
+    describe_histogram!("ringleaf_append_seconds", "From handing a slot to the store to its being durable");
+    describe_histogram!(
+        "ringleaf_acknowledgement_seconds",
+        "From taking a slot's oldest update to its acknowledgement"
+    );
+    describe_counter!("ringleaf_snapshots_total", "Snapshots that were made");
+    describe_counter!("ringleaf_snapshot_failures_total", "Snapshots that did not come about");
+    describe_histogram!("ringleaf_snapshot_seconds", "Time to make a snapshot");
+    describe_counter!("ringleaf_documents_fenced_total", "Documents that another node claimed");
+    describe_counter!(
+        "ringleaf_document_rebuilds_total",
+        "Documents that were thrown away and loaded again after a panic"
+    );
+    describe_counter!(
+        "ringleaf_store_went_backwards_total",
+        "Times the store had lost slots that were durable"
+    );
+    describe_counter!("ringleaf_messages_nothing_new_total", "Messages that held nothing new");
+    describe_counter!("ringleaf_messages_refused_total", "Messages that were dropped");
+    describe_counter!(
+        "ringleaf_messages_asked_for_rest_total",
+        "Messages with a hole, whose editor was asked for the rest"
+    );
+    describe_counter!(
+        "ringleaf_messages_left_with_editor_total",
+        "Changes behind a hole, which stayed with their editor"
+    );
+    describe_counter!("ringleaf_document_panics_total", "Panics of the CRDT");
+}

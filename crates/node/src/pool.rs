@@ -1,0 +1,76 @@
+//! Threads for CRDT work that takes long, so that no other document waits for it.
+//!
+//! They are the runtime's blocking threads, bounded here. The runtime must give its threads stacks of 16 MiB: what
+//! runs here walks structures as deep as an editor made them.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// Two queues: what an editor waits for, and what nobody waits for.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    foreground: Arc<Semaphore>,
+    background: Arc<Semaphore>,
+}
+
+/// The work panicked, and what it held is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the work panicked")]
+pub(crate) struct Panicked;
+
+/// Who waits for the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// An editor.
+    Foreground,
+    /// Nobody in particular: compaction, checks, views.
+    Background,
+}
+
+impl Pool {
+    /// One thread is left to the sockets; at least one works.
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.saturating_sub(1).max(1);
+        Self { foreground: Arc::new(Semaphore::new(threads)), background: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Runs the work on a thread of the pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// Work that has begun runs to its end; its result is dropped.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let queue = match urgency {
+            Urgency::Foreground => &self.foreground,
+            Urgency::Background => &self.background,
+        };
+        let permit = Arc::clone(queue).acquire_owned().await.expect("the pool is never closed");
+        let result = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        result.await.map_err(|_| Panicked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_takes_no_thread_away() {
+        let pool = Pool::new();
+        for _ in 0..20 {
+            let result: Result<(), Panicked> = pool.run(Urgency::Background, || panic!("on purpose")).await;
+            assert_eq!(result, Err(Panicked));
+        }
+        assert_eq!(pool.run(Urgency::Background, || 7).await, Ok(7));
+    }
+}

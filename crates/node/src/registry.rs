@@ -1,0 +1,187 @@
+//! Which documents are resident, and where their requests go.
+//!
+//! ```text
+//! absent ──find──▶ loading ──▶ serving ──▶ closing ──▶ absent
+//!        (made by whoever opens)   (all moved by the document's own task)
+//! ```
+//!
+//! A document that is loading or serving takes requests through its mailbox; a closing one has shut it. Whoever finds
+//! it shut waits until it has ended and starts over, so there are never two tasks for one document.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringleaf_types::{DocumentId, Epoch, Slot};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::command::Command;
+
+/// The node takes no more documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub(crate) struct Stopping;
+
+/// One resident document, as everybody but its task sees it.
+#[derive(Debug)]
+pub(crate) struct Resident {
+    pub(crate) document: DocumentId,
+    pub(crate) mailbox: mpsc::Sender<Command>,
+    /// Asks the task to flush and end.
+    pub(crate) stop: CancellationToken,
+    /// The task has ended, and the registry no longer has it.
+    pub(crate) ended: CancellationToken,
+    pub(crate) facts: Facts,
+}
+
+/// What a document's task publishes about itself. For listings and for the memory budget; nothing is decided by it
+/// that must be right.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    started_at: Instant,
+    used_after_ms: AtomicU64,
+    serving: AtomicBool,
+    sessions: AtomicUsize,
+    bytes: AtomicUsize,
+    epoch: AtomicU64,
+    last_slot: AtomicU64,
+}
+
+impl Facts {
+    fn new() -> Self {
+        Self {
+            started_at: Instant::now(),
+            used_after_ms: AtomicU64::new(0),
+            serving: AtomicBool::new(false),
+            sessions: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            last_slot: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes down how the document is now. Answers how much its memory has grown.
+    pub(crate) fn publish(&self, document: &ringleaf_document::Document) -> isize {
+        let bytes = document.resident_bytes();
+        self.serving.store(true, Ordering::Relaxed);
+        self.sessions.store(document.session_count(), Ordering::Relaxed);
+        self.epoch.store(document.epoch().get(), Ordering::Relaxed);
+        self.last_slot.store(document.last_slot().get(), Ordering::Relaxed);
+        bytes.cast_signed() - self.bytes.swap(bytes, Ordering::Relaxed).cast_signed()
+    }
+
+    pub(crate) fn touch(&self, now: Instant) {
+        let used = now.saturating_duration_since(self.started_at).as_millis();
+        self.used_after_ms.store(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn used_at(&self) -> Instant {
+        self.started_at + Duration::from_millis(self.used_after_ms.load(Ordering::Relaxed))
+    }
+
+    /// The document is loaded.
+    pub(crate) fn serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn last_slot(&self) -> Slot {
+        Slot::new(self.last_slot.load(Ordering::Relaxed))
+    }
+}
+
+/// All resident documents.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    residents: HashMap<DocumentId, Arc<Resident>>,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::default(), stop: CancellationToken::new() }
+    }
+
+    /// Finds the document, or makes it resident: `start` starts its task.
+    pub(crate) fn find_or_start(
+        &self,
+        document: &DocumentId,
+        mailbox_requests_max: usize,
+        start: impl FnOnce(Arc<Resident>, mpsc::Receiver<Command>),
+    ) -> Result<Arc<Resident>, Stopping> {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        if state.stopping {
+            return Err(Stopping);
+        }
+        if let Some(resident) = state.residents.get(document) {
+            return Ok(Arc::clone(resident));
+        }
+        let (mailbox, receiver) = mpsc::channel(mailbox_requests_max);
+        let resident = Arc::new(Resident {
+            document: document.clone(),
+            mailbox,
+            stop: self.stop.child_token(),
+            ended: CancellationToken::new(),
+            facts: Facts::new(),
+        });
+        state.residents.insert(document.clone(), Arc::clone(&resident));
+        start(Arc::clone(&resident), receiver);
+        Ok(resident)
+    }
+
+    /// The document, if it is resident.
+    pub(crate) fn find(&self, document: &DocumentId) -> Option<Arc<Resident>> {
+        self.state.lock().expect("no holder of this lock panics").residents.get(document).cloned()
+    }
+
+    /// A document's task has ended.
+    pub(crate) fn remove(&self, resident: &Arc<Resident>) {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        if state.residents.get(&resident.document).is_some_and(|found| Arc::ptr_eq(found, resident)) {
+            state.residents.remove(&resident.document);
+        }
+        drop(state);
+        // Order: whoever waits for this finds the document absent.
+        resident.ended.cancel();
+    }
+
+    /// All resident documents, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Resident>> {
+        self.state.lock().expect("no holder of this lock panics").residents.values().cloned().collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().expect("no holder of this lock panics").residents.len()
+    }
+
+    /// Takes no more documents, and asks those that are there to end.
+    pub(crate) fn stop(&self) -> Vec<Arc<Resident>> {
+        self.state.lock().expect("no holder of this lock panics").stopping = true;
+        self.stop.cancel();
+        self.all()
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+}

@@ -1,0 +1,161 @@
+//! The node: starts, hosts documents, stops in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use ringleaf_store::Store;
+use ringleaf_types::{DocumentId, Incarnation, Limits, NodeId, RouterId};
+use ringleaf_wire::{DocumentHost, EventSink, OpenError, SessionHost};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, info_span, warn};
+
+use crate::command::{Command, Operator, Refused};
+use crate::host::Host;
+use crate::registry::{Resident, Stopping};
+use crate::shared::Shared;
+use crate::{document_task, memory, tail_watch};
+
+/// Who this node is, and within which bounds it works.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub limits: Arc<Limits>,
+}
+
+/// Hosts documents, each in a task of its own. Dropping it ends them all without flushing; see [`Node::stop`].
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What became of the documents when the node stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// These ended in order: everything they had taken is durable.
+    pub flushed: usize,
+    /// These were cut off at the deadline. What they had not acknowledged may be lost.
+    pub forced: usize,
+}
+
+/// How the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeStatus {
+    pub documents: usize,
+    pub resident_bytes: usize,
+    pub quarantined: usize,
+    pub stopping: bool,
+}
+
+impl Node {
+    /// Starts a node on this store. Needs a tokio runtime whose threads have stacks of 16 MiB.
+    pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
+        let shared = Arc::new(Shared::new(config, store));
+        shared.tasks.start_vital(info_span!("tail_watch"), tail_watch::run(Arc::downgrade(&shared)));
+        shared.tasks.start_vital(info_span!("memory"), memory::run(Arc::downgrade(&shared)));
+        Arc::new(Self { shared })
+    }
+
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus {
+            documents: self.shared.registry.count(),
+            resident_bytes: self.shared.resident_bytes(),
+            quarantined: self.shared.quarantine.count(),
+            stopping: self.shared.registry.stopping().is_cancelled(),
+        }
+    }
+
+    /// Takes no more documents, lets each flush what it has taken, and ends all tasks (I18). What has not flushed
+    /// within this time, because the store is away, is cut off.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the documents flushing; calling it again waits for them again.
+    pub async fn stop(&self, within: Duration) -> Stopped {
+        let begun_at = Instant::now();
+        let residents = self.shared.registry.stop();
+        let documents = residents.len();
+        let ended = join_all(residents.iter().map(|resident| resident.ended.cancelled()));
+        let (half_way, deadline) = (begun_at + within / 2, begun_at + within);
+        let mut ended = std::pin::pin!(ended);
+        if timeout_at(half_way, ended.as_mut()).await.is_err() {
+            self.shared.set_hurry();
+            for resident in &residents {
+                // Wakes it; a document whose mailbox is full is awake.
+                let _ = resident.mailbox.try_send(Command::MakeRoom);
+            }
+            let _ = timeout_at(deadline, ended).await;
+        }
+        let flushed = residents.iter().filter(|resident| resident.ended.is_cancelled()).count();
+        let forced = documents - flushed;
+        self.shared.tasks.end().await;
+        if forced > 0 {
+            warn!(flushed, forced, "some documents did not flush in time");
+        } else {
+            info!(flushed, "all documents are flushed");
+        }
+        Stopped { flushed, forced }
+    }
+
+    /// The document's task, which is started if there is none.
+    pub(crate) fn resident(&self, document: &DocumentId) -> Result<Arc<Resident>, Stopping> {
+        let shared = &self.shared;
+        let mailbox = shared.config.limits.mailbox_requests_max;
+        shared.registry.find_or_start(document, mailbox, |resident, mailbox| {
+            document_task::start(shared, resident, mailbox);
+        })
+    }
+
+    /// Sends a document what `ask` makes, and waits for the answer; again, if the document ended meanwhile.
+    async fn ask<T>(
+        &self,
+        document: &DocumentId,
+        mut ask: impl FnMut(oneshot::Sender<T>) -> Command,
+    ) -> Result<(T, Arc<Resident>), Stopping> {
+        loop {
+            let resident = self.resident(document)?;
+            let (reply, answer) = oneshot::channel();
+            if resident.mailbox.send(ask(reply)).await.is_ok()
+                && let Ok(answer) = answer.await
+            {
+                return Ok((answer, resident));
+            }
+            resident.ended.cancelled().await;
+        }
+    }
+
+    /// Asks what an operator wants of a document, which is made resident for it.
+    pub(crate) async fn operate<T>(
+        &self,
+        document: &DocumentId,
+        mut ask: impl FnMut(oneshot::Sender<Result<T, Refused>>) -> Operator,
+    ) -> Result<Result<T, Refused>, Stopping> {
+        Ok(self.ask(document, |reply| Command::Operator(ask(reply))).await?.0)
+    }
+}
+
+impl SessionHost for Node {
+    fn open(
+        &self,
+        document: DocumentId,
+        router: RouterId,
+        sink: Arc<dyn EventSink>,
+    ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
+        async move {
+            let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
+            let (answer, resident) = self.ask(&document, open).await.map_err(|Stopping| OpenError::Busy)?;
+            let attached = answer.map_err(|reason| OpenError::Refused { reason })?;
+            Ok(Arc::new(Host { router, resident, attached }) as Arc<dyn DocumentHost>)
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shared.registry.stop();
+        self.shared.tasks.abort();
+    }
+}

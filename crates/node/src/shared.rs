@@ -1,0 +1,106 @@
+//! What all tasks of a node have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ringleaf_document::Settings;
+use ringleaf_store::Store;
+use ringleaf_types::DocumentId;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::quarantine::{Notes, Quarantine};
+use crate::registry::Registry;
+use crate::server::NodeConfig;
+use crate::tail_watch::TailWatch;
+use crate::tasks::Tasks;
+
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Registry,
+    pub(crate) tasks: Tasks,
+    pub(crate) pool: Pool,
+    pub(crate) metrics: Metrics,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) notes: Notes,
+    pub(crate) tails: TailWatch,
+    /// Panics without a sender to blame, of documents that have not ended in order since.
+    panics: Mutex<BTreeMap<DocumentId, u32>>,
+    resident_bytes: AtomicIsize,
+    /// One snapshot is made at a time.
+    compactions: Semaphore,
+    /// The time to stop is running out.
+    hurry: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(config: NodeConfig, store: Arc<dyn Store>) -> Self {
+        Self {
+            config,
+            store,
+            registry: Registry::new(),
+            tasks: Tasks::default(),
+            pool: Pool::new(),
+            metrics: Metrics::new(),
+            quarantine: Quarantine::default(),
+            notes: Notes::default(),
+            tails: TailWatch::default(),
+            panics: Mutex::default(),
+            resident_bytes: AtomicIsize::new(0),
+            compactions: Semaphore::new(1),
+            hurry: AtomicBool::new(false),
+        }
+    }
+
+    /// What a document is told about its surroundings.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            node: self.config.node.clone(),
+            incarnation: self.config.incarnation,
+            seed: rand::random(),
+            limits: Arc::clone(&self.config.limits),
+        }
+    }
+
+    /// The memory of the resident documents has grown by so much, or shrunk.
+    pub(crate) fn grow(&self, by: isize) {
+        if by != 0 {
+            let bytes = self.resident_bytes.fetch_add(by, Ordering::Relaxed) + by;
+            self.metrics.resident_bytes.set(bytes as f64);
+        }
+    }
+
+    pub(crate) fn resident_bytes(&self) -> usize {
+        usize::try_from(self.resident_bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// A document's task panicked and nobody is to blame. Answers how often by now.
+    pub(crate) fn panicked(&self, document: &DocumentId) -> u32 {
+        let mut panics = self.panics.lock().expect("no holder of this lock panics");
+        let count = panics.entry(document.clone()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// The document has ended in order: what was is forgotten.
+    pub(crate) fn forget_panics(&self, document: &DocumentId) {
+        self.panics.lock().expect("no holder of this lock panics").remove(document);
+    }
+
+    /// Waits for the turn to make a snapshot.
+    pub(crate) async fn compaction_turn(&self) -> SemaphorePermit<'_> {
+        self.compactions.acquire().await.expect("it is never closed")
+    }
+
+    pub(crate) fn set_hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Only what must be done is done now.
+    pub(crate) fn hurry(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed)
+    }
+}
