@@ -25,7 +25,7 @@ pub(crate) struct Attached {
     /// Tells this attachment of the router from earlier ones.
     pub(crate) attachment: u64,
     /// Dropped when the router lets go.
-    pub(crate) hold: oneshot::Sender<()>,
+    pub(crate) _hold: oneshot::Sender<()>,
 }
 
 /// What an operator wants of a document.

@@ -74,7 +74,7 @@ pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc
         stop_snapshot_tried: false,
         gathering_since: None,
         in_flight_since: None,
-        ending,
+        _ending: ending,
     };
     shared.tasks.start(span, task.run());
 }
@@ -106,7 +106,7 @@ struct DocumentTask {
     /// When the oldest update came that waits for the append in flight, and for the next one.
     gathering_since: Option<Instant>,
     in_flight_since: Option<Instant>,
-    ending: Ending,
+    _ending: Ending,
 }
 
 /// What came of something that ran beside the document.

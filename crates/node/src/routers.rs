@@ -60,7 +60,7 @@ impl Routers {
         let (hold, receiver) = oneshot::channel();
         self.departures.push(Departure { router, attachment, hold: receiver });
         let before = self.attached.insert(router, Attachment { number: attachment, sink });
-        (Attached { attachment, hold }, before.is_some())
+        (Attached { attachment, _hold: hold }, before.is_some())
     }
 
     /// Whether this is what the router holds now, and not what it held before.
