@@ -1,8 +1,10 @@
 //! The only place that starts tasks.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span, error};
 
@@ -27,10 +29,11 @@ impl Tasks {
     /// Starts a task without which the node is worth nothing: if it panics, the process ends. What was acknowledged is
     /// in the store, and half a node is worse than none.
     pub(crate) fn start_vital(&self, span: Span, task: impl Future<Output = ()> + Send + 'static) {
-        let guard = AbortOnPanic;
         self.start(span, async move {
-            task.await;
-            drop(guard);
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                error!("a task that the whole node needs has panicked, the process ends");
+                std::process::abort();
+            }
         });
     }
 
@@ -52,16 +55,5 @@ impl Tasks {
             cut += usize::from(ended.is_err_and(|error| error.is_cancelled()));
         }
         cut
-    }
-}
-
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            error!("a task that the whole node needs has panicked, the process ends");
-            std::process::abort();
-        }
     }
 }

@@ -100,15 +100,18 @@ impl DocumentTask {
     /// R9. What is not above our own last slot we have decided ourselves; what is may be our own append in flight,
     /// which finds out by itself.
     fn tail(&mut self, after: Slot, last: Slot, document: &Document) -> Next {
-        if last > document.last_slot() && self.append.is_none() {
-            self.read_tail(after, last);
+        let known = document.last_slot();
+        if last > known && self.append.is_none() {
+            self.read_tail(known, last);
             return Next::Nothing;
         }
         self.checking_tail = false;
-        if last > document.last_slot() {
-            return Next::Nothing;
+        match last {
+            last if last > known => Next::Nothing,
+            // The look was before our newest slots: it has not lost them.
+            last if last >= after => Next::Input(Input::Tail { slots: Vec::new(), last: known }),
+            last => Next::Input(Input::Tail { slots: Vec::new(), last }),
         }
-        Next::Input(Input::Tail { slots: Vec::new(), last })
     }
 
     fn commanded(&mut self, command: Command, document: &Document, now: Instant) -> Next {
