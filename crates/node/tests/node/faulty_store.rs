@@ -189,7 +189,11 @@ impl Store for FaultyStore {
         let mut state = self.state();
         let durable = state.durable.entry(document.clone()).or_default();
         *durable = slot.max(*durable);
-        if fault == Fault::LoseReply { Err(StoreError::Away("the reply is lost".into())) } else { Ok(created) }
+        if fault == Fault::LoseReply {
+            Err(StoreError::Away("the reply is lost".into()))
+        } else {
+            Ok(created)
+        }
     }
 
     async fn create_snapshot(&self, document: &DocumentId, snapshot: Snapshot) -> Result<bool, StoreError> {
