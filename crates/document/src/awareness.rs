@@ -73,9 +73,12 @@ impl Awareness {
             return;
         }
         let clock = known.map_or(Clock::new(0), |entry| entry.clock);
-        let held = known.is_some_and(|entry| entry.state.is_some());
+        let held = known.filter(|entry| entry.state.is_some());
         let newer = clock < heard.clock;
-        let removes = clock == heard.clock && heard.state.is_none() && held;
+        // An editor that leaves raises its clock. With the same clock others remove it, of whom they have not heard for
+        // a while; they may be the ones who are cut off, so nobody speaks for a session that is still there.
+        let gone = held.is_some_and(|entry| entry.raised_by.is_none_or(|by| by == from));
+        let removes = clock == heard.clock && heard.state.is_none() && gone;
         if !newer && !removes {
             return;
         }

@@ -176,6 +176,9 @@ impl Document {
             }
             stored.push(slot, updates.into());
         }
+        if last > Slot::ZERO {
+            stored.mark(last, seen.state_vector().into());
+        }
         let Settings { node, incarnation, seed, limits } = settings;
         Ok(Self {
             id,

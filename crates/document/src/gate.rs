@@ -93,8 +93,17 @@ impl Gate {
         });
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.held.clear();
+    /// Nothing of what is held leaves any more. Answers the imports among it, whose operators want to know.
+    pub(crate) fn clear(&mut self) -> Vec<u64> {
+        let tickets = self.held.drain(..).filter_map(|(_, output)| match output {
+            Output::Imported { ticket } => Some(ticket),
+            Output::Acknowledge { .. }
+            | Output::SyncRequest { .. }
+            | Output::SyncAnswer { .. }
+            | Output::CaughtUp { .. }
+            | Output::Exported { .. } => None,
+        });
+        tickets.collect()
     }
 }
 

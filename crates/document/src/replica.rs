@@ -40,20 +40,29 @@ impl Replica {
     }
 
     /// Replays updates, the first of which may be a whole state.
-    pub(crate) fn build<'a>(updates: impl Iterator<Item = &'a Bytes>) -> Result<Self, Broken> {
-        let replica = Self::new();
+    pub(crate) fn build<'a>(updates: impl Iterator<Item = &'a Bytes> + Clone) -> Result<Self, Broken> {
+        let mut replica = Self::new();
+        replica.replay(updates.clone())?;
+        if replica.settled() == Err(Broken::Pending) {
+            // yrs sometimes keeps a block although all that it builds on is there. Once more frees it.
+            replica.replay(updates)?;
+        }
+        replica.settled()?;
+        Ok(replica)
+    }
+
+    fn replay<'a>(&mut self, updates: impl Iterator<Item = &'a Bytes>) -> Result<(), Broken> {
         let mut updates = updates.peekable();
         while updates.peek().is_some() {
             guarded("apply", || {
-                let mut transaction = replica.doc.transact_mut();
+                let mut transaction = self.doc.transact_mut();
                 for update in updates.by_ref().take(CHUNK) {
                     transaction.apply_update(decode(update)?).map_err(undecodable)?;
                 }
                 Ok(())
             })?;
         }
-        replica.settled()?;
-        Ok(replica)
+        Ok(())
     }
 
     pub(crate) fn apply(&mut self, update: &[u8]) -> Result<(), Broken> {

@@ -34,6 +34,8 @@ pub(crate) struct Stored {
     /// Slots in order, without a gap but for empty ones; those up to `base_through` are only there for resuming.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
+    /// Bytes of those after `base_through`.
+    above_bytes: usize,
     /// All slots after this one are in `kept`.
     kept_after: Slot,
     /// What the store's newest snapshot covers.
@@ -54,6 +56,7 @@ impl Stored {
             base_through: upto,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            above_bytes: 0,
             kept_after: upto,
             snapshot_upto: upto,
             tail_slots: 0,
@@ -71,6 +74,7 @@ impl Stored {
         self.tail_bytes += bytes;
         if !updates.is_empty() {
             self.kept_bytes += bytes;
+            self.above_bytes += bytes;
             self.kept.push_back(Kept { slot, updates, bytes });
         }
     }
@@ -82,6 +86,7 @@ impl Stored {
         }
         self.base = Some(state);
         self.base_through = through;
+        self.above_bytes = self.after(through).map(Bytes::len).sum();
         self.drop_kept(RECENT_SLOTS_MAX, RECENT_BYTES_MAX);
     }
 
@@ -119,11 +124,11 @@ impl Stored {
     }
 
     /// Everything that is durable, as updates: the first may be a whole state.
-    pub(crate) fn updates(&self) -> impl Iterator<Item = &Bytes> {
+    pub(crate) fn updates(&self) -> impl Iterator<Item = &Bytes> + Clone {
         self.base.iter().chain(self.after(self.base_through))
     }
 
-    fn after(&self, slot: Slot) -> impl Iterator<Item = &Bytes> {
+    fn after(&self, slot: Slot) -> impl Iterator<Item = &Bytes> + Clone {
         let start = self.kept.partition_point(|kept| kept.slot <= slot);
         self.kept.iter().skip(start).flat_map(|kept| kept.updates.iter())
     }
@@ -186,8 +191,7 @@ impl Stored {
 
     /// About how many bytes the state has: it may be less when it is squashed, never more.
     pub(crate) fn state_bytes(&self) -> usize {
-        let base = self.base.as_ref().map_or(0, Bytes::len);
-        base + self.after(self.base_through).map(Bytes::len).sum::<usize>()
+        self.base.as_ref().map_or(0, Bytes::len) + self.above_bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {

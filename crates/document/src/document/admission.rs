@@ -20,9 +20,11 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 enum Admission {
     NothingNew,
     Admitted,
-    /// Part of it: so many structs and deletions lie behind a hole.
-    Partly(u64),
+    /// Part of it: the rest lies behind a hole.
+    Partly,
     Refused,
+    /// The document would become too large.
+    NoRoom,
     /// It broke the replica.
     Broke(Broken),
     /// The document cannot take it now, and says nothing.
@@ -53,10 +55,8 @@ impl Document {
                 self.answered(key, answer, false);
             }
             Admission::Admitted => self.answered(key, answer, false),
-            Admission::Partly(left) => {
-                for _ in 0..left.min(1) {
-                    self.count(Count::LeftWithEditor);
-                }
+            Admission::Partly => {
+                self.count(Count::LeftWithEditor);
                 self.answered(key, answer, true);
                 self.ask_once(key);
             }
@@ -66,6 +66,8 @@ impl Document {
                 self.ask_once(key);
                 self.refused(key, now);
             }
+            // Its editor does nothing wrong: it is not asked again, and not sent away.
+            Admission::NoRoom => self.refuse(key, number),
             Admission::Broke(broken) => {
                 self.refuse(key, number);
                 if matches!(broken, Broken::Undecodable { .. }) {
@@ -133,7 +135,9 @@ impl Document {
                         self.leave(Output::Imported { ticket });
                         return;
                     }
-                    Admission::Partly(_) | Admission::Refused => "the document has no room for it".to_owned(),
+                    Admission::Partly | Admission::Refused | Admission::NoRoom => {
+                        "the document has no room for it".to_owned()
+                    }
                     Admission::Broke(broken) => broken.to_string(),
                     Admission::Over => "the document is closed".to_owned(),
                 },
@@ -144,7 +148,8 @@ impl Document {
 
     /// Closed to everybody, or about to be.
     pub(super) fn closing(&self) -> bool {
-        self.deleted || matches!(self.control, Some(Body::Deletion))
+        let in_flight = self.log.in_flight().is_some_and(|record| record.body == Body::Deletion);
+        self.deleted || in_flight || matches!(self.control, Some(Body::Deletion))
     }
 
     fn admit(&mut self, from: Option<SessionKey>, update: &Bytes) -> Admission {
@@ -152,23 +157,23 @@ impl Document {
             Ok(verdict) => verdict,
             Err(_) => return Admission::Refused,
         };
-        let (parts, left) = match verdict {
+        let (parts, left): (&[Bytes], u64) = match &verdict {
             Verdict::NothingNew => return Admission::NothingNew,
-            Verdict::Complete => (vec![update.clone()], 0),
-            Verdict::Partial { complete, left } => (complete, left),
+            Verdict::Complete => (std::slice::from_ref(update), 0),
+            Verdict::Partial { complete, left } => (complete, *left),
         };
         let size: usize = parts.iter().map(Bytes::len).sum();
         if self.stored.state_bytes() + self.gathered_bytes + size > self.limits.document_bytes_max {
-            return Admission::Refused;
+            return Admission::NoRoom;
         }
         for part in parts {
-            match self.apply(&part) {
-                Ok(true) => self.gather(from, &part),
+            match self.apply(part) {
+                Ok(true) => self.gather(from, part),
                 Ok(false) => return Admission::Over,
                 Err(broken) => return Admission::Broke(broken),
             }
         }
-        if left > 0 { Admission::Partly(left) } else { Admission::Admitted }
+        if left > 0 { Admission::Partly } else { Admission::Admitted }
     }
 
     /// Applies an update that is not admitted yet. `false`: the document is over.
@@ -201,7 +206,7 @@ impl Document {
     }
 
     /// Everything admitted, durable or not.
-    fn admitted(&self) -> impl Iterator<Item = &Bytes> {
+    fn admitted(&self) -> impl Iterator<Item = &Bytes> + Clone {
         let in_flight = match self.log.in_flight().map(|record| &record.body) {
             Some(Body::Updates(updates)) => updates.as_slice(),
             Some(Body::Deletion | Body::Undeletion) | None => &[],
@@ -266,15 +271,31 @@ impl Document {
     fn take_back(&mut self, key: SessionKey) {
         self.gathered.retain(|gathered| gathered.from != Some(key));
         self.gathered_bytes = self.gathered.iter().map(|gathered| gathered.update.len()).sum();
+        self.see_again();
+        self.gate.forget(key);
+        self.waiting.forget(key);
+        self.close_session(key, CloseReason::Misbehaved);
+    }
+
+    /// Nothing that has gathered will be stored.
+    pub(super) fn give_up_gathered(&mut self) {
+        self.replica = None;
+        self.answers.clear();
+        if !self.gathered.is_empty() {
+            self.gathered.clear();
+            self.gathered_bytes = 0;
+            self.see_again();
+        }
+    }
+
+    /// What was seen, made again: what was taken back must not be taken for something that is stored.
+    fn see_again(&mut self) {
         let mut seen = Seen::new();
         for update in self.admitted() {
             seen.take_in(update).expect("what was admitted passes the scan");
         }
         self.seen = seen;
         self.version += 1;
-        self.gate.forget(key);
-        self.waiting.forget(key);
-        self.close_session(key, CloseReason::Misbehaved);
     }
 
     fn quarantine(&mut self, broken: &Broken) {

@@ -106,6 +106,7 @@ impl Document {
             },
             Input::Import { update, .. } => self.weight_of_update(update),
             Input::Export { .. } => self.weight_of_full(),
+            Input::Compacted { snapshot } if snapshot.state.len() > HEAVY_BYTES => Weight::Heavy,
             Input::Appended { .. } | Input::Saved if !self.waiting.is_empty() => self.weight_of_replica(),
             Input::Tail { last, .. } if *last < self.log.last() => self.weight_of_full(),
             Input::Wake if !self.waiting.is_empty() => self.weight_of_replica(),
@@ -183,6 +184,10 @@ impl Document {
 
     /// Slots that are at hand are durable: they leave at once. Everything else waits.
     pub(super) fn catch_up(&mut self, router: RouterId, from: Slot) {
+        if self.recovering.is_some() {
+            self.waiting.catch_ups.push((router, from));
+            return;
+        }
         let through = self.log.last();
         let update = match &self.answers.caught_up {
             Some((f, t, update)) if (*f, *t) == (from, through) => Some(update.clone()),
@@ -350,8 +355,12 @@ impl Document {
 
     /// The replica is no longer needed: what it holds becomes the stored bytes, in their shortest form.
     pub(super) fn drop_replica(&mut self) {
-        if self.replica.is_some() && self.stored.single().is_none() && self.full_state().is_none() {
-            return;
+        if self.stored.single().is_none() {
+            let Some(state) = self.full_state() else { return };
+            // It names deletions that followed from others; no update did.
+            if self.seen.take_in(&state).is_ok() {
+                self.version += 1;
+            }
         }
         self.replica = None;
         self.answers.clear();

@@ -117,11 +117,11 @@ impl Document {
         self.sessions.clear();
         self.awareness = crate::awareness::Awareness::new();
         self.waiting.clear_sessions();
-        self.gathered.clear();
-        self.gathered_bytes = 0;
-        self.gate.clear();
-        self.replica = None;
-        self.answers.clear();
+        for ticket in self.gate.clear() {
+            let outcome = Err("the document was deleted".to_owned());
+            self.effects.push_back(Effect::Imported { ticket, outcome });
+        }
+        self.give_up_gathered();
         self.broadcast(Event::Closed { reason: CloseReason::DocumentDeleted });
     }
 
@@ -191,6 +191,10 @@ impl Document {
     pub(super) fn compacted(&mut self, snapshot: &Snapshot) {
         self.timers.compacting = false;
         self.stored.snapshot_created(snapshot);
+        // It names deletions that followed from others. Editors will, too, when they come back; that is nothing new.
+        if self.seen.take_in(&snapshot.state).is_ok() {
+            self.version += 1;
+        }
     }
 
     pub(super) fn compaction_failed(&mut self, now: Instant) {

@@ -135,7 +135,7 @@ impl Document {
     }
 
     fn look_at_tail(&mut self, now: Instant) {
-        if self.sessions.is_empty() {
+        if self.sessions.is_empty() && self.recovering.is_none() {
             self.timers.tail_at = None;
             return;
         }

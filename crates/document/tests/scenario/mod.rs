@@ -1,0 +1,411 @@
+//! Plays a script against one document and writes down what it does.
+//!
+//! Lines that begin with `>` are what happens, the lines after them are what the document wants done. A test is a
+//! script; it holds when playing it writes down the same text.
+//!
+//! ```text
+//! > attach 1 [read-only] [as alice]      session 1 of router 1; `b1` is session 1 of router 2
+//! > type 1 abc                           its editor appends to the text and sends the update
+//! > lose 1 abc · again 1 · rubbish 1     … does not send it · sends the last one again · sends no update at all
+//! > full 1 · answer 1                    it sends its whole state as an update · as the answer to a sync request
+//! > sync 1 [empty]                       it asks for what it lacks · for everything
+//! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
+//! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
+//! > tail 3 [1 abc]                       the store's newest slot, and what is there beyond ours (epoch and text)
+//! > cursor 1 9 4 {"x":1}                 session 1 says: client 9 has clock 4 and this state
+//! > wait 5000                            so many milliseconds pass, deadlines included
+//! ```
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringleaf_document::{AppendOutcome, Document, Effect, Input, Settings, compaction};
+use ringleaf_types::{
+    Body, Epoch, Incarnation, Limits, MessageNumber, Record, Rights, RouterId, SessionId, Slot, Snapshot,
+    Subject, Writer,
+};
+use ringleaf_wire::lib0::{write_var_string, write_var_uint};
+use ringleaf_wire::scan::{self, ScanLimits};
+use ringleaf_wire::{Event, Request};
+use yrs::updates::decoder::Decode;
+use yrs::updates::encoder::Encode;
+use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+
+/// Plays a script and compares.
+pub(crate) fn plays(script: &str) {
+    plays_with(Limits::default(), script);
+}
+
+pub(crate) fn plays_with(limits: Limits, script: &str) {
+    let script: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut stage = Stage::new(limits);
+    let mut transcript = String::new();
+    for step in script.iter().filter_map(|line| line.strip_prefix("> ")) {
+        writeln!(transcript, "> {step}").unwrap();
+        stage.step(step);
+        stage.write_down(&mut transcript);
+    }
+    let expected = script.join("\n") + "\n";
+    assert!(transcript == expected, "\n--- the script says\n{expected}\n--- it happened\n{transcript}");
+}
+
+pub(crate) fn settings(limits: Limits) -> Settings {
+    Settings {
+        node: "a".parse().unwrap(),
+        incarnation: Incarnation::new(1),
+        seed: 1,
+        limits: Arc::new(limits),
+    }
+}
+
+struct Editor {
+    key: (RouterId, SessionId),
+    doc: Doc,
+    number: MessageNumber,
+    last: Bytes,
+}
+
+struct Stage {
+    document: Document,
+    now: Instant,
+    editors: Vec<Editor>,
+    in_flight: Option<(Slot, Record)>,
+    /// What a store would hold.
+    store: Vec<(Slot, Record)>,
+    snapshot: Option<Snapshot>,
+    /// Everything that was published.
+    published: Doc,
+    limits: Limits,
+}
+
+impl Stage {
+    fn new(limits: Limits) -> Self {
+        let now = Instant::now();
+        let document =
+            Document::open("notes".parse().unwrap(), None, Vec::new(), settings(limits.clone()), now)
+                .unwrap();
+        Self {
+            document,
+            now,
+            editors: Vec::new(),
+            in_flight: None,
+            store: Vec::new(),
+            snapshot: None,
+            published: Doc::new(),
+            limits,
+        }
+    }
+
+    fn step(&mut self, step: &str) {
+        let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
+        match verb {
+            "wait" => self.wait(Duration::from_millis(rest.parse().unwrap())),
+            "reopen" => self.reopen(),
+            "hold" => {
+                let held = Duration::from_millis(rest.parse().unwrap());
+                self.document.hold_append_until(self.now + held);
+            }
+            _ => {
+                let input = self.input(verb, rest);
+                self.document.handle(input, self.now);
+            }
+        }
+    }
+
+    fn input(&mut self, verb: &str, rest: &str) -> Input {
+        match verb {
+            "durable" => {
+                let (slot, record) = self.in_flight.take().unwrap();
+                self.store.push((slot, record));
+                Input::Appended { slot, outcome: AppendOutcome::Created }
+            }
+            "mine" => {
+                let (slot, record) = self.in_flight.take().unwrap();
+                self.store.push((slot, record.clone()));
+                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
+            }
+            "covered" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                Input::Appended { slot, outcome: AppendOutcome::Covered }
+            }
+            "taken" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                let record = foreign(rest);
+                self.store.push((slot, record.clone()));
+                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
+            }
+            "tail" => {
+                let (last, record) = rest.split_once(' ').unwrap_or((rest, ""));
+                let next = self.document.last_slot().next();
+                let slots = if record.is_empty() { Vec::new() } else { vec![(next, foreign(record))] };
+                Input::Tail { slots, last: Slot::new(last.parse().unwrap()) }
+            }
+            "compacted" => {
+                let id = self.document.id().clone();
+                let snapshot =
+                    compaction::compact(&id, self.snapshot.take(), std::mem::take(&mut self.store)).unwrap();
+                self.snapshot = Some(snapshot.clone());
+                Input::Compacted { snapshot }
+            }
+            "compaction-failed" => Input::CompactionFailed,
+            "saved" => Input::Saved,
+            "save-failed" => Input::SaveFailed,
+            "delete" => Input::Delete,
+            "undelete" => Input::Undelete,
+            "import" => {
+                let (ticket, text) = rest.split_once(' ').unwrap();
+                let update = if text == "rubbish" { Bytes::from_static(&[9, 9]) } else { typed(77, text) };
+                Input::Import { ticket: ticket.parse().unwrap(), update }
+            }
+            "export" => Input::Export { ticket: rest.parse().unwrap() },
+            "gone" => Input::RouterGone { router: RouterId::new(rest.parse().unwrap()) },
+            "catch-up" => Input::Request {
+                router: RouterId::new(1),
+                request: Request::CatchUp { from: Slot::new(rest.parse().unwrap()) },
+            },
+            _ => self.request(verb, rest),
+        }
+    }
+
+    fn request(&mut self, verb: &str, rest: &str) -> Input {
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let editor = self.editor(name);
+        let (router, session) = editor.key;
+        let request = match verb {
+            "attach" => {
+                let rights = if rest.contains("read-only") { Rights::ReadOnly } else { Rights::ReadWrite };
+                let subject = match rest.split_once("as ") {
+                    Some((_, name)) => Subject::new(name),
+                    None => Subject::anyone(),
+                };
+                Request::Attach { session, rights, subject, resume: None }
+            }
+            "detach" => Request::Detach { session },
+            "type" => {
+                editor.last = editor.types(rest);
+                editor.update(false)
+            }
+            "lose" => {
+                editor.types(rest);
+                return Input::Wake;
+            }
+            "again" => editor.update(false),
+            "rubbish" => {
+                editor.last = Bytes::from_static(&[1, 1, 1]);
+                editor.update(false)
+            }
+            "full" | "answer" => {
+                editor.last = editor.state();
+                editor.update(verb == "answer")
+            }
+            "sync" => {
+                let state_vector = if rest == "empty" {
+                    Bytes::from_static(&[0])
+                } else {
+                    editor.doc.transact().state_vector().encode_v1().into()
+                };
+                Request::SyncRequest { session, state_vector }
+            }
+            "cursor" => Request::Awareness { session, payload: payload(rest) },
+            "who" => Request::QueryAwareness { session },
+            other => panic!("no such step: {other}"),
+        };
+        Input::Request { router, request }
+    }
+
+    fn editor(&mut self, name: &str) -> &mut Editor {
+        let (router, number) = name.strip_prefix('b').map_or((1, name), |number| (2, number));
+        let number: u64 = number.parse().unwrap();
+        let key = (RouterId::new(router), SessionId::new(number));
+        let at = self.editors.iter().position(|editor| editor.key == key).unwrap_or_else(|| {
+            let doc = Doc::with_client_id(router * 100 + number);
+            let last = Bytes::new();
+            self.editors.push(Editor { key, doc, number: MessageNumber::new(0), last });
+            self.editors.len() - 1
+        });
+        &mut self.editors[at]
+    }
+
+    /// Time passes; the document is woken at each of its deadlines.
+    fn wait(&mut self, span: Duration) {
+        let end = self.now + span;
+        for _ in 0..10_000 {
+            match self.document.next_deadline().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break,
+            }
+            let before = self.document.next_deadline();
+            self.document.handle(Input::Wake, self.now);
+            assert!(self.document.next_deadline() != before, "a deadline that stays where it is");
+        }
+        self.now = end;
+    }
+
+    /// The document is loaded again from what is durable.
+    fn reopen(&mut self) {
+        let id = self.document.id().clone();
+        let settings = settings(self.limits.clone());
+        let (snapshot, slots) = (self.snapshot.clone(), self.store.clone());
+        self.document = Document::open(id, snapshot, slots, settings, self.now).unwrap();
+    }
+
+    fn write_down(&mut self, transcript: &mut String) {
+        let mut lines = Vec::new();
+        while let Some(effect) = self.document.next_effect() {
+            lines.push(self.describe(effect));
+        }
+        for same in lines.chunk_by(|a, b| a == b) {
+            let times = if same.len() > 1 { format!(" ×{}", same.len()) } else { String::new() };
+            writeln!(transcript, "{}{times}", same[0]).unwrap();
+        }
+    }
+
+    fn describe(&mut self, effect: Effect) -> String {
+        match effect {
+            Effect::Append { slot, record } => {
+                let line = format!("append {slot} in epoch {}: {}", record.epoch, body(&record.body));
+                assert!(self.in_flight.replace((slot, record)).is_none(), "two appends in flight");
+                line
+            }
+            Effect::Broadcast { event } => self.describe_event("all", event),
+            Effect::Deliver { router, event } => self.describe_event(&format!("router {router}"), event),
+            Effect::Compact { through } => format!("compact through {through}"),
+            Effect::ReadTail { after } => format!("read the tail after {after}"),
+            Effect::StoreWentBackwards { found, snapshot } => {
+                let text = text_of(&snapshot.state);
+                format!("store went back to {found}: snapshot through {} {text:?}", snapshot.upto)
+            }
+            Effect::Imported { ticket, outcome: Ok(slot) } => format!("imported {ticket} in {slot}"),
+            Effect::Imported { ticket, outcome: Err(why) } => format!("not imported {ticket}: {why}"),
+            Effect::Exported { ticket, through, state } => {
+                format!("exported {ticket} through {through}: {:?}", text_of(&state))
+            }
+            Effect::Count(count) => format!("count {count:?}"),
+            Effect::Forget => "forget".to_owned(),
+            Effect::Fenced => "fenced".to_owned(),
+            Effect::Quarantine { reason } => format!("quarantine: {reason}"),
+        }
+    }
+
+    fn describe_event(&mut self, to: &str, event: Event) -> String {
+        let what = match event {
+            Event::Attached { session, slot } => format!("attached {session} at {slot}"),
+            Event::Publish { previous, slot, updates } => {
+                let mut transaction = self.published.transact_mut();
+                for update in updates.iter() {
+                    transaction.apply_update(Update::decode_v1(update).unwrap()).unwrap();
+                }
+                drop(transaction);
+                let count = updates.len();
+                format!("publish {slot} after {previous}: {count} → {:?}", text(&self.published))
+            }
+            Event::Awareness { only, payload } => {
+                let only = only.map_or(String::new(), |session| format!(" only {session}"));
+                format!("awareness{only}: {}", presence(&payload))
+            }
+            Event::SyncAnswer { sessions, through, update } => {
+                let sessions: Vec<u64> = sessions.iter().map(|session| session.get()).collect();
+                format!("answer to {sessions:?} through {through}: {}", content(&update))
+            }
+            Event::SyncRequest { session, .. } => format!("ask {session}"),
+            Event::Acknowledge { session, through } => format!("acknowledge {session} through {through}"),
+            Event::Refused { session, number } => format!("refused {session} number {number}"),
+            Event::CaughtUp { from, through, update } => {
+                format!("caught up from {from} through {through}: {}", content(&update))
+            }
+            Event::CloseSession { session, reason } => format!("close {session}: {}", reason.text()),
+            Event::Closed { reason } => format!("closed: {}", reason.text()),
+            Event::LetGo => "let go".to_owned(),
+        };
+        format!("{to}: {what}")
+    }
+}
+
+impl Editor {
+    fn types(&mut self, what: &str) -> Bytes {
+        let root = self.doc.get_or_insert_text("t");
+        let mut transaction = self.doc.transact_mut();
+        root.push(&mut transaction, what);
+        transaction.encode_update_v1().into()
+    }
+
+    fn update(&mut self, answer: bool) -> Request {
+        self.number = self.number.next();
+        Request::Update { session: self.key.1, number: self.number, answer, update: self.last.clone() }
+    }
+
+    fn state(&self) -> Bytes {
+        self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
+    }
+}
+
+/// A record of another node: `EPOCH TEXT`, where the text may be `deletion` or nothing.
+fn foreign(what: &str) -> Record {
+    let (epoch, text) = what.split_once(' ').unwrap_or((what, ""));
+    let epoch = Epoch::new(epoch.parse().unwrap());
+    let body = match text {
+        "deletion" => Body::Deletion,
+        "" => Body::Updates(Vec::new()),
+        text => Body::Updates(vec![typed(88, text)]),
+    };
+    let writer = Writer { node: "b".parse().unwrap(), incarnation: Incarnation::new(9), nonce: 5 };
+    Record { epoch, writer, body }
+}
+
+/// One update of a client that types a text at once.
+pub(crate) fn typed(client: u64, what: &str) -> Bytes {
+    let doc = Doc::with_client_id(client);
+    let root = doc.get_or_insert_text("t");
+    root.push(&mut doc.transact_mut(), what);
+    doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
+}
+
+/// `CLIENT CLOCK STATE`, the state without blanks.
+fn payload(entry: &str) -> Bytes {
+    let mut parts = entry.splitn(3, ' ');
+    let mut number = || parts.next().unwrap().parse::<u64>();
+    let (client, clock) = (number().unwrap(), number().unwrap());
+    let mut payload = vec![1];
+    write_var_uint(&mut payload, client);
+    write_var_uint(&mut payload, clock);
+    write_var_string(&mut payload, parts.next().unwrap());
+    payload.into()
+}
+
+fn presence(payload: &[u8]) -> String {
+    let entries = scan::awareness(payload, &ScanLimits::default()).unwrap();
+    let entries: Vec<String> = entries
+        .map(|entry| format!("{}@{} {}", entry.client, entry.clock, entry.state.unwrap_or("null")))
+        .collect();
+    entries.join(", ")
+}
+
+fn body(body: &Body) -> String {
+    match body {
+        Body::Updates(updates) => format!("{} updates", updates.len()),
+        Body::Deletion => "deletion".to_owned(),
+        Body::Undeletion => "undeletion".to_owned(),
+    }
+}
+
+fn content(update: &[u8]) -> String {
+    if update[0] == 0 { "no structs".to_owned() } else { format!("{:?}", text_of(update)) }
+}
+
+fn text(doc: &Doc) -> String {
+    let root = doc.get_or_insert_text("t");
+    let transaction = doc.transact();
+    root.get_string(&transaction)
+}
+
+/// The text after an update, if that can be applied to nothing; else its inserted pieces are told by their size.
+fn text_of(update: &[u8]) -> String {
+    let doc = Doc::new();
+    let root = doc.get_or_insert_text("t");
+    let mut transaction = doc.transact_mut();
+    transaction.apply_update(Update::decode_v1(update).unwrap()).unwrap();
+    drop(transaction);
+    root.get_string(&doc.transact())
+}
