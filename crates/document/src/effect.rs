@@ -87,7 +87,7 @@ pub enum Count {
     Refused,
     /// A message had a hole, and its editor was asked for the rest.
     AskedForRest,
-    /// Structs or deletions behind a hole stayed with their editor.
+    /// Of a message, what lies behind a hole stayed with its editor.
     LeftWithEditor,
     /// The replica panicked.
     Panicked,

@@ -117,7 +117,7 @@ fn a_document_that_is_only_read_writes_nothing() {
         > sync 2 empty
         router 1: answer to [2] through 0: no structs
         > who 2
-        router 1: awareness only 2: 
+        router 1: awareness only 2: nobody
         > catch-up 0
         router 1: caught up from 0 through 0: no structs
         > wait 4000
@@ -594,13 +594,9 @@ fn a_hole_is_asked_about_once() {
         router 1: acknowledge 1 through 2
         > lose 1 b
         > type 1 c
-        count LeftWithEditor
         count AskedForRest
         router 1: ask 1
-        router 1: acknowledge 1 through 3
         > type 1 d
-        count LeftWithEditor
-        router 1: acknowledge 1 through 4
         > answer 1
         append 2 in epoch 1: 1 updates
         > durable
@@ -608,14 +604,13 @@ fn a_hole_is_asked_about_once() {
         router 1: acknowledge 1 through 5
         > lose 1 e
         > type 1 f
-        count LeftWithEditor
         count AskedForRest
         router 1: ask 1
-        router 1: acknowledge 1 through 6
         "#,
     );
 }
 
+/// Its own store has the hole. Nothing is asked twice, and it is told that the rest is not saved.
 #[test]
 fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
     plays(
@@ -625,14 +620,24 @@ fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
         router 1: ask 1
         > lose 1 a
         > type 1 b
+        > answer-again 1
         count LeftWithEditor
-        router 1: acknowledge 1 through 1
-        > again 1
+        router 1: refused 1 number 1
         count LeftWithEditor
+        router 1: refused 1 number 2
         router 1: acknowledge 1 through 2
+        > type 1 c
+        count LeftWithEditor
+        router 1: refused 1 number 3
+        router 1: acknowledge 1 through 3
         > attach 1
         router 1: attached 1 at 0
         router 1: ask 1
+        > answer 1
+        append 1 in epoch 1: 1 updates
+        > durable
+        all: publish 1 after 0: 1 → "abc"
+        router 1: acknowledge 1 through 4
         "#,
     );
 }
@@ -843,8 +848,6 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
         router 1: refused 1 number 2
         router 1: acknowledge 1 through 2
         > type 1 c
-        count LeftWithEditor
-        router 1: acknowledge 1 through 3
         > sync 1 empty
         router 1: answer to [1] through 1: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         > import 3 dddddddddddddddddddddddddddddddddddddddddddd
@@ -881,12 +884,7 @@ fn a_held_append_takes_what_gathers_meanwhile() {
 
 #[test]
 fn a_long_tail_is_compacted() {
-    let limits = Limits {
-        tail_slots_max: 1,
-        idle_timeout: Duration::from_secs(600),
-        replica_idle_timeout: Duration::from_secs(600),
-        ..Limits::default()
-    };
+    let limits = Limits { tail_slots_max: 1, idle_timeout: Duration::from_secs(600), replica_idle_timeout: Duration::from_secs(600), ..Limits::default() };
     plays_with(
         limits,
         r#"
@@ -1210,7 +1208,7 @@ fn presence_that_is_not_renewed_expires() {
         read the tail after 0
         all: awareness: 5@1 null
         > who 1
-        router 1: awareness only 1:
+        router 1: awareness only 1: nobody
         "#,
     );
 }
@@ -1251,7 +1249,7 @@ fn a_state_with_clock_zero_is_ignored_as_every_client_does() {
         > cursor 1 5 0 {}
         > wait 50
         > who 1
-        router 1: awareness only 1:
+        router 1: awareness only 1: nobody
         "#,
     );
 }

@@ -48,22 +48,16 @@ impl Document {
             self.read_only_update(key, number, answer, update);
             return;
         }
-        match self.admit(Some(key), update) {
+        let admission = self.admit(Some(key), update);
+        let hole = matches!(admission, Admission::Partly);
+        match admission {
             Admission::Over => return,
-            Admission::NothingNew => {
-                self.count(Count::NothingNew);
-                self.answered(key, answer, false);
-            }
-            Admission::Admitted => self.answered(key, answer, false),
-            Admission::Partly => {
-                self.count(Count::LeftWithEditor);
-                self.answered(key, answer, true);
-                self.ask_once(key);
-            }
+            Admission::NothingNew => self.count(Count::NothingNew),
+            Admission::Admitted => {}
+            Admission::Partly => self.ask_once(key, answer),
             Admission::Refused => {
                 self.refuse(key, number);
-                self.answered(key, answer, true);
-                self.ask_once(key);
+                self.ask_once(key, answer);
                 self.refused(key, now);
             }
             // Its editor does nothing wrong: it is not asked again, and not sent away.
@@ -77,7 +71,44 @@ impl Document {
                 }
             }
         }
+        if answer {
+            self.answered(key, number, hole);
+        } else if self.owes(key, number, update.len(), hole) {
+            return;
+        }
         self.acknowledge(key, number);
+    }
+
+    /// The editor has said all that it has. What still lies behind a hole stays with it, and it is told so.
+    fn answered(&mut self, key: SessionKey, number: MessageNumber, hole: bool) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.answered(hole);
+        let mut left = session.settle();
+        if hole {
+            left.push(number);
+            self.leave_with_editor(key, &left);
+        }
+    }
+
+    /// Whether the acknowledgement of a message has to wait for an answer.
+    fn owes(&mut self, key: SessionKey, number: MessageNumber, bytes: usize, hole: bool) -> bool {
+        let Some(session) = self.sessions.get_mut(&key) else { return false };
+        if session.owes(number, bytes, hole) {
+            return true;
+        }
+        let mut left = session.settle();
+        if hole && left.last() != Some(&number) {
+            left.push(number);
+        }
+        self.leave_with_editor(key, &left);
+        false
+    }
+
+    fn leave_with_editor(&mut self, (router, session): SessionKey, left: &[MessageNumber]) {
+        for &number in left {
+            self.count(Count::LeftWithEditor);
+            self.deliver(router, Event::Refused { session, number });
+        }
     }
 
     /// Nothing of it is taken in. Only an answer is looked at: its editor wants to know whether it held anything new.
@@ -89,16 +120,11 @@ impl Document {
         self.acknowledge(key, number);
     }
 
-    fn answered(&mut self, key: SessionKey, answer: bool, hole: bool) {
-        if answer && let Some(session) = self.sessions.get_mut(&key) {
-            session.answered(hole);
-        }
-    }
-
     /// Asks for what lies behind a hole, once.
-    fn ask_once(&mut self, key: SessionKey) {
+    fn ask_once(&mut self, key: SessionKey, answer: bool) {
         if let Some(session) = self.sessions.get_mut(&key)
             && session.asked == Asked::No
+            && !answer
         {
             session.asked = Asked::Waiting;
             self.count(Count::AskedForRest);

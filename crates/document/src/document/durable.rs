@@ -190,6 +190,10 @@ impl Document {
 
     pub(super) fn compacted(&mut self, snapshot: &Snapshot) {
         self.timers.compacting = false;
+        if snapshot.upto > self.log.last() {
+            // It holds more than was asked for; what is not merged yet comes by the log.
+            return;
+        }
         self.stored.snapshot_created(snapshot);
         // It names deletions that followed from others. Editors will, too, when they come back; that is nothing new.
         if self.seen.take_in(&snapshot.state).is_ok() {

@@ -7,7 +7,7 @@
 //! > attach 1 [read-only] [as alice]      session 1 of router 1; `b1` is session 1 of router 2
 //! > type 1 abc                           its editor appends to the text and sends the update
 //! > lose 1 abc · again 1 · rubbish 1     … does not send it · sends the last one again · sends no update at all
-//! > full 1 · answer 1                    it sends its whole state as an update · as the answer to a sync request
+//! > full 1 · answer 1 · answer-again 1     sends its whole state as an update · as an answer · the last one as an answer
 //! > sync 1 [empty]                       it asks for what it lacks · for everything
 //! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
 //! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
@@ -192,6 +192,7 @@ impl Stage {
                 return Input::Wake;
             }
             "again" => editor.update(false),
+            "answer-again" => editor.update(true),
             "rubbish" => {
                 editor.last = Bytes::from_static(&[1, 1, 1]);
                 editor.update(false)
@@ -379,7 +380,7 @@ fn presence(payload: &[u8]) -> String {
     let entries: Vec<String> = entries
         .map(|entry| format!("{}@{} {}", entry.client, entry.clock, entry.state.unwrap_or("null")))
         .collect();
-    entries.join(", ")
+    if entries.is_empty() { "nobody".to_owned() } else { entries.join(", ") }
 }
 
 fn body(body: &Body) -> String {
