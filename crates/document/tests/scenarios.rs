@@ -884,7 +884,12 @@ fn a_held_append_takes_what_gathers_meanwhile() {
 
 #[test]
 fn a_long_tail_is_compacted() {
-    let limits = Limits { tail_slots_max: 1, idle_timeout: Duration::from_secs(600), replica_idle_timeout: Duration::from_secs(600), ..Limits::default() };
+    let limits = Limits {
+        tail_slots_max: 1,
+        idle_timeout: Duration::from_secs(600),
+        replica_idle_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    };
     plays_with(
         limits,
         r#"
