@@ -228,6 +228,8 @@ pub(crate) enum Doc {
     Rm(Confirmed),
     /// Bring a deleted document back
     Undelete(Named),
+    /// Remove for ever what a deleted document held
+    Purge(Confirmed),
     /// Documents that broke their task and wait for a person
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -330,6 +332,7 @@ mod tests {
             "doc verify x",
             "doc rm x",
             "doc undelete x",
+            "doc purge x",
             "doc quarantine list",
             "doc quarantine show x",
             "doc quarantine release x",

@@ -35,6 +35,14 @@ pub(super) fn run(command: Doc) -> Result<(), Failure> {
             let path = format!("{}/undelete", path(&named.name));
             change(&named, Ask::post(&path), "undeleted")
         }
+        Doc::Purge(command) => {
+            confirm(
+                command.yes,
+                &format!("remove for ever what the document {:?} held", command.named.name),
+            )?;
+            let path = format!("{}/purge", path(&command.named.name));
+            change(&command.named, Ask::post(&path), "purged")
+        }
         Doc::Quarantine(command) => quarantine(command),
     }
 }
@@ -66,19 +74,19 @@ pub(super) fn quarantine(command: Quarantine) -> Result<(), Failure> {
 fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTarget) -> Result<(), Failure> {
     let client = Client::open(&common.target)?;
     let mut documents: Vec<Value> = Vec::new();
-    let mut after = after;
-    let mut more = true;
-    while more && documents.len() < limit {
+    let mut next = Some(after);
+    while let Some(after) = next.take()
+        && documents.len() < limit
+    {
         let wanted = PAGE.min(limit - documents.len());
         let cursor = after.as_deref().map(|name| format!("&after={}", segment(name))).unwrap_or_default();
         let path = format!("/api/v1/documents?prefix={}&limit={wanted}{cursor}", segment(prefix));
         let mut page = client.json(Ask::get(&path))?;
-        let page = page["documents"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        more = page.len() == wanted;
-        after = page.last().and_then(|document| document["name"].as_str()).map(str::to_owned);
-        documents.extend(page);
+        next = page["next"].as_str().map(|name| Some(name.to_owned()));
+        documents.extend(page["documents"].as_array_mut().map(std::mem::take).unwrap_or_default());
     }
-    let answer = json!({ "documents": documents, "more": more });
+    let next = next.flatten();
+    let answer = json!({ "documents": documents, "next": next });
     output::answer(common.output.format, &answer, || {
         let wide = common.output.format == Format::Wide;
         let mut table = match wide {
@@ -102,7 +110,10 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
             }
         }
         let text = or_nothing(documents.is_empty(), "no documents", &table);
-        if more { format!("{text}… and more: say --limit\n") } else { text }
+        match &next {
+            Some(name) => format!("{text}and more: say --limit, or --after {name:?}\n"),
+            None => text,
+        }
     })
 }
 

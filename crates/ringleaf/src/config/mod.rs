@@ -23,8 +23,8 @@ pub(crate) use problem::{Origin, Problem, Problems, nearest};
 pub(crate) use settings::{Config, Setting};
 pub(crate) use value::Raw;
 
-/// Variables that begin like a setting and are none.
-const OTHER_VARIABLES: &[&str] = &["RINGLEAF_CONFIG"];
+/// Variables that begin like a setting and are none; the last one is for this project's own tests.
+const OTHER_VARIABLES: &[&str] = &["RINGLEAF_CONFIG", "RINGLEAF_BINARY"];
 /// What this project's own tests are told.
 const TEST_VARIABLES: &str = "RINGLEAF_TEST_";
 

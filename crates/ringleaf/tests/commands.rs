@@ -1,0 +1,241 @@
+//! Every admin command, on a server and on a stopped server's folder, as text and as JSON.
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use common::{Server, code, json, ringleaf, run, stderr, stdout, update};
+use serde_json::Value;
+
+/// Where the commands go.
+enum Mode<'a> {
+    Server(&'a Server),
+    Folder,
+}
+
+impl Mode<'_> {
+    fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
+        match self {
+            Mode::Server(server) => server.command(folder, arguments),
+            Mode::Folder => ringleaf(folder).args(arguments).args(["--data", "data"]).output().unwrap(),
+        }
+    }
+
+    fn json(&self, folder: &Path, arguments: &[&str], expected: i32) -> Value {
+        let output = self.run(folder, &[arguments, &["-o", "json"]].concat());
+        assert_eq!(code(&output), expected, "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+        json(&output)
+    }
+
+    fn text(&self, folder: &Path, arguments: &[&str], expected: i32) -> String {
+        let output = self.run(folder, arguments);
+        assert_eq!(code(&output), expected, "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+        stdout(&output) + &stderr(&output)
+    }
+}
+
+/// The life of a document, told by commands alone.
+fn every_command(mode: &Mode<'_>, folder: &Path) {
+    let at = |arguments: &[&str]| mode.json(folder, arguments, 0);
+    std::fs::write(folder.join("hi.update"), update(1)).unwrap();
+
+    assert_eq!(at(&["doc", "list"])["documents"], Value::Array(Vec::new()));
+    let imported = at(&["doc", "import", "notes/today", "hi.update"]);
+    assert_eq!(imported["name"], "notes/today");
+    assert_eq!(at(&["doc", "get", "notes/today"])["t"], "hi");
+    assert_eq!(mode.text(folder, &["doc", "get", "notes/today", "-o", "text"], 0), "hi");
+    let bytes = mode.run(folder, &["doc", "get", "notes/today", "-o", "update"]).stdout;
+    assert_eq!(bytes, update(1));
+
+    let exported = at(&["doc", "export", "notes/today", "out.update"]);
+    assert_eq!(exported["bytes"], update(1).len());
+    assert_eq!(std::fs::read(folder.join("out.update")).unwrap(), update(1));
+    let again = mode.json(folder, &["doc", "export", "notes/today", "out.update"], 5);
+    assert_eq!(again["error"]["code"], "file_exists");
+    at(&["doc", "export", "notes/today", "out.update", "--force"]);
+    assert_eq!(mode.run(folder, &["doc", "export", "notes/today", "-"]).stdout, update(1));
+
+    let listed = at(&["doc", "list", "notes/"]);
+    assert_eq!(listed["documents"][0]["name"], "notes/today");
+    assert_eq!(at(&["doc", "list", "other/"])["documents"], Value::Array(Vec::new()));
+    assert_eq!(at(&["doc", "show", "notes/today"])["name"], "notes/today");
+    assert_eq!(at(&["doc", "verify", "notes/today"])["sound"], true);
+
+    let unconfirmed = mode.json(folder, &["doc", "rm", "notes/today"], 5);
+    assert_eq!(unconfirmed["error"]["code"], "not_confirmed");
+    assert_eq!(at(&["doc", "rm", "notes/today", "--yes"])["outcome"], "deleted");
+    let deleted = mode.json(folder, &["doc", "get", "notes/today"], 5);
+    assert_eq!(deleted["error"]["code"], "document_deleted");
+    assert_eq!(at(&["doc", "show", "notes/today"])["deleted"], true);
+    assert_eq!(at(&["doc", "undelete", "notes/today"])["outcome"], "undeleted");
+    assert_eq!(at(&["doc", "get", "notes/today"])["t"], "hi");
+
+    let missing = mode.json(folder, &["doc", "show", "nothing"], 3);
+    assert_eq!(missing["error"]["code"], "document_not_found");
+    assert!(!missing["error"]["message"].as_str().unwrap().is_empty());
+    assert_eq!(
+        mode.json(folder, &["doc", "import", "x", "no-such-file"], 3)["error"]["code"],
+        "file_not_found"
+    );
+    std::fs::write(folder.join("rubbish"), b"not an update").unwrap();
+    mode.json(folder, &["doc", "import", "x", "rubbish"], 1);
+
+    assert_eq!(at(&["doc", "quarantine", "list"])["documents"], Value::Array(Vec::new()));
+    mode.json(folder, &["doc", "quarantine", "show", "notes/today"], 3);
+    mode.json(folder, &["doc", "quarantine", "release", "notes/today", "--yes"], 3);
+
+    let status = at(&["status"]);
+    assert_eq!(status["store"]["kind"], "sqlite");
+    assert_eq!(at(&["version"])["version"], env!("CARGO_PKG_VERSION"));
+}
+
+fn tables(mode: &Mode<'_>, folder: &Path) {
+    let list = mode.text(folder, &["doc", "list"], 0);
+    let mut lines = list.lines();
+    assert_eq!(
+        lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["NAME", "SIZE", "STATE", "CHANGED"]
+    );
+    assert!(lines.next().unwrap().starts_with("notes/today  "), "{list}");
+    let wide = mode.text(folder, &["doc", "list", "-o", "wide"], 0);
+    assert!(wide.lines().next().unwrap().contains("CREATED"), "{wide}");
+    assert_eq!(mode.text(folder, &["doc", "quarantine", "list"], 0), "no document is in quarantine\n");
+    assert_eq!(
+        mode.text(folder, &["doc", "rm", "notes/today"], 5),
+        "ringleaf: this would delete the document \"notes/today\" for everybody, and there is no terminal to ask on; \
+         say --yes to do it\n"
+    );
+}
+
+#[test]
+fn every_command_works_on_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    every_command(&Mode::Server(&server), folder.path());
+    tables(&Mode::Server(&server), folder.path());
+    let status = Mode::Server(&server).text(folder.path(), &["status"], 0);
+    assert!(status.starts_with("● serving for "), "{status}");
+    assert!(status.contains(&format!("ws://{}/<document>", server.listen)), "{status}");
+    server.stop();
+}
+
+#[test]
+fn every_command_works_on_a_stopped_servers_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    Server::start(folder.path(), &["data"]).stop();
+    every_command(&Mode::Folder, folder.path());
+    tables(&Mode::Folder, folder.path());
+    let status = Mode::Folder.text(folder.path(), &["status"], 0);
+    assert!(status.starts_with("● stopped: nobody serves this folder\n"), "{status}");
+}
+
+#[test]
+fn what_a_server_keeps_its_folder_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    std::fs::write(folder.path().join("hi.update"), update(1)).unwrap();
+    Mode::Server(&server).json(folder.path(), &["doc", "import", "a", "hi.update"], 0);
+    let busy = Mode::Folder.json(folder.path(), &["doc", "list"], 8);
+    assert_eq!(busy["error"]["code"], "folder_in_use");
+    server.stop();
+    assert_eq!(Mode::Folder.json(folder.path(), &["doc", "get", "a"], 0)["t"], "hi");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_a_failure_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was just free, and that nobody listens on.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for command in [&["status"][..], &["doc", "list"], &["doc", "get", "x"], &["backup", "f"]] {
+        let output = run(folder.path(), &[command, &["--admin", &free, "-o", "json"]].concat());
+        assert_eq!(code(&output), 4, "{command:?}");
+        assert_eq!(json(&output)["error"]["code"], "unreachable");
+    }
+    let output = run(folder.path(), &["status", "--admin", &free]);
+    let text = stderr(&output);
+    assert!(text.starts_with(&format!("ringleaf: no server answers at http://{free}: ")), "{text}");
+    assert_eq!(code(&run(folder.path(), &["healthcheck", "--admin", &free])), 1);
+    let output = run(folder.path(), &["doc", "list", "--data", "nowhere", "-o", "json"]);
+    assert_eq!((code(&output), json(&output)["error"]["code"].as_str()), (3, Some("no_store")));
+    assert!(!folder.path().join("nowhere").exists(), "a command never makes a folder");
+}
+
+#[test]
+fn a_healthy_server_is_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let output = server.command(folder.path(), &["healthcheck"]);
+    assert_eq!((code(&output), stdout(&output), stderr(&output)), (0, String::new(), String::new()));
+    server.stop();
+}
+
+#[test]
+fn the_admin_address_is_found_in_the_environment_or_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let output = ringleaf(folder.path()).arg("status").env("RINGLEAF_ADMIN", &server.admin).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    std::fs::write(folder.path().join("ringleaf.toml"), format!("admin = \"{}\"\n", server.admin)).unwrap();
+    let output = run(folder.path(), &["status"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    server.stop();
+}
+
+#[test]
+fn wrong_usage_is_json_too_when_json_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["doc", "lst", "-o", "json"]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(json(&output)["error"]["code"], "usage");
+    let output = run(folder.path(), &["doc", "lst"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("unrecognized subcommand 'lst'"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_configuration_is_checked_and_shown_with_origins() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["config", "check"]);
+    assert_eq!(stdout(&output), "the configuration is fine; there is no ringleaf.toml here\n");
+    std::fs::write(folder.path().join("ringleaf.toml"), "[limits]\nretention = \"1h\"\n").unwrap();
+    assert_eq!(stdout(&run(folder.path(), &["config", "check"])), "ringleaf.toml is fine\n");
+    let shown = stdout(&run(folder.path(), &["config", "show", "--origin", "--listen", "127.0.0.1:7"]));
+    assert!(
+        shown.contains("listen = \"127.0.0.1:7\"                           # flag --listen\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("retention = \"1h\"                                 # ringleaf.toml:2\n"),
+        "{shown}"
+    );
+    let shown = json(&run(folder.path(), &["config", "show", "-o", "json"]));
+    let retention =
+        shown.as_array().unwrap().iter().find(|entry| entry["key"] == "limits.retention").unwrap();
+    assert_eq!(
+        (retention["value"].as_str(), retention["origin"].as_str()),
+        (Some("1h"), Some("ringleaf.toml:2"))
+    );
+    let printed = stdout(&run(folder.path(), &["serve", "--print-config"]));
+    assert_eq!(printed, stdout(&run(folder.path(), &["config", "show"])));
+
+    std::fs::write(folder.path().join("ringleaf.toml"), "[limits]\nretension = \"1h\"\n").unwrap();
+    let output = run(folder.path(), &["config", "check", "-o", "json"]);
+    assert_eq!(code(&output), 7);
+    let error = &json(&output)["error"];
+    assert_eq!(error["code"], "configuration");
+    assert_eq!(
+        error["message"],
+        "ringleaf.toml:2: there is no setting limits.retension; did you mean limits.retention?"
+    );
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(folder.path(), &["completions", shell]);
+        assert_eq!(code(&output), 0, "{shell}");
+        assert!(stdout(&output).contains("healthcheck"), "{shell}");
+    }
+}
