@@ -1,5 +1,7 @@
 //! Every admin command, on a server and on a stopped server's folder, as text and as JSON.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 mod common;
 
 use std::path::Path;
@@ -85,6 +87,12 @@ fn every_command(mode: &Mode<'_>, folder: &Path) {
     mode.json(folder, &["doc", "quarantine", "show", "notes/today"], 3);
     mode.json(folder, &["doc", "quarantine", "release", "notes/today", "--yes"], 3);
 
+    let backup = at(&["backup", "all.backup"]);
+    assert_eq!(backup["outcome"], "written");
+    assert!(backup["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(mode.json(folder, &["backup", "all.backup"], 5)["error"]["code"], "file_exists");
+    assert_eq!(mode.json(folder, &["backup", "no/such/folder/f"], 1)["error"]["code"], "cannot_write");
+
     let status = at(&["status"]);
     assert_eq!(status["store"]["kind"], "sqlite");
     assert_eq!(at(&["version"])["version"], env!("CARGO_PKG_VERSION"));
@@ -140,6 +148,33 @@ fn what_a_server_keeps_its_folder_keeps() {
     assert_eq!(busy["error"]["code"], "folder_in_use");
     server.stop();
     assert_eq!(Mode::Folder.json(folder.path(), &["doc", "get", "a"], 0)["t"], "hi");
+}
+
+#[test]
+fn a_backup_is_a_folder_that_can_be_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    std::fs::write(folder.path().join("hi.update"), update(1)).unwrap();
+    let mode = Mode::Server(&server);
+    mode.json(folder.path(), &["doc", "import", "a", "hi.update"], 0);
+    let text = mode.text(folder.path(), &["backup", "all.backup"], 0);
+    assert!(text.contains("all.backup written ("), "{text}");
+    mode.json(folder.path(), &["doc", "rm", "a", "--yes"], 0);
+    server.stop();
+
+    let restored = folder.path().join("restored");
+    std::fs::create_dir(&restored).unwrap();
+    std::fs::copy(folder.path().join("all.backup"), restored.join("ringleaf.db")).unwrap();
+    let output = run(folder.path(), &["doc", "get", "a", "--data", "restored", "-o", "json"]);
+    assert_eq!(json(&output)["t"], "hi");
+}
+
+#[test]
+fn a_server_that_keeps_nothing_has_nothing_to_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--memory"]);
+    let failure = Mode::Server(&server).json(folder.path(), &["backup", "all.backup"], 5);
+    assert_eq!(failure["error"]["code"], "keeps_nothing");
 }
 
 #[test]

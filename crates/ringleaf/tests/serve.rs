@@ -1,5 +1,7 @@
 //! `ringleaf serve` as a process: how it starts, why it does not, and how it ends.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 mod common;
 
 use std::net::TcpListener;

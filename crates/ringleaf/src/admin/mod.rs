@@ -5,6 +5,7 @@
 //! /api/v1/…                                      programs; no pages of other origins, no rebound DNS names
 //! ```
 
+mod backup;
 mod faults;
 mod guard;
 mod health;
@@ -15,7 +16,7 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use ringleaf_store::SqliteStore;
 
 pub(crate) use faults::Faults;
@@ -39,7 +40,10 @@ pub(crate) struct Admin {
 impl Admin {
     /// All routes; `node` brings those of the documents.
     pub(crate) fn router(self, node: Router) -> Router {
-        let api = Router::new().route("/api/v1/status", get(status::get)).with_state(self.clone());
+        let api = Router::new()
+            .route("/api/v1/status", get(status::get))
+            .route("/api/v1/backup", post(backup::post))
+            .with_state(self.clone());
         Router::new()
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))

@@ -150,7 +150,7 @@ pub(super) fn backup(command: &Backup) -> Result<(), Failure> {
     let bar = progress();
     let mut last = Value::Null;
     let outcome = client.lines(ask, |line| {
-        if let (Some(done), Some(total)) = (line["pages_done"].as_u64(), line["pages_total"].as_u64()) {
+        if let (Some(done), Some(total)) = (line["pages_done"].as_u64(), line["pages"].as_u64()) {
             bar.set_length(total);
             bar.set_position(done);
         }
