@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::no_node::{Node, NodeConfig};
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
+use ringleaf_node::{Node, NodeConfig};
 use ringleaf_store::{SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
 use tokio::runtime::Runtime;

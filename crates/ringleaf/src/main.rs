@@ -18,7 +18,6 @@ mod config;
 mod exit;
 mod local;
 mod log;
-mod no_node;
 mod output;
 mod page;
 mod serve;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::no_node::{Node, NodeConfig};
 use ringleaf_coordinator::Embedded;
+use ringleaf_node::{Node, NodeConfig};
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};

@@ -95,7 +95,6 @@ fn every_command(mode: &Mode<'_>, folder: &Path) {
 
     let status = at(&["status"]);
     assert_eq!(status["store"]["kind"], "sqlite");
-    assert_eq!(at(&["version"])["version"], env!("CARGO_PKG_VERSION"));
 }
 
 fn tables(mode: &Mode<'_>, folder: &Path) {
@@ -263,6 +262,14 @@ fn the_configuration_is_checked_and_shown_with_origins() {
         error["message"],
         "ringleaf.toml:2: there is no setting limits.retension; did you mean limits.retention?"
     );
+}
+
+#[test]
+fn the_version_is_text_or_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(stdout(&run(folder.path(), &["version"])), format!("ringleaf {version}\n"));
+    assert_eq!(json(&run(folder.path(), &["version", "-o", "json"]))["version"], version);
 }
 
 #[test]
