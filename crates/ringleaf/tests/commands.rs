@@ -124,7 +124,7 @@ fn every_command_works_on_a_running_server() {
     let status = Mode::Server(&server).text(folder.path(), &["status"], 0);
     assert!(status.starts_with("● serving for "), "{status}");
     assert!(status.contains(&format!("ws://{}/<document>", server.listen)), "{status}");
-    server.stop();
+    server.stop_after(&["backup not written"]);
 }
 
 #[test]
