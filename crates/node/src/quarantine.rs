@@ -145,7 +145,7 @@ impl Note {
             shared.notes.remove(&self.document);
         }
         let shared_too = Arc::clone(shared);
-        shared.tasks.start(tracing::debug_span!("note", document = %self.document), async move {
+        shared.outcomes.start(tracing::debug_span!("note", document = %self.document), async move {
             if let Err(error) = shared_too.store.mark_outcome(&self.document, failed).await {
                 warn!(document = %self.document, error = &error as &dyn std::error::Error, "could not remove a note");
             }

@@ -91,6 +91,8 @@ impl Node {
         let flushed = residents.iter().filter(|resident| resident.ended.is_cancelled()).count();
         let forced = documents - flushed;
         self.shared.tasks.end().await;
+        let _store_is_away = timeout_at(deadline, self.shared.outcomes.finished()).await;
+        self.shared.outcomes.end().await;
         if forced > 0 {
             warn!(flushed, forced, "some documents did not flush in time");
         } else {
@@ -157,5 +159,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.shared.registry.stop();
         self.shared.tasks.abort();
+        self.shared.outcomes.abort();
     }
 }

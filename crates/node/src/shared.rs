@@ -22,6 +22,9 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Registry,
     pub(crate) tasks: Tasks,
+    /// Outcomes of decodings on their way to the store. They are waited for at the end: a note that stays behind
+    /// would count as a process that died.
+    pub(crate) outcomes: Tasks,
     pub(crate) pool: Pool,
     pub(crate) metrics: Metrics,
     pub(crate) quarantine: Quarantine,
@@ -43,6 +46,7 @@ impl Shared {
             store,
             registry: Registry::new(),
             tasks: Tasks::default(),
+            outcomes: Tasks::default(),
             pool: Pool::new(),
             metrics: Metrics::new(),
             quarantine: Quarantine::default(),

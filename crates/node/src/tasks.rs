@@ -42,6 +42,16 @@ impl Tasks {
         self.running.lock().expect("no holder of this lock panics").abort_all();
     }
 
+    /// Waits until everything that was started has ended by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was waited for when the future is dropped is ended.
+    pub(crate) async fn finished(&self) {
+        let mut running = std::mem::take(&mut *self.running.lock().expect("no holder of this lock panics"));
+        while running.join_next().await.is_some() {}
+    }
+
     /// Ends what still runs and waits until it is gone. Says how many tasks there were to end.
     ///
     /// # Cancel safety
