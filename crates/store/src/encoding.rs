@@ -41,6 +41,14 @@ pub(crate) fn kind(body: &Body) -> u8 {
 
 pub(crate) const DELETION: u8 = KIND_DELETION;
 
+/// About how many bytes a record becomes.
+pub(crate) fn record_bytes(record: &Record) -> usize {
+    match &record.body {
+        Body::Updates(updates) => updates.iter().map(Bytes::len).sum(),
+        Body::Deletion | Body::Undeletion => 0,
+    }
+}
+
 /// Writes a record over what `row` held.
 pub(crate) fn encode_record(document: &DocumentId, slot: Slot, record: &Record, row: &mut Vec<u8>) {
     row.clear();

@@ -2,6 +2,8 @@
 //!
 //! The tests start this very executable again as a child that appends in a loop and prints what was created.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "everything in here is a test")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -24,7 +26,9 @@ fn document(number: u64) -> DocumentId {
 
 fn record(slot: u64) -> Record {
     let writer = Writer { node: "n1".parse().unwrap(), incarnation: Incarnation::new(7), nonce: slot };
-    let update = Bytes::from(slot.to_string().repeat(20));
+    // Now and then one that is written in pieces.
+    let times = if slot % 60 == 30 { 300_000 } else { 20 };
+    let update = Bytes::from(slot.to_string().repeat(times));
     Record { epoch: Epoch::new(1), writer, body: Body::Updates(vec![update]) }
 }
 

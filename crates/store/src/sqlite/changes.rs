@@ -4,28 +4,68 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
+use super::large::Content;
+use super::queries;
 use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
 pub(super) const TRIM_ROWS_MAX: u64 = 512;
 /// Limit: documents whose numbers are kept in memory. When full, they are looked up again.
 const NUMBERS_MAX: usize = 65_536;
-/// Limit: the encoding buffer that is kept between changes.
-const SCRATCH_BYTES_KEPT: usize = 1 << 20;
 
 /// One thing to be done to one document.
 pub(super) enum Change {
-    CreateSlot { document: DocumentId, slot: Slot, record: Record },
-    CreateSnapshot { document: DocumentId, snapshot: Snapshot },
-    Trim { document: DocumentId, plan: TrimPlan },
-    Purge { document: DocumentId, tombstone: Snapshot },
-    MarkAttempt { document: DocumentId },
-    MarkOutcome { document: DocumentId, failed: Option<String> },
-    Quarantine { document: DocumentId, reason: String },
-    Release { document: DocumentId },
+    CreateSlot {
+        document: DocumentId,
+        slot: Slot,
+        record: Record,
+    },
+    /// The same for a record that was encoded beforehand, because it is large.
+    CreateLargeSlot {
+        document: DocumentId,
+        slot: Slot,
+        kind: u8,
+        content: Content,
+    },
+    CreateSnapshot {
+        document: DocumentId,
+        upto: Slot,
+        deleted: bool,
+        content: Content,
+    },
+    AddPiece {
+        rest: u64,
+        piece: u32,
+        bytes: Bytes,
+    },
+    DeletePieces {
+        rest: u64,
+    },
+    Trim {
+        document: DocumentId,
+        plan: TrimPlan,
+    },
+    Purge {
+        document: DocumentId,
+        tombstone: Snapshot,
+    },
+    MarkAttempt {
+        document: DocumentId,
+    },
+    MarkOutcome {
+        document: DocumentId,
+        failed: Option<String>,
+    },
+    Quarantine {
+        document: DocumentId,
+        reason: String,
+    },
+    Release {
+        document: DocumentId,
+    },
 }
 
 /// What a trim may delete, found by reading.
@@ -75,14 +115,14 @@ impl Change {
     /// About how much it writes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::CreateSlot { record, .. } => match &record.body {
-                Body::Updates(updates) => updates.iter().map(Bytes::len).sum(),
-                Body::Deletion | Body::Undeletion => 0,
-            },
-            Self::CreateSnapshot { snapshot, .. } | Self::Purge { tombstone: snapshot, .. } => {
-                snapshot.state.len()
+            Self::CreateSlot { record, .. } => encoding::record_bytes(record),
+            Self::CreateLargeSlot { content, .. } | Self::CreateSnapshot { content, .. } => {
+                content.beginning.len()
             }
-            Self::Trim { .. }
+            Self::AddPiece { bytes, .. } => bytes.len(),
+            Self::Purge { tombstone, .. } => tombstone.state.len(),
+            Self::DeletePieces { .. }
+            | Self::Trim { .. }
             | Self::MarkAttempt { .. }
             | Self::MarkOutcome { .. }
             | Self::Quarantine { .. }
@@ -98,6 +138,13 @@ pub(super) struct Changes {
     scratch: Vec<u8>,
 }
 
+/// What a slot's row holds besides its place and time.
+struct SlotRow<'a> {
+    kind: u8,
+    rest: Option<u64>,
+    record: &'a [u8],
+}
+
 /// The outer result is about the transaction, the inner one about this change alone.
 type Outcome = Result<Result<Answer, StoreError>, rusqlite::Error>;
 
@@ -105,11 +152,17 @@ impl Changes {
     pub(super) fn carry_out(&mut self, connection: &Connection, change: &Change) -> Outcome {
         let outcome = match change {
             Change::CreateSlot { document, slot, record } => {
-                self.create_slot(connection, document, *slot, record)
+                self.create_small_slot(connection, document, *slot, record)
             }
-            Change::CreateSnapshot { document, snapshot } => {
-                self.create_snapshot(connection, document, snapshot)
+            Change::CreateLargeSlot { document, slot, kind, content } => {
+                let row = SlotRow { kind: *kind, rest: content.rest, record: &content.beginning };
+                self.create_slot(connection, document, *slot, row)
             }
+            Change::CreateSnapshot { document, upto, deleted, content } => {
+                self.create_snapshot(connection, document, *upto, *deleted, content)
+            }
+            Change::AddPiece { rest, piece, bytes } => add_piece(connection, *rest, *piece, bytes),
+            Change::DeletePieces { rest } => delete_pieces(connection, *rest),
             Change::Trim { document, plan } => self.trim(connection, document, *plan),
             Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
             Change::MarkAttempt { document } => mark_attempt(connection, document),
@@ -129,21 +182,35 @@ impl Changes {
         self.numbers.clear();
     }
 
-    fn create_slot(
+    fn create_small_slot(
         &mut self,
         connection: &Connection,
         document: &DocumentId,
         slot: Slot,
         record: &Record,
     ) -> Outcome {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        encoding::encode_record(document, slot, record, &mut scratch);
+        let row = SlotRow { kind: encoding::kind(&record.body), rest: None, record: &scratch };
+        let outcome = self.create_slot(connection, document, slot, row);
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn create_slot(
+        &mut self,
+        connection: &Connection,
+        document: &DocumentId,
+        slot: Slot,
+        row: SlotRow<'_>,
+    ) -> Outcome {
         if slot == Slot::ZERO {
             return Ok(Ok(Answer::Created(Created::Covered)));
         }
         let number = self.number_or_new(connection, document)?;
-        encoding::encode_record(document, slot, record, &mut self.scratch);
         let mut statement = connection.prepare_cached(
-            "INSERT INTO slots (document, slot, at, kind, record)
-             SELECT :document, :slot, :at, :kind, :record
+            "INSERT INTO slots (document, slot, at, kind, rest, record)
+             SELECT :document, :slot, :at, :kind, :rest, :record
              WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE document = :document AND upto >= :slot)
              ON CONFLICT (document, slot) DO NOTHING",
         )?;
@@ -151,18 +218,16 @@ impl Changes {
             ":document": number,
             ":slot": integer(slot),
             ":at": milliseconds(SystemTime::now()),
-            ":kind": encoding::kind(&record.body),
-            ":record": self.scratch.as_slice(),
-        });
-        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
-            self.scratch = Vec::new();
-        }
-        if rows? == 1 {
+            ":kind": row.kind,
+            ":rest": row.rest,
+            ":record": row.record,
+        })?;
+        if rows == 1 {
             return Ok(Ok(Answer::Created(Created::Created)));
         }
         let taken = connection
-            .prepare_cached("SELECT record FROM slots WHERE document = ?1 AND slot = ?2")?
-            .query_row((number, integer(slot)), |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?)))
+            .prepare_cached("SELECT record, rest FROM slots WHERE document = ?1 AND slot = ?2")?
+            .query_row((number, integer(slot)), |row| queries::content(connection, row, 0))
             .optional()?;
         Ok(match taken {
             None => Ok(Answer::Created(Created::Covered)),
@@ -175,24 +240,26 @@ impl Changes {
         &mut self,
         connection: &Connection,
         document: &DocumentId,
-        snapshot: &Snapshot,
+        upto: Slot,
+        deleted: bool,
+        content: &Content,
     ) -> Outcome {
         let number = self.number_or_new(connection, document)?;
-        let record = encoding::encode_snapshot(document, snapshot);
         // When the document last changed is the time of its last slot, not that of the snapshot.
         let mut statement = connection.prepare_cached(
-            "INSERT INTO snapshots (document, upto, changed_at, deleted, record)
+            "INSERT INTO snapshots (document, upto, changed_at, deleted, rest, record)
              SELECT :document, :upto,
                     coalesce((SELECT at FROM slots WHERE document = :document AND slot = :upto), :now),
-                    :deleted, :record
+                    :deleted, :rest, :record
              WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE document = :document AND upto >= :upto)",
         )?;
         let rows = statement.execute(named_params! {
             ":document": number,
-            ":upto": integer(snapshot.upto),
+            ":upto": integer(upto),
             ":now": milliseconds(SystemTime::now()),
-            ":deleted": snapshot.deleted,
-            ":record": record,
+            ":deleted": deleted,
+            ":rest": content.rest,
+            ":record": content.beginning.as_ref(),
         })?;
         Ok(Ok(Answer::Yes(rows == 1)))
     }
@@ -240,7 +307,9 @@ impl Changes {
         connection.execute("DELETE FROM slots WHERE document = ?1", [number])?;
         connection.execute("DELETE FROM snapshots WHERE document = ?1", [number])?;
         connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
-        self.create_snapshot(connection, document, tombstone)
+        let beginning = encoding::encode_snapshot(document, tombstone).into();
+        let content = Content { beginning, rest: None };
+        self.create_snapshot(connection, document, tombstone.upto, tombstone.deleted, &content)
     }
 
     fn number(
@@ -282,6 +351,27 @@ impl Changes {
         }
         self.numbers.insert(document.clone(), number);
     }
+}
+
+fn add_piece(connection: &Connection, rest: u64, piece: u32, bytes: &Bytes) -> Outcome {
+    connection.prepare_cached("INSERT INTO pieces (rest, piece, bytes) VALUES (?1, ?2, ?3)")?.execute((
+        rest,
+        piece,
+        bytes.as_ref(),
+    ))?;
+    Ok(Ok(Answer::Done))
+}
+
+fn delete_pieces(connection: &Connection, rest: u64) -> Outcome {
+    // Whatever the caller believes: pieces of a row that is there stay.
+    connection
+        .prepare_cached(
+            "DELETE FROM pieces WHERE rest = ?1
+             AND NOT EXISTS (SELECT 1 FROM slots WHERE rest = ?1)
+             AND NOT EXISTS (SELECT 1 FROM snapshots WHERE rest = ?1)",
+        )?
+        .execute([rest])?;
+    Ok(Ok(Answer::Done))
 }
 
 fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {

@@ -10,6 +10,7 @@ mod changes;
 mod checkpoint;
 mod error;
 mod folder;
+mod large;
 mod pace;
 mod queries;
 mod readers;
@@ -24,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -33,10 +35,11 @@ use self::changes::{Answer, Change};
 use self::checkpoint::Checkpointer;
 pub use self::error::OpenStoreError;
 use self::folder::Folder;
+use self::large::{Numbers, PIECE_BYTES};
 use self::pace::Pace;
 use self::readers::Readers;
 use self::writer::{Job, Writer};
-use crate::{Created, Listed, Mark, Quarantined, Store, StoreError, Stored, Tail, tasks};
+use crate::{Created, Listed, Mark, Quarantined, Store, StoreError, Stored, Tail, encoding, tasks};
 
 /// What may differ between stores.
 #[derive(Debug, Clone)]
@@ -72,6 +75,7 @@ impl Default for SqliteOptions {
 pub struct SqliteStore {
     database: PathBuf,
     retention: Duration,
+    numbers: Numbers,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -106,6 +110,8 @@ impl SqliteStore {
     fn start(folder: Folder, connection: Connection, options: SqliteOptions) -> Result<Self, OpenStoreError> {
         let database = folder.database();
         let readers = Readers::open(&database)?;
+        let numbers = Numbers::after_those_in(&connection)
+            .map_err(|source| OpenStoreError::database(&database, source))?;
         let (jobs, waiting) = mpsc::channel(options.appends_waiting_max.max(1));
         let checkpointer = Checkpointer::start(&database)?;
         let writer = Writer::new(connection, waiting, Pace::new(options.commit_gap_max), checkpointer)
@@ -116,6 +122,7 @@ impl SqliteStore {
             folder: Mutex::new(Some(folder)),
             database,
             retention: options.retention,
+            numbers,
             jobs: Mutex::new(Some(jobs)),
             readers,
             writer: Mutex::new(Some(writer)),
@@ -195,14 +202,40 @@ impl Store for SqliteStore {
         record: Record,
     ) -> Result<Created, StoreError> {
         assert_in_range(slot);
-        let change = Change::CreateSlot { document: document.clone(), slot, record };
-        Ok(self.change(change).await?.created())
+        let document = document.clone();
+        if encoding::record_bytes(&record) < PIECE_BYTES {
+            return Ok(self.change(Change::CreateSlot { document, slot, record }).await?.created());
+        }
+        let named = document.clone();
+        let encode = move || {
+            let mut row = Vec::with_capacity(encoding::record_bytes(&record) + PIECE_BYTES);
+            encoding::encode_record(&named, slot, &record, &mut row);
+            (encoding::kind(&record.body), Bytes::from(row))
+        };
+        let (kind, row) = tasks::blocking(encode).await.ok_or(StoreError::Closed)?;
+        let content = self.write_ahead(row).await?;
+        let rest = content.rest;
+        let outcome = self.change(Change::CreateLargeSlot { document, slot, kind, content }).await;
+        if !matches!(outcome, Ok(Answer::Created(Created::Created))) {
+            self.throw_away(rest).await;
+        }
+        Ok(outcome?.created())
     }
 
     async fn create_snapshot(&self, document: &DocumentId, snapshot: Snapshot) -> Result<bool, StoreError> {
-        assert_in_range(snapshot.upto);
-        let change = Change::CreateSnapshot { document: document.clone(), snapshot };
-        Ok(self.change(change).await?.yes())
+        let (upto, deleted) = (snapshot.upto, snapshot.deleted);
+        assert_in_range(upto);
+        let document = document.clone();
+        let named = document.clone();
+        let encode = move || Bytes::from(encoding::encode_snapshot(&named, &snapshot));
+        let row = tasks::blocking(encode).await.ok_or(StoreError::Closed)?;
+        let content = self.write_ahead(row).await?;
+        let rest = content.rest;
+        let outcome = self.change(Change::CreateSnapshot { document, upto, deleted, content }).await;
+        if !matches!(outcome, Ok(Answer::Yes(true))) {
+            self.throw_away(rest).await;
+        }
+        Ok(outcome?.yes())
     }
 
     async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError> {

@@ -73,8 +73,9 @@ fn slots_after(
     number: i64,
     after: Slot,
 ) -> Result<(Vec<(Slot, Record)>, bool), StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT slot, record FROM slots WHERE document = ?1 AND slot > ?2 ORDER BY slot")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT slot, record, rest FROM slots WHERE document = ?1 AND slot > ?2 ORDER BY slot",
+    )?;
     let mut rows = statement.query((number, integer(after)))?;
     let mut slots = Vec::new();
     let mut next = after.next();
@@ -83,7 +84,7 @@ fn slots_after(
         if slot != next {
             return Ok((slots, true));
         }
-        slots.push((slot, encoding::decode_record(document, slot, blob(row, 1)?)?));
+        slots.push((slot, encoding::decode_record(document, slot, content(connection, row, 1)?)?));
         next = slot.next();
     }
     Ok((slots, false))
@@ -183,7 +184,10 @@ fn describe(connection: &Connection, document: DocumentId, entry: &Entry) -> Res
     let bytes: u64 = connection
         .prepare_cached(
             "SELECT (SELECT coalesce(sum(length(record)), 0) FROM slots WHERE document = ?1)
-                  + (SELECT coalesce(sum(length(record)), 0) FROM snapshots WHERE document = ?1)",
+                  + (SELECT coalesce(sum(length(record)), 0) FROM snapshots WHERE document = ?1)
+                  + (SELECT coalesce(sum(length(bytes)), 0) FROM pieces WHERE rest IN
+                        (SELECT rest FROM slots WHERE document = ?1 AND rest IS NOT NULL
+                         UNION ALL SELECT rest FROM snapshots WHERE document = ?1 AND rest IS NOT NULL))",
         )?
         .query_row([number], |row| row.get(0))?;
     let last_kind: Option<u8> = connection
@@ -218,18 +222,19 @@ pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, S
 
 /// Reads every row and checks its checksum.
 pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
-    let mut slots = connection
-        .prepare("SELECT name, slot, record FROM slots JOIN documents ON documents.id = slots.document")?;
+    let mut slots = connection.prepare(
+        "SELECT name, slot, record, rest FROM slots JOIN documents ON documents.id = slots.document",
+    )?;
     let mut rows = slots.query([])?;
     while let Some(row) = rows.next()? {
-        encoding::decode_record(&name(row)?, Slot::new(row.get(1)?), blob(row, 2)?)?;
+        encoding::decode_record(&name(row)?, Slot::new(row.get(1)?), content(connection, row, 2)?)?;
     }
     let mut snapshots = connection.prepare(
-        "SELECT name, upto, record FROM snapshots JOIN documents ON documents.id = snapshots.document",
+        "SELECT name, upto, record, rest FROM snapshots JOIN documents ON documents.id = snapshots.document",
     )?;
     let mut rows = snapshots.query([])?;
     while let Some(row) = rows.next()? {
-        encoding::decode_snapshot(&name(row)?, Slot::new(row.get(1)?), blob(row, 2)?)?;
+        encoding::decode_snapshot(&name(row)?, Slot::new(row.get(1)?), content(connection, row, 2)?)?;
     }
     Ok(())
 }
@@ -256,8 +261,8 @@ fn snapshot(
     upto: Slot,
 ) -> Result<Snapshot, StoreError> {
     let row = connection
-        .prepare_cached("SELECT record FROM snapshots WHERE document = ?1 AND upto = ?2")?
-        .query_row((number, integer(upto)), |row| blob(row, 0))?;
+        .prepare_cached("SELECT record, rest FROM snapshots WHERE document = ?1 AND upto = ?2")?
+        .query_row((number, integer(upto)), |row| content(connection, row, 0))?;
     encoding::decode_snapshot(document, upto, row)
 }
 
@@ -270,8 +275,27 @@ fn last(connection: &Connection, number: i64) -> Result<Slot, rusqlite::Error> {
         .query_row([number], |row| row.get(0).map(Slot::new))
 }
 
-fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, rusqlite::Error> {
-    Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
+/// Reads a record or a snapshot whole: the column is its beginning, the next one the number of its pieces.
+pub(super) fn content(
+    connection: &Connection,
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Bytes, rusqlite::Error> {
+    let beginning = row.get_ref(column)?.as_blob()?;
+    let Some(rest) = row.get::<_, Option<u64>>(column + 1)? else {
+        return Ok(Bytes::copy_from_slice(beginning));
+    };
+    let bytes: usize = connection
+        .prepare_cached("SELECT coalesce(sum(length(bytes)), 0) FROM pieces WHERE rest = ?1")?
+        .query_row([rest], |row| row.get(0))?;
+    let mut content = Vec::with_capacity(beginning.len() + bytes);
+    content.extend_from_slice(beginning);
+    let mut pieces = connection.prepare_cached("SELECT bytes FROM pieces WHERE rest = ?1 ORDER BY piece")?;
+    let mut rows = pieces.query([rest])?;
+    while let Some(row) = rows.next()? {
+        content.extend_from_slice(row.get_ref(0)?.as_blob()?);
+    }
+    Ok(content.into())
 }
 
 /// The name in a row's first column.

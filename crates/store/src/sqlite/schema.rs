@@ -33,6 +33,14 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreE
         return Err(OpenStoreError::Unsuitable { database: database.into() });
     }
     migrate(&mut connection, found).map_err(error)?;
+    // What a process had written in advance when it ended.
+    connection
+        .execute(
+            "DELETE FROM pieces WHERE rest NOT IN (SELECT rest FROM slots WHERE rest IS NOT NULL
+                                                   UNION ALL SELECT rest FROM snapshots WHERE rest IS NOT NULL)",
+            [],
+        )
+        .map_err(error)?;
     // What a process left in the log whose sync had failed is in the page cache, but maybe not on the disk, and a sync
     // would not notice. Copying it into the database writes it anew.
     connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(error)?;

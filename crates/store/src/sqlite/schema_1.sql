@@ -11,6 +11,7 @@ CREATE TABLE slots (
     slot INTEGER NOT NULL,
     at INTEGER NOT NULL,
     kind INTEGER NOT NULL,
+    rest INTEGER,
     record BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX slots_by_document ON slots (document, slot);
@@ -22,9 +23,27 @@ CREATE TABLE snapshots (
     upto INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
+    rest INTEGER,
     record BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX snapshots_by_document ON snapshots (document, upto);
+
+-- What is too large for one commit is written in pieces beforehand, so that no other document waits behind it. Only then
+-- comes the row that holds the beginning and, in `rest`, the number of the pieces. Pieces without a row are void.
+CREATE TABLE pieces (
+    rest INTEGER NOT NULL,
+    piece INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX pieces_by_rest ON pieces (rest, piece);
+CREATE INDEX slots_with_rest ON slots (rest) WHERE rest IS NOT NULL;
+CREATE INDEX snapshots_with_rest ON snapshots (rest) WHERE rest IS NOT NULL;
+CREATE TRIGGER rest_of_slot AFTER DELETE ON slots WHEN old.rest IS NOT NULL BEGIN
+    DELETE FROM pieces WHERE rest = old.rest;
+END;
+CREATE TRIGGER rest_of_snapshot AFTER DELETE ON snapshots WHEN old.rest IS NOT NULL BEGIN
+    DELETE FROM pieces WHERE rest = old.rest;
+END;
 
 -- By name, because a document that was never written can be noted too, without becoming one that was.
 CREATE TABLE attempts (

@@ -4,6 +4,7 @@ mod backup;
 mod damage;
 mod faults;
 mod formats;
+mod large;
 
 use std::path::Path;
 
