@@ -28,8 +28,10 @@ pub enum Request {
     Attach { session: SessionId, rights: Rights, subject: Subject, resume: Option<Slot> },
     /// A session has ended: its awareness goes with it. What it has sent is still carried out.
     Detach { session: SessionId },
-    /// A change, or (`answer`) the reply to an [`Event::SyncRequest`]. Numbers of one session rise by one.
-    /// Answered by [`Event::Acknowledge`] when it is durable, perhaps after [`Event::Refused`].
+    /// A change, or (`answer`) the reply to an [`Event::SyncRequest`] of this host since the session was attached to it:
+    /// what answered an earlier one is sent again as a change. Numbers of one session rise by one.
+    /// Answered by [`Event::Acknowledge`] when it is durable, perhaps after [`Event::Refused`]. A change that builds on
+    /// something that the host lacks is acknowledged after the next answer, which brings that.
     Update { session: SessionId, number: MessageNumber, answer: bool, update: Bytes },
     /// The editor wants what its state vector lacks. Answered by [`Event::SyncAnswer`].
     SyncRequest { session: SessionId, state_vector: Bytes },
