@@ -237,8 +237,12 @@ impl Document {
 
     fn request(&mut self, router: RouterId, request: Request, now: Instant) {
         match request {
-            Request::Attach { session, rights, subject, resume: _ } => {
+            Request::Attach { session, rights, subject, resume } => {
                 self.attach((router, session), rights, subject);
+                if resume.is_some_and(|slot| slot > self.log.last()) {
+                    // Its last owner wrote what is not known here yet.
+                    self.read_tail(now);
+                }
             }
             Request::Detach { session } => self.detach((router, session), now),
             Request::Update { session, number, answer, update } => {
@@ -315,7 +319,10 @@ impl Document {
         let unsaved = self.recovering.is_some();
         match self.gate.cover(!self.gathered.is_empty(), self.log.busy() || unsaved) {
             Some(batch) => self.gate.hold(batch, output),
-            None => self.effects.push_back(output.into_effect(self.log.last())),
+            None => {
+                let last = self.log.last();
+                self.effects.push_back(output.into_effect(last, last));
+            }
         }
     }
 

@@ -28,7 +28,14 @@ pub(crate) enum Output {
 pub(crate) struct Gate {
     /// The number that the gathered updates have, or will have.
     gathering: Batch,
-    held: VecDeque<(Batch, Output)>,
+    held: VecDeque<Held>,
+}
+
+struct Held {
+    batch: Batch,
+    /// What it is complete through, if that is not the slot of its batch.
+    through: Option<Slot>,
+    output: Output,
 }
 
 /// How far back an acknowledgement is looked for that it can be folded into.
@@ -55,9 +62,9 @@ impl Gate {
 
     pub(crate) fn hold(&mut self, batch: Batch, output: Output) {
         if let Output::Acknowledge { router, session, through } = output {
-            for (held_batch, held) in self.held.iter_mut().rev().take(FOLD) {
-                if let Output::Acknowledge { router: r, session: s, through: t } = held
-                    && *held_batch == batch
+            for held in self.held.iter_mut().rev().take(FOLD) {
+                if let Output::Acknowledge { router: r, session: s, through: t } = &mut held.output
+                    && held.batch == batch
                     && (*r, *s) == (router, session)
                 {
                     *t = through;
@@ -65,21 +72,30 @@ impl Gate {
                 }
             }
         }
-        self.held.push_back((batch, output));
+        self.held.push_back(Held { batch, through: None, output });
     }
 
-    /// The next output that may leave. Called while the gathered updates are still to be written: everything of
-    /// earlier batches is durable.
-    pub(crate) fn release(&mut self) -> Option<Output> {
-        match self.held.front() {
-            Some((batch, _)) if *batch < self.gathering => self.held.pop_front().map(|(_, output)| output),
-            Some(_) | None => None,
+    /// A slot that somebody else wrote comes between what the held answers are made of and the slot of their batch. It
+    /// is not in them.
+    pub(crate) fn intrude(&mut self, slot: Slot) {
+        for held in &mut self.held {
+            held.through.get_or_insert(slot.previous());
         }
+    }
+
+    /// What the shell is told next, now that everything through `slot` is durable. Called while the gathered updates
+    /// are still to be written: all earlier batches are durable.
+    pub(crate) fn release(&mut self, slot: Slot) -> Option<Effect> {
+        if self.held.front()?.batch >= self.gathering {
+            return None;
+        }
+        let held = self.held.pop_front()?;
+        Some(held.output.into_effect(slot, held.through.unwrap_or(slot)))
     }
 
     /// Nothing of this session leaves any more: its updates were taken back.
     pub(crate) fn forget(&mut self, of: (RouterId, SessionId)) {
-        self.held.retain_mut(|(_, output)| match output {
+        self.held.retain_mut(|held| match &mut held.output {
             Output::Acknowledge { router, session, .. } | Output::SyncRequest { router, session, .. } => {
                 (*router, *session) != of
             }
@@ -95,7 +111,7 @@ impl Gate {
 
     /// Nothing of what is held leaves any more. Answers the imports among it, whose operators want to know.
     pub(crate) fn clear(&mut self) -> Vec<u64> {
-        let tickets = self.held.drain(..).filter_map(|(_, output)| match output {
+        let tickets = self.held.drain(..).filter_map(|held| match held.output {
             Output::Imported { ticket } => Some(ticket),
             Output::Acknowledge { .. }
             | Output::SyncRequest { .. }
@@ -108,8 +124,8 @@ impl Gate {
 }
 
 impl Output {
-    /// What the shell is told, now that everything through `slot` is durable.
-    pub(crate) fn into_effect(self, slot: Slot) -> Effect {
+    /// What the shell is told, now that it is durable in `slot`; it is complete through `through`.
+    pub(crate) fn into_effect(self, slot: Slot, through: Slot) -> Effect {
         match self {
             Self::Acknowledge { router, session, through } => {
                 Effect::Deliver { router, event: Event::Acknowledge { session, through } }
@@ -118,13 +134,13 @@ impl Output {
                 Effect::Deliver { router, event: Event::SyncRequest { session, state_vector } }
             }
             Self::SyncAnswer { router, sessions, update } => {
-                Effect::Deliver { router, event: Event::SyncAnswer { sessions, through: slot, update } }
+                Effect::Deliver { router, event: Event::SyncAnswer { sessions, through, update } }
             }
             Self::CaughtUp { router, from, update } => {
-                Effect::Deliver { router, event: Event::CaughtUp { from, through: slot, update } }
+                Effect::Deliver { router, event: Event::CaughtUp { from, through, update } }
             }
             Self::Imported { ticket } => Effect::Imported { ticket, outcome: Ok(slot) },
-            Self::Exported { ticket, state } => Effect::Exported { ticket, through: slot, state },
+            Self::Exported { ticket, state } => Effect::Exported { ticket, through, state },
         }
     }
 }

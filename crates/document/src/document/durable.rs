@@ -56,8 +56,8 @@ impl Document {
 
     /// Everything that the last batch covers may leave (R3: in order).
     fn open_gate(&mut self) {
-        while let Some(output) = self.gate.release() {
-            self.effects.push_back(output.into_effect(self.log.last()));
+        while let Some(effect) = self.gate.release(self.log.last()) {
+            self.effects.push_back(effect);
         }
     }
 
@@ -97,6 +97,7 @@ impl Document {
 
     /// A slot that somebody else wrote.
     fn foreign(&mut self, slot: Slot, record: Record) {
+        self.gate.intrude(slot);
         if let Body::Updates(updates) = &record.body {
             for update in updates {
                 if self.seen.take_in(update).is_err() {

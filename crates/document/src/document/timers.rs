@@ -145,9 +145,14 @@ impl Document {
             if std::mem::take(&mut self.timers.save_again) {
                 self.save_again();
             } else if self.recovering.is_none() {
-                self.effects.push_back(Effect::ReadTail { after: self.log.last() });
+                self.read_tail(now);
             }
         }
+    }
+
+    pub(super) fn read_tail(&mut self, now: Instant) {
+        self.timers.tail_at = Some(now + TAIL_INTERVAL);
+        self.effects.push_back(Effect::ReadTail { after: self.log.last() });
     }
 
     fn compact_if_long(&mut self, now: Instant) {

@@ -97,12 +97,20 @@ struct Editor {
     session: SessionId,
     attached: bool,
     /// Numbered messages that are not acknowledged, and how many of them were sent on this connection.
-    outstanding: VecDeque<(MessageNumber, Bytes)>,
+    outstanding: VecDeque<Outstanding>,
     sent: usize,
     number: MessageNumber,
     /// The last slot that it has, by what the document told.
     last: Option<Slot>,
     inbox: VecDeque<Event>,
+}
+
+#[derive(Debug, Clone)]
+struct Outstanding {
+    number: MessageNumber,
+    /// It answers a request of the document that the editor is attached to now.
+    answer: bool,
+    update: Bytes,
 }
 
 pub(crate) struct World {
@@ -214,7 +222,8 @@ impl World {
         let update: Bytes = transaction.encode_update_v1().into();
         drop(transaction);
         editor.number = editor.number.next();
-        editor.outstanding.push_back((editor.number, update));
+        let number = editor.number;
+        editor.outstanding.push_back(Outstanding { number, answer: false, update });
     }
 
     fn attach(&mut self, editor: usize, node: usize) {
@@ -224,6 +233,8 @@ impl World {
         of.attached = true;
         of.sent = 0;
         of.inbox.clear();
+        // What answered somebody else is a change like any other here.
+        of.outstanding.iter_mut().for_each(|message| message.answer = false);
         let (session, resume) = (of.session, of.last);
         self.open(node);
         let rights = Rights::ReadWrite;
@@ -244,10 +255,10 @@ impl World {
         if !of.attached {
             return;
         }
-        if let Some((number, update)) = of.outstanding.get(of.sent).cloned() {
+        if let Some(Outstanding { number, answer, update }) = of.outstanding.get(of.sent).cloned() {
             of.sent += 1;
             let session = of.session;
-            self.ask(editor, Request::Update { session, number, answer: false, update });
+            self.ask(editor, Request::Update { session, number, answer, update });
         }
     }
 
@@ -292,13 +303,14 @@ impl World {
                 let lacked = StateVector::decode_v1(&state_vector).unwrap();
                 let update: Bytes = of.doc.transact().encode_state_as_update_v1(&lacked).into();
                 of.number = of.number.next();
-                of.outstanding.push_back((of.number, update));
+                let number = of.number;
+                of.outstanding.push_back(Outstanding { number, answer: true, update });
             }
             Event::Acknowledge { session, through } if session == mine => {
-                while of.outstanding.front().is_some_and(|(number, _)| *number <= through) {
-                    let (_, update) = of.outstanding.pop_front().unwrap();
+                while of.outstanding.front().is_some_and(|message| message.number <= through) {
+                    let message = of.outstanding.pop_front().unwrap();
                     of.sent = of.sent.saturating_sub(1);
-                    self.acknowledged.push(update);
+                    self.acknowledged.push(message.update);
                 }
             }
             Event::CloseSession { session, .. } if session == mine => {
@@ -382,8 +394,8 @@ impl World {
                 let editor = &mut self.editors[router.get() as usize];
                 if editor.attached && editor.node == node {
                     if let Event::Acknowledge { through, .. } = &event {
-                        let told = editor.outstanding.iter().filter(|(number, _)| number <= through);
-                        let told: Vec<Bytes> = told.map(|(_, update)| update.clone()).collect();
+                        let told = editor.outstanding.iter().filter(|message| message.number <= *through);
+                        let told: Vec<Bytes> = told.map(|message| message.update.clone()).collect();
                         told.iter().for_each(|update| self.is_durable(update, "an acknowledged update (I1)"));
                     }
                     self.editors[router.get() as usize].inbox.push_back(event);
