@@ -1,10 +1,11 @@
-//! What is measured: the cases, their figures and the goals that ringleaf has set itself.
-
-use std::collections::BTreeMap;
+//! What is measured: the cases, and which figures each one yields.
 
 use clap::ValueEnum;
 
+use super::metric::{Bound, Figures, Goal, Metric};
+use super::run::Run;
 use super::server::Server;
+use super::{growth, joining, standing, trouble, typing};
 
 /// One scenario, the same for every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -15,132 +16,152 @@ pub(crate) enum Case {
     Fanout1000,
     /// 1 document, 1,000 connections, 10 writers × 20/s: more than any peer can do
     Saturated,
-    /// fanout100 in a document of 260,000 edits
+    /// As fanout100, in a document of 260,000 edits
     BigDocument,
     /// 1,000 documents × 4 editors × 2/s
     ManyDocuments,
-    /// fanout100 with an awareness message per update
+    /// As fanout100, with an awareness message per update
     Cursors,
     /// 500 editors of one document who only move their cursors, once a second each
     Presence,
-    /// one writer, 5/s, calm: from the edit to its own echo
+    /// 1 document, 2 connections, 1 writer × 5/s: from the edit to its own echo
     Acknowledgement,
+    /// 5,000 connections on 1,000 documents of 200 characters
+    Idle,
+    /// 50 documents of 300 KB that are open and that nobody writes to
+    Resident,
+    /// The big document after a restart, then 200 editors of it at once
+    ColdOpen,
+    /// 150 editors at once open a document of 20 MB in which somebody types
+    HugeDocument,
+    /// 10 KB × 100/s to 51 readers, one of which stops reading
+    SlowReader,
+    /// `kill -9` while 10 writers × 10/s are shown to 100 editors
+    Kill,
+    /// CPU time per delivery with 10, 100 and 1,000 readers, 20,000 deliveries/s offered
+    GrowthReaders,
+    /// CPU time per delivery in documents of 1 KB, 300 KB and 20 MB, 100 readers
+    GrowthSize,
 }
 
-/// What a run can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Metric {
-    /// Updates times editors reached, per second of the server's CPU time.
-    DeliveriesPerCpuSecond,
-    CorePercent,
-    P50Ms,
-    P99Ms,
-    AcknowledgedP50Ms,
-    AcknowledgedP99Ms,
-    ResidentMb,
-    DeliveredPercent,
-}
-
-impl Metric {
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::DeliveriesPerCpuSecond => "deliveries/CPU s",
-            Self::CorePercent => "% of a core",
-            Self::P50Ms => "p50 ms",
-            Self::P99Ms => "p99 ms",
-            Self::AcknowledgedP50Ms => "own echo p50 ms",
-            Self::AcknowledgedP99Ms => "own echo p99 ms",
-            Self::ResidentMb => "memory MB",
-            Self::DeliveredPercent => "% delivered",
-        }
-    }
-
-    /// Shown as a ratio to the baseline as well.
-    pub(crate) fn is_compared(self) -> bool {
-        matches!(self, Self::DeliveriesPerCpuSecond)
-    }
-
-    pub(crate) fn format(self, value: f64) -> String {
-        match self {
-            Self::DeliveriesPerCpuSecond => format!("{:.1}k", value / 1_000.0),
-            _ if value.abs() >= 100.0 => format!("{value:.0}"),
-            _ if value.abs() >= 10.0 => format!("{value:.1}"),
-            _ => format!("{value:.2}"),
-        }
-    }
-}
-
-/// What one run measured.
-pub(crate) type Figures = BTreeMap<Metric, f64>;
-
-/// What ringleaf must reach.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Goal {
-    pub(crate) metric: Metric,
-    pub(crate) bound: Bound,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Bound {
-    /// At least so many times the baseline's figure of the same round.
-    TimesBaseline(f64),
-    AtMost(f64),
-    AtLeast(f64),
-}
+/// A case that is not about ratios settles sooner.
+const CALM_ROUNDS_MAX: u64 = 3;
 
 impl Case {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// One line that says what it is.
-    pub(crate) fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default()
+    }
+
+    /// Runs it once.
+    pub(crate) fn measure(self, run: &Run) -> anyhow::Result<Figures> {
         match self {
-            Self::Fanout100 => "1 document, 100 connections, 10 writers × 10/s",
-            Self::Fanout1000 => "1 document, 1,000 connections, 10 writers × 2/s",
-            Self::Saturated => "1 document, 1,000 connections, 10 writers × 20/s",
-            Self::BigDocument => "as fanout100, in a document of 260,000 edits",
-            Self::ManyDocuments => "1,000 documents × 4 editors × 2/s",
-            Self::Cursors => "as fanout100, with an awareness message per update",
-            Self::Presence => "500 editors, awareness at 1 Hz each",
-            Self::Acknowledgement => "1 document, 2 connections, 1 writer × 5/s",
+            Self::Idle => standing::idle(run),
+            Self::Resident => standing::resident(run),
+            Self::ColdOpen => joining::cold_and_many(run),
+            Self::HugeDocument => joining::huge(run),
+            Self::SlowReader => trouble::slow_reader(run),
+            Self::Kill => trouble::kill(run),
+            Self::GrowthReaders => growth::readers(run),
+            Self::GrowthSize => growth::size(run),
+            Self::Fanout100
+            | Self::Fanout1000
+            | Self::Saturated
+            | Self::BigDocument
+            | Self::ManyDocuments
+            | Self::Cursors
+            | Self::Presence
+            | Self::Acknowledgement => typing::measure(self, run),
+        }
+    }
+
+    /// How often it is run if `wanted` is asked for.
+    pub(crate) fn rounds(self, wanted: u64) -> u64 {
+        if self.columns().iter().any(|metric| metric.is_compared()) {
+            wanted
+        } else {
+            wanted.min(CALM_ROUNDS_MAX)
         }
     }
 
     /// The columns of its table.
     pub(crate) fn columns(self) -> &'static [Metric] {
-        use Metric::{
-            AcknowledgedP50Ms, AcknowledgedP99Ms, CorePercent, DeliveredPercent, DeliveriesPerCpuSecond,
-            P50Ms, P99Ms, ResidentMb,
-        };
+        use Metric as M;
         match self {
-            Self::Presence => &[CorePercent, P50Ms, P99Ms, ResidentMb],
-            Self::Acknowledgement => &[AcknowledgedP50Ms, AcknowledgedP99Ms, DeliveredPercent],
-            _ => &[DeliveriesPerCpuSecond, P50Ms, P99Ms, DeliveredPercent, CorePercent, ResidentMb],
+            Self::Presence => &[M::CorePercent, M::P50Ms, M::P99Ms, M::ResidentMb],
+            Self::Acknowledgement => &[M::EchoP50Ms, M::EchoP99Ms, M::DeliveredPercent],
+            Self::Idle => &[M::KbPerConnection, M::KbPerFurtherConnection, M::CorePercent],
+            Self::Resident => &[M::TimesStored],
+            Self::ColdOpen => &[M::ColdOpenMs, M::JoinCpuMs, M::JoinP50Ms, M::JoinP99Ms],
+            Self::HugeDocument => &[M::CpuSeconds, M::PeakMb, M::PeakTimesDocument, M::JoinP99Ms],
+            Self::SlowReader => &[M::GrowthMb, M::DeliveredPercent, M::SlowReaderLost, M::P99Ms],
+            Self::Kill => &[M::ShownUpdates, M::LostUpdates],
+            Self::GrowthReaders => {
+                &[M::CpuFor10Readers, M::CpuFor100Readers, M::CpuFor1000Readers, M::DeviationPercent]
+            }
+            Self::GrowthSize => &[M::CpuFor1Kb, M::CpuFor300Kb, M::CpuFor20Mb, M::DeviationPercent],
+            Self::Fanout100
+            | Self::Fanout1000
+            | Self::Saturated
+            | Self::BigDocument
+            | Self::ManyDocuments
+            | Self::Cursors => &[
+                M::DeliveriesPerCpuSecond,
+                M::P50Ms,
+                M::P99Ms,
+                M::DeliveredPercent,
+                M::CorePercent,
+                M::ResidentMb,
+            ],
         }
     }
 
-    pub(crate) fn goals(self) -> Vec<Goal> {
-        use Bound::{AtLeast, AtMost, TimesBaseline};
-        use Metric::{
-            AcknowledgedP50Ms, AcknowledgedP99Ms, CorePercent, DeliveredPercent, DeliveriesPerCpuSecond,
-            P99Ms,
-        };
-        let goals: &[(Metric, Bound)] = match self {
-            Self::Fanout100 => &[(DeliveriesPerCpuSecond, TimesBaseline(1.8)), (P99Ms, AtMost(25.0))],
-            Self::Fanout1000 => &[(DeliveriesPerCpuSecond, TimesBaseline(1.5)), (P99Ms, AtMost(25.0))],
-            Self::Saturated => &[
-                (DeliveriesPerCpuSecond, TimesBaseline(6.5)),
-                (DeliveredPercent, AtLeast(100.0)),
-                (P99Ms, AtMost(40.0)),
-            ],
-            Self::BigDocument => &[(DeliveriesPerCpuSecond, TimesBaseline(1.7)), (P99Ms, AtMost(25.0))],
-            Self::ManyDocuments => &[(DeliveriesPerCpuSecond, TimesBaseline(1.6)), (P99Ms, AtMost(8.0))],
-            Self::Cursors => &[(DeliveriesPerCpuSecond, TimesBaseline(2.0))],
-            Self::Presence => &[(CorePercent, AtMost(10.0))],
-            Self::Acknowledgement => &[(AcknowledgedP50Ms, AtMost(3.0)), (AcknowledgedP99Ms, AtMost(8.0))],
-        };
-        goals.iter().map(|&(metric, bound)| Goal { metric, bound }).collect()
+    /// Whether the case means something for a server, and ends in a time that one can wait for.
+    pub(crate) fn applies_to(self, server: Server) -> bool {
+        match self {
+            Self::Resident => server.stores(),
+            Self::HugeDocument | Self::GrowthSize | Self::GrowthReaders => {
+                matches!(server, Server::Ringleaf | Server::Yws)
+            }
+            _ => true,
+        }
     }
 
-    /// Whether the case means something for a server.
-    pub(crate) fn applies_to(self, _server: Server) -> bool {
-        true
+    /// What ringleaf has set itself.
+    pub(crate) fn goals(self) -> Vec<Goal> {
+        use Bound::{AtLeast, AtMost, TimesBaseline};
+        use Metric as M;
+        let throughput = |times| (M::DeliveriesPerCpuSecond, TimesBaseline(times));
+        let goals = match self {
+            Self::Fanout100 => vec![throughput(1.8), (M::P99Ms, AtMost(25.0))],
+            Self::Fanout1000 => vec![throughput(1.5), (M::P99Ms, AtMost(25.0))],
+            Self::Saturated => {
+                vec![throughput(6.5), (M::DeliveredPercent, AtLeast(100.0)), (M::P99Ms, AtMost(40.0))]
+            }
+            Self::BigDocument => vec![throughput(1.7), (M::P99Ms, AtMost(25.0))],
+            Self::ManyDocuments => vec![throughput(1.6), (M::P99Ms, AtMost(8.0))],
+            Self::Cursors => vec![throughput(2.0)],
+            Self::Presence => vec![(M::CorePercent, AtMost(10.0))],
+            Self::Acknowledgement => vec![(M::EchoP50Ms, AtMost(3.0)), (M::EchoP99Ms, AtMost(8.0))],
+            Self::Idle => vec![(M::KbPerConnection, AtMost(6.0))],
+            Self::Resident => vec![(M::TimesStored, AtMost(1.5))],
+            Self::ColdOpen => {
+                vec![
+                    (M::ColdOpenMs, AtMost(5.0)),
+                    (M::JoinCpuMs, AtMost(0.15)),
+                    (M::JoinP99Ms, AtMost(130.0)),
+                ]
+            }
+            Self::HugeDocument => vec![(M::CpuSeconds, AtMost(2.0)), (M::PeakTimesDocument, AtMost(4.0))],
+            Self::SlowReader => vec![(M::GrowthMb, AtMost(1.0)), (M::DeliveredPercent, AtLeast(100.0))],
+            Self::Kill => vec![(M::LostUpdates, AtMost(0.0))],
+            Self::GrowthReaders | Self::GrowthSize => vec![(M::DeviationPercent, AtMost(15.0))],
+        };
+        goals.into_iter().map(|(metric, bound)| Goal { metric, bound }).collect()
     }
 }

@@ -26,6 +26,8 @@ const GLANCE_BYTES: usize = 300;
 const EVENTS_PER_WAIT: usize = 1024;
 /// How often a condition that looks at every connection is checked.
 const CHECK_INTERVAL_US: u64 = 2_000;
+/// What takes longer than this is an error.
+const WAIT_MAX: Duration = Duration::from_secs(120);
 /// Connections that may be waiting for their first answer at once: below what any server queues.
 const OPENING_MAX: usize = 64;
 
@@ -53,6 +55,8 @@ pub(crate) struct Connection {
     syncs_after_skip: bool,
     pub(crate) opened_at: u64,
     pub(crate) synced_at: u64,
+    /// When it last brought anything.
+    pub(crate) read_at: u64,
     /// The next clock expected of each writer of the document.
     pub(crate) seen: Vec<u64>,
     pub(crate) seen_awareness: Vec<u64>,
@@ -65,7 +69,6 @@ pub(crate) struct Document {
     /// Its writers have this client id and the following ones.
     pub(crate) first_client: u64,
     pub(crate) writers: Vec<usize>,
-    pub(crate) connections: usize,
 }
 
 /// All editors of one run.
@@ -73,9 +76,12 @@ pub(crate) struct Load {
     started: Instant,
     epoll: OwnedFd,
     dialect: Dialect,
-    port: u16,
+    /// Where the server is; it has another one after a restart.
+    pub(crate) port: u16,
     pub(crate) documents: Vec<Document>,
     pub(crate) connections: Vec<Connection>,
+    /// Connections that are not in sync yet.
+    opening: usize,
     pub(crate) writers: Vec<Writer>,
     pub(crate) due: BinaryHeap<Reverse<(u64, usize)>>,
     buffer: Vec<u8>,
@@ -94,6 +100,7 @@ impl Load {
             port,
             documents: Vec::new(),
             connections: Vec::new(),
+            opening: 0,
             writers: Vec::new(),
             due: BinaryHeap::new(),
             buffer: vec![0; READ_BYTES],
@@ -115,7 +122,6 @@ impl Load {
             prefix: self.dialect.prefix(name),
             first_client,
             writers: Vec::new(),
-            connections: 0,
         });
         self.documents.len() - 1
     }
@@ -129,7 +135,7 @@ impl Load {
         stream.set_nonblocking(true)?;
         let index = self.connections.len();
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        self.documents[document].connections += 1;
+        self.opening += 1;
         self.connections.push(Connection {
             stream,
             document,
@@ -140,6 +146,7 @@ impl Load {
             syncs_after_skip: false,
             opened_at,
             synced_at: 0,
+            read_at: 0,
             seen: Vec::new(),
             seen_awareness: Vec::new(),
         });
@@ -150,19 +157,22 @@ impl Load {
     pub(crate) fn connect_all(&mut self, documents: impl IntoIterator<Item = usize>) -> anyhow::Result<()> {
         for document in documents {
             self.connect(document)?;
-            if self.connections.len() - self.counts.synced >= OPENING_MAX {
-                self.wait_for("room for another connection", |load| {
-                    load.connections.len() - load.counts.synced < OPENING_MAX
-                })?;
+            if self.opening >= OPENING_MAX {
+                self.wait_for("room for another connection", |load| load.opening < OPENING_MAX)?;
             }
         }
-        self.wait_for("all to be in sync", |load| load.counts.synced == load.connections.len())
+        self.wait_until_in_sync()
     }
 
-    /// Runs until `fact` holds; an error after a minute.
+    /// Waits until every connection is in sync or has ended.
+    pub(crate) fn wait_until_in_sync(&mut self) -> anyhow::Result<()> {
+        self.wait_for("all to be in sync", |load| load.opening == 0)
+    }
+
+    /// Runs until `fact` holds; an error after two minutes.
     pub(crate) fn wait_for(&mut self, what: &str, fact: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
-        if !self.run_until(Duration::from_secs(60), fact)? {
-            bail!("waited a minute for {what}: {} of {}", self.counts.synced, self.connections.len());
+        if !self.run_until(WAIT_MAX, fact)? {
+            bail!("waited {WAIT_MAX:?} for {what}: {} in sync, {} not yet", self.counts.synced, self.opening);
         }
         Ok(())
     }
@@ -241,9 +251,10 @@ impl Load {
         }
         if connection.state == State::Synced {
             self.counts.synced -= 1;
+        } else {
+            self.opening -= 1;
         }
         connection.state = State::Closed;
-        self.documents[connection.document].connections -= 1;
         // The server may have closed it first.
         let _ = epoll::delete(&self.epoll, &connection.stream);
         let _ = connection.stream.shutdown(std::net::Shutdown::Both);
@@ -267,7 +278,10 @@ impl Load {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Ok(self.lost(index)),
+                Err(_) => {
+                    self.lost(index);
+                    return Ok(());
+                }
             }
         }
         if !bytes.is_empty() {
@@ -292,6 +306,7 @@ impl Load {
             Ok(0) => self.lost(index),
             Ok(length) => {
                 self.counts.bytes += length as u64;
+                self.connections[index].read_at = self.now();
                 self.take_in(index, &buffer[..length])?;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -396,6 +411,7 @@ impl Load {
             self.connections[index].state = State::Synced;
             self.connections[index].synced_at = self.now();
             self.counts.synced += 1;
+            self.opening -= 1;
         }
     }
 }

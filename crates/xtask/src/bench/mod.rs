@@ -5,15 +5,20 @@
 
 mod case;
 mod dialect;
+mod growth;
 mod histogram;
+mod joining;
 mod load;
+mod metric;
 mod process;
 mod random;
 mod report;
 mod run;
 mod server;
+mod standing;
 mod trace;
 mod traffic;
+mod trouble;
 mod typing;
 mod websocket;
 mod yjs;
@@ -25,7 +30,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
 
-use self::case::{Case, Figures};
+use self::case::Case;
+use self::metric::Figures;
 use self::report::Results;
 use self::run::Run;
 use self::server::Server;
@@ -64,7 +70,7 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<ExitCode> {
     let (rounds, seconds) = if options.quick { (1, 2) } else { (options.rounds, options.seconds) };
     let mut results = Results::default();
     for case in cases {
-        for round in 0..rounds {
+        for round in 0..case.rounds(rounds) {
             for &server in &in_order_of_round(&servers, round) {
                 if case.applies_to(server) {
                     let figures = one_run(case, server, round, Duration::from_secs(seconds));
@@ -93,7 +99,7 @@ fn one_run(case: Case, server: Server, round: u64, window: Duration) -> anyhow::
     let data = workspace::target().join("bench").join(std::process::id().to_string());
     std::fs::create_dir_all(&data)?;
     let run = Run { server, seed: 1 + round, window, data };
-    let figures = typing::measure(case, &run);
+    let figures = case.measure(&run);
     std::fs::remove_dir_all(&run.data)?;
     figures
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::case::{Bound, Case, Figures, Goal, Metric};
+use super::case::Case;
+use super::metric::{Bound, Figures, Goal, Metric};
 use super::server::Server;
 
 /// A baseline that spreads more than this says nothing.
@@ -38,8 +39,7 @@ impl Results {
     /// What one case has measured, for people.
     pub(crate) fn table(&self, case: Case) -> String {
         let mut out = String::new();
-        let name = name(case);
-        let _ = writeln!(out, "\n{name}: {}", case.describe());
+        let _ = writeln!(out, "\n{}: {}", case.name(), case.describe());
         let servers: Vec<Server> =
             Server::ALL.into_iter().filter(|one| self.runs.contains_key(&(case, *one))).collect();
         let metrics = case.columns();
@@ -115,7 +115,7 @@ impl Results {
                 serde_json::Value::Object(named.collect())
             };
             serde_json::json!({
-                "case": name(*case),
+                "case": case.name(),
                 "server": server.name(),
                 "runs": runs.iter().map(figures).collect::<Vec<_>>(),
                 "error": self.errors.get(&(*case, *server)),
@@ -123,11 +123,6 @@ impl Results {
         });
         serde_json::json!({ "baseline": Server::BASELINE.name(), "results": runs.collect::<Vec<_>>() })
     }
-}
-
-fn name(case: Case) -> String {
-    use clap::ValueEnum as _;
-    case.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -85,10 +85,6 @@ impl Trace {
         let at = (number + 1) * (self.visible.len() - 1) / (all + 1);
         (last_of(self.visible[at], self.characters), first_of(self.visible[at + 1], self.characters))
     }
-
-    pub(crate) fn text_length(&self) -> u64 {
-        self.visible.len() as u64 * self.characters
-    }
 }
 
 fn move_cursor(before: &mut Vec<u32>, behind: &mut Vec<u32>, place: usize) {
@@ -164,6 +160,10 @@ mod tests {
 
     use super::*;
 
+    fn text_length(trace: &Trace) -> u64 {
+        trace.visible.len() as u64 * trace.characters
+    }
+
     fn decoded(trace: &Trace) -> u64 {
         let doc = Doc::new();
         let text = doc.get_or_insert_text("t");
@@ -177,14 +177,14 @@ mod tests {
     fn a_crdt_reads_the_trace_as_it_was_meant() {
         for (characters, deletes_percent) in [(1, 30), (1, 0), (20, 10)] {
             let trace = Trace::write(Plan { edits: 5_000, characters, deletes_percent, burst: 6 });
-            assert_eq!(decoded(&trace), trace.text_length());
+            assert_eq!(decoded(&trace), text_length(&trace));
         }
     }
 
     #[test]
     fn the_big_document_has_the_size_that_the_goals_speak_of() {
         let trace = big();
-        assert!((95_000..115_000).contains(&trace.text_length()), "{} characters", trace.text_length());
+        assert!((95_000..115_000).contains(&text_length(&trace)), "{} characters", text_length(&trace));
         assert!((280_000..340_000).contains(&trace.state.len()), "{} bytes", trace.state.len());
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum Action {
 
 /// An editor that writes.
 pub(crate) struct Writer {
-    connection: usize,
+    pub(crate) connection: usize,
     client: u64,
     action: Action,
     interval_us: u64,

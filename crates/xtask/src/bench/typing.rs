@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Figures, Metric};
+use anyhow::Context as _;
+
+use super::case::Case;
+use super::metric::{Figures, Metric};
 use super::process::Process;
 use super::random::Random;
-use super::run::Run;
+use super::run::{MEGABYTE, Run};
 use super::traffic::Action;
 
 /// The server's compiler and caches get used to the load first.
 const WARM_UP: Duration = Duration::from_millis(1_500);
 /// What was written is given this long to arrive once nobody writes any more.
 const DRAIN: Duration = Duration::from_secs(20);
-const MEGABYTE: f64 = 1e6;
 
 /// Who writes how much.
 struct Shape {
@@ -29,7 +31,7 @@ enum Kind {
     Presence,
 }
 
-fn shape(case: Case) -> Shape {
+fn shape(case: Case) -> Option<Shape> {
     let one = |connections, writers, per_second, kind| Shape {
         documents: 1,
         connections,
@@ -37,7 +39,7 @@ fn shape(case: Case) -> Shape {
         per_second,
         kind,
     };
-    match case {
+    Some(match case {
         Case::Fanout100 | Case::BigDocument => one(100, 10, 10.0, Kind::Typing),
         Case::Fanout1000 => one(1_000, 10, 2.0, Kind::Typing),
         Case::Saturated => one(1_000, 10, 20.0, Kind::Typing),
@@ -47,12 +49,13 @@ fn shape(case: Case) -> Shape {
         Case::Cursors => one(100, 10, 10.0, Kind::TypingWithCursor),
         Case::Presence => one(500, 500, 1.0, Kind::Presence),
         Case::Acknowledgement => one(2, 1, 5.0, Kind::Typing),
-    }
+        _ => return None,
+    })
 }
 
 /// Runs one of the typing cases against a fresh server.
 pub(crate) fn measure(case: Case, run: &Run) -> anyhow::Result<Figures> {
-    let shape = shape(case);
+    let shape = shape(case).context("not a typing case")?;
     let process = run.start()?;
     let mut load = run.load(&process)?;
     let mut random = Random::new(run.seed);
@@ -111,8 +114,8 @@ fn steady(load: &mut super::load::Load, process: &Process, window: Duration) -> 
     let quantiles = [
         (Metric::P50Ms, latency.quantile_ms(0.5)),
         (Metric::P99Ms, latency.quantile_ms(0.99)),
-        (Metric::AcknowledgedP50Ms, counts.echo.quantile_ms(0.5)),
-        (Metric::AcknowledgedP99Ms, counts.echo.quantile_ms(0.99)),
+        (Metric::EchoP50Ms, counts.echo.quantile_ms(0.5)),
+        (Metric::EchoP99Ms, counts.echo.quantile_ms(0.99)),
     ];
     figures.extend(quantiles.into_iter().filter_map(|(metric, value)| Some((metric, value?))));
     let (shown, due) = load.shown_and_due();

@@ -112,10 +112,6 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.bytes
-    }
-
     fn id(&mut self) -> Option<Id> {
         Some((self.var()?, self.var()?))
     }
