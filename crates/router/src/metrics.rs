@@ -1,6 +1,9 @@
 //! What is counted. The handles are made once.
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use ringleaf_types::CloseReason;
 
 use crate::handshake::Refusal;
@@ -46,6 +49,7 @@ const CLOSED: [(CloseReason, &str); 9] = [
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        describe();
         Self {
             connections: gauge!("ringleaf_editor_connections"),
             sessions: gauge!("ringleaf_editor_sessions"),
@@ -85,4 +89,44 @@ impl Metrics {
             self.handshakes_refused[at].increment(1);
         }
     }
+}
+
+/// Says what each number means.
+fn describe() {
+    describe_gauge!(
+        "ringleaf_editor_connections",
+        "Open connections, those that are not yet sockets included"
+    );
+    describe_gauge!("ringleaf_editor_sessions", "Editors that are attached to a document");
+    describe_gauge!("ringleaf_router_documents", "Documents that have sessions here");
+    describe_counter!("ringleaf_editor_messages_total", "Messages from editors");
+    describe_counter!("ringleaf_editor_message_bytes_total", "Bytes of those messages");
+    describe_counter!(
+        "ringleaf_editor_ignored_bytes_total",
+        "Bytes from editors that no message could be made of"
+    );
+    describe_counter!(
+        "ringleaf_editor_messages_forbidden_total",
+        "Messages dropped because their editor may not write"
+    );
+    describe_counter!("ringleaf_editor_messages_refused_total", "Messages that the document refused");
+    describe_counter!(
+        "ringleaf_fan_out_deliveries_total",
+        "Times that a published update was handed to a socket"
+    );
+    describe_counter!("ringleaf_socket_writes_total", "Writes to sockets");
+    describe_counter!("ringleaf_socket_written_bytes_total", "Bytes that sockets took");
+    describe_counter!("ringleaf_sessions_behind_total", "Times that a session did not keep up");
+    describe_counter!("ringleaf_catch_ups_total", "Updates that caught up whoever was behind");
+    describe_counter!(
+        "ringleaf_fan_out_overruns_total",
+        "Times that events came faster than a fan-out handed them on"
+    );
+    describe_counter!(
+        "ringleaf_document_reattachments_total",
+        "Times that a document's sessions were attached again"
+    );
+    describe_histogram!("ringleaf_fan_out_seconds", "Time to hand one published update to all its sockets");
+    describe_counter!("ringleaf_editor_closes_total", "Sockets that this server closed, by reason");
+    describe_counter!("ringleaf_handshakes_refused_total", "Requests that did not become sockets, by reason");
 }
