@@ -40,6 +40,7 @@ pub(crate) async fn append(
     let begun_at = Instant::now();
     let mut backoff = Backoff::new();
     let mut tries = 0_u32;
+    let mut failing = None;
     loop {
         match shared.store.create_slot(&document, slot, record.clone()).await {
             Ok(created) => {
@@ -57,6 +58,7 @@ pub(crate) async fn append(
                     warn!(%document, %slot, error, "nothing is acknowledged until the store takes the append");
                 }
                 tries += 1;
+                failing.get_or_insert_with(|| shared.append_fails());
                 shared.metrics.append_retries.increment(1);
                 backoff.wait().await;
             }

@@ -47,6 +47,8 @@ pub struct NodeStatus {
     pub resident_bytes: usize,
     pub quarantined: usize,
     pub stopping: bool,
+    /// Appends that the store does not take at the moment: nothing of their documents is acknowledged meanwhile.
+    pub failing_appends: usize,
 }
 
 impl Node {
@@ -64,6 +66,7 @@ impl Node {
             resident_bytes: self.shared.resident_bytes(),
             quarantined: self.shared.quarantine.count(),
             stopping: self.shared.registry.stopping().is_cancelled(),
+            failing_appends: self.shared.failing_appends(),
         }
     }
 

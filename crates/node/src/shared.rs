@@ -1,7 +1,7 @@
 //! What all tasks of a node have in common.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ringleaf_document::Settings;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// Panics without a sender to blame, of documents that have not ended in order since.
     panics: Mutex<BTreeMap<DocumentId, u32>>,
     resident_bytes: AtomicIsize,
+    /// Appends that the store has refused at least once, and that are tried again.
+    failing_appends: AtomicUsize,
     /// One snapshot is made at a time.
     compactions: Semaphore,
     /// The time to stop is running out.
@@ -54,6 +56,7 @@ impl Shared {
             tails: TailWatch::default(),
             panics: Mutex::default(),
             resident_bytes: AtomicIsize::new(0),
+            failing_appends: AtomicUsize::new(0),
             compactions: Semaphore::new(1),
             hurry: AtomicBool::new(false),
         }
@@ -81,6 +84,16 @@ impl Shared {
         usize::try_from(self.resident_bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// Counts an append that the store does not take, for as long as the answer lives.
+    pub(crate) fn append_fails(&self) -> FailingAppend<'_> {
+        self.failing_appends.fetch_add(1, Ordering::Relaxed);
+        FailingAppend { count: &self.failing_appends }
+    }
+
+    pub(crate) fn failing_appends(&self) -> usize {
+        self.failing_appends.load(Ordering::Relaxed)
+    }
+
     /// A document's task panicked and nobody is to blame. Answers how often by now.
     pub(crate) fn panicked(&self, document: &DocumentId) -> u32 {
         let mut panics = self.panics.lock().expect("no holder of this lock panics");
@@ -106,5 +119,16 @@ impl Shared {
     /// Only what must be done is done now.
     pub(crate) fn hurry(&self) -> bool {
         self.hurry.load(Ordering::Relaxed)
+    }
+}
+
+/// One append that is tried again.
+pub(crate) struct FailingAppend<'a> {
+    count: &'a AtomicUsize,
+}
+
+impl Drop for FailingAppend<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
