@@ -52,7 +52,7 @@ impl Local {
         config.data = folder.to_path_buf();
         config.node_id = node_id;
         let admin = Admin {
-            health: Health::new(Stage::Stopped, shared),
+            health: Health::new(Stage::Stopped, shared, Arc::clone(&node)),
             metrics: Metrics::install(),
             faults: Faults::default(),
             facts: Facts {

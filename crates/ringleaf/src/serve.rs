@@ -75,7 +75,7 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         NodeConfig { node: config.node_id.clone(), incarnation, limits: Arc::clone(&limits) },
         Arc::clone(&store),
     );
-    let health = Health::new(Stage::Starting, Arc::clone(&store));
+    let health = Health::new(Stage::Starting, Arc::clone(&store), Arc::clone(&node));
     let coordinator = Embedded::new(config.node_id.clone());
     let host: Arc<dyn SessionHost> = node.clone();
     let running = Arc::new(server.start(Route::new(config.node_id.clone(), coordinator.ring(), Some(host))));

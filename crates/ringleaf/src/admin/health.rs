@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use ringleaf_node::{Node, NodeStatus};
 use ringleaf_store::Store;
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ pub(crate) enum Stage {
 pub(crate) struct Health {
     stage: Arc<AtomicU8>,
     store: Arc<dyn Store>,
+    node: Arc<Node>,
 }
 
 /// One thing that was looked at.
@@ -42,8 +44,8 @@ pub(crate) struct Check {
 }
 
 impl Health {
-    pub(crate) fn new(stage: Stage, store: Arc<dyn Store>) -> Self {
-        Self { stage: Arc::new(AtomicU8::new(stage as u8)), store }
+    pub(crate) fn new(stage: Stage, store: Arc<dyn Store>, node: Arc<Node>) -> Self {
+        Self { stage: Arc::new(AtomicU8::new(stage as u8)), store, node }
     }
 
     pub(crate) fn enter(&self, stage: Stage) {
@@ -75,13 +77,22 @@ impl Health {
         vec![self.store().await, listening, stopping]
     }
 
+    /// Whether it answers, and takes what documents want to append.
     async fn store(&self) -> Check {
+        let failing = self.node.status().failing_appends;
         let (ok, detail) = match tokio::time::timeout(STORE_TIMEOUT, self.store.tails(&[])).await {
+            Ok(Ok(_)) if failing > 0 => {
+                (false, format!("does not take the appends of {failing} document(s)"))
+            }
             Ok(Ok(_)) => (true, "answers".into()),
             Ok(Err(error)) => (false, crate::exit::chain(&error)),
             Err(_) => (false, format!("no answer within {} s", STORE_TIMEOUT.as_secs())),
         };
         Check { name: "store", ok, detail }
+    }
+
+    pub(super) fn node(&self) -> NodeStatus {
+        self.node.status()
     }
 }
 

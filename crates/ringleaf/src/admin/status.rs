@@ -49,6 +49,7 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
     let facts = &admin.facts;
     let config = &facts.config;
     let serving = admin.serving.as_ref();
+    let node = admin.health.node();
     let editors = serving.map(|serving| serving.editors.status());
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -66,12 +67,15 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
             "allow_origin": config.allow_origin,
             "demo_page": config.dev,
         },
-        "counts": editors.map(|editors| json!({
-            "connections": editors.connections,
-            "sessions": editors.sessions,
-            "behind": editors.behind,
-            "documents_with_sessions": editors.documents,
-        })),
+        "counts": {
+            "connections": editors.map(|editors| editors.connections),
+            "sessions": editors.map(|editors| editors.sessions),
+            "behind": editors.map(|editors| editors.behind),
+            "documents_resident": node.documents,
+            "documents_quarantined": node.quarantined,
+            "resident_bytes": node.resident_bytes,
+            "failing_appends": node.failing_appends,
+        },
         "ring": serving.map(Serving::ring),
         "store": {
             "keeps_nothing": config.memory,

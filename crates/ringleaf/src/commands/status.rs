@@ -59,6 +59,9 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
             table.row([name.into(), count.to_string()]);
         }
     }
+    if number("/counts/failing_appends") > 0 {
+        table.row(["appends failing".into(), number("/counts/failing_appends").to_string()]);
+    }
     table.row(["memory".into(), output::size(number("/process/resident_bytes"))]);
     if wide {
         table.row(["cpu".into(), format!("{:.1} s", of("/process/cpu_seconds").as_f64().unwrap_or(0.0))]);
