@@ -5,7 +5,7 @@ use ringleaf_types::{Body, DocumentId, Epoch, Record, Slot, Snapshot};
 use yrs::{ReadTxn, Transact};
 
 use crate::replica::{Broken, Replica, guarded};
-use crate::seen::{Seen, Verdict};
+use crate::seen::Seen;
 
 /// Why there is no snapshot. The slots are still there, and nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -107,9 +107,9 @@ fn holds_everything(state: &[u8], updates: &[Bytes]) -> Result<(), &'static str>
     let mut seen = Seen::new();
     seen.take_in(state).map_err(|_| "it does not pass the scan")?;
     for update in updates {
-        match seen.judge(update) {
-            Ok(Verdict::NothingNew) => {}
-            Ok(Verdict::Complete | Verdict::Partial { .. }) => return Err("something is missing"),
+        match seen.holds(update) {
+            Ok(true) => {}
+            Ok(false) => return Err("something is missing"),
             Err(_) => return Err("a stored update does not pass the scan"),
         }
     }

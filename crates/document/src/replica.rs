@@ -6,8 +6,11 @@ use bytes::Bytes;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, Update};
 
-/// Updates per transaction when many are replayed: the squash at the end of a transaction is quadratic in them.
-const CHUNK: usize = 256;
+use crate::seen;
+
+/// Bytes of updates per transaction when many are replayed (a larger update has one of its own). At its end yrs joins
+/// structs that continue each other, which is quadratic in their number, in time and in memory.
+const TRANSACTION_BYTES_MAX: usize = 4 << 10;
 
 /// A yrs document.
 pub(crate) struct Replica {
@@ -52,17 +55,31 @@ impl Replica {
     }
 
     fn replay<'a>(&mut self, updates: impl Iterator<Item = &'a Bytes>) -> Result<(), Broken> {
-        let mut updates = updates.peekable();
-        while updates.peek().is_some() {
-            guarded("apply", || {
-                let mut transaction = self.doc.transact_mut();
-                for update in updates.by_ref().take(CHUNK) {
-                    transaction.apply_update(decode(update)?).map_err(undecodable)?;
+        let mut together = Vec::new();
+        let mut bytes = 0;
+        for update in updates {
+            let pieces = seen::pieces(update).map_err(|why| Broken::Undecodable { why: why.to_string() })?;
+            for piece in pieces {
+                if bytes + piece.len() > TRANSACTION_BYTES_MAX {
+                    self.transact(&mut together)?;
+                    bytes = 0;
                 }
-                Ok(())
-            })?;
+                bytes += piece.len();
+                together.push(piece);
+            }
         }
-        Ok(())
+        self.transact(&mut together)
+    }
+
+    /// Applies updates in one transaction.
+    fn transact(&mut self, updates: &mut Vec<Bytes>) -> Result<(), Broken> {
+        guarded("apply", || {
+            let mut transaction = self.doc.transact_mut();
+            for update in updates.drain(..) {
+                transaction.apply_update(decode(&update)?).map_err(undecodable)?;
+            }
+            Ok(())
+        })
     }
 
     pub(crate) fn apply(&mut self, update: &[u8]) -> Result<(), Broken> {

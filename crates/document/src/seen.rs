@@ -7,10 +7,12 @@ mod ranges;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::Refusal;
-use ringleaf_wire::lib0::write_var_uint;
+use ringleaf_wire::cut;
+use ringleaf_wire::lib0::{Reader, write_var_uint};
 use ringleaf_wire::scan::{self, ScanLimits};
+use ringleaf_wire::{Cut, Refusal};
 
 use depths::Depths;
 use growth::Growth;
@@ -18,7 +20,7 @@ pub use judge::Verdict;
 use ranges::Ranges;
 
 /// How deeply shared types may be nested, over all updates of a document. The CRDT libraries recurse when they delete.
-pub const NESTING_MAX: u16 = 512;
+pub(crate) const NESTING_MAX: u16 = 512;
 
 /// What a document has taken in: of each client how many units, which of them are deleted, and how deeply within
 /// shared types they lie.
@@ -47,6 +49,25 @@ struct OfClient {
     depths: Depths,
 }
 
+/// Divides a stored state for loading it into the CRDT library, each piece in a transaction of its own. Mostly it is one
+/// piece: only a state that very many clients have written to would make the library recurse too deeply.
+///
+/// # Errors
+///
+/// Bytes that no scan would have admitted.
+pub(crate) fn pieces(state: &Bytes) -> Result<Vec<Bytes>, Refusal> {
+    if Reader::new(state).var_uint()? <= cut::CLIENTS_MAX as u64 {
+        return Ok(vec![state.clone()]);
+    }
+    let nothing = Seen::new();
+    let mut growth = Growth::of(&nothing, state, &ScanLimits::stored(), u16::MAX, Some(Cut::new()))?;
+    let mut cut = growth.take_cut();
+    for &(client, start, end) in growth.deletions() {
+        cut.delete(client, start..end);
+    }
+    Ok(cut.finish())
+}
+
 impl Default for Seen {
     fn default() -> Self {
         Self::new()
@@ -67,7 +88,7 @@ impl Seen {
     ///
     /// Bytes that no scan would have admitted. Nothing of them was taken in.
     pub fn take_in(&mut self, update: &[u8]) -> Result<(), Refusal> {
-        let growth = Growth::of(self, update, &ScanLimits::stored(), u16::MAX)?;
+        let growth = Growth::of(self, update, &ScanLimits::stored(), u16::MAX, None)?;
         let (grown, mut deletions) = growth.into_parts();
         for part in grown {
             let of = self.clients.entry(part.client).or_default();
@@ -95,7 +116,16 @@ impl Seen {
     ///
     /// Every way in which bytes are refused.
     pub fn judge(&self, update: &[u8]) -> Result<Verdict, Refusal> {
-        judge::judge(self, update, &ScanLimits::default())
+        judge::judge(self, update, &ScanLimits::default(), NESTING_MAX)
+    }
+
+    /// Whether everything that a stored update or state brings was taken in.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that no scan would have admitted.
+    pub fn holds(&self, stored: &[u8]) -> Result<bool, Refusal> {
+        Ok(judge::judge(self, stored, &ScanLimits::stored(), u16::MAX)? == Verdict::NothingNew)
     }
 
     /// Encoded (V1): of each client how many units were taken in. Higher clients first, as Yjs writes them.

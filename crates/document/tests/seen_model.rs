@@ -1,5 +1,7 @@
 //! The judge against a naive model of itself: random structs with random references, holes, circles and repetitions.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -32,7 +34,7 @@ impl<'a> Visit<'a> for Parsed {
             clock: item.clock.get(),
             length: item.length,
             kind: item.kind,
-            deleted: item.deleted,
+            deleted: item.is_deleted(),
             references: item.references().map(|(client, clock)| (client.get(), clock.get())).collect(),
         });
     }
@@ -209,7 +211,7 @@ fn left(verdict: &Verdict) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_judge_agrees_with_the_model(updates in proptest::collection::vec(update(), 1..12)) {

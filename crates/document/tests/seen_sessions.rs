@@ -1,6 +1,8 @@
 //! The judge in front of the CRDT library: what it admits of random sessions, shuffled, repeated and partly missing,
 //! never leaves anything pending, and in the end everything is there.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+
 use std::sync::{Arc, Mutex};
 
 use rand::rngs::StdRng;

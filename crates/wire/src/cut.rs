@@ -1,125 +1,112 @@
 //! Takes the part of an update that can be admitted, and leaves the rest with its editor.
 //!
+//! ```text
+//! structs, each after what it refers to ──keep──▶ Cut ──finish──▶ updates, to be applied one after the other
+//! ```
+//!
 //! Structs are copied byte by byte, never encoded again; only counts, first clocks and the delete set are written anew.
+//! What comes out has no holes, no items of length zero, and sorted deletions that do not overlap.
+//!
+//! Mostly one update comes out. It is more than one where the CRDT library would come to grief: it recurses over the
+//! clients of an update, and at the end of a transaction it joins structs that continue each other from right to left,
+//! keeping every intermediate result: ten thousand values of one byte that follow on each other cost two gigabytes. Cut
+//! into pieces they cost next to nothing. *Each piece needs a transaction of its own.*
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 
-use crate::Refusal;
-use crate::lib0::{var_uint_length, write_var_uint};
-use crate::scan::{self, Kind, ScanLimits, Struct, Structs, Visit};
+use crate::lib0::write_var_uint;
+use crate::scan::{Content, Id, Struct};
 
-/// Says what to keep.
-pub trait Keep {
-    /// Of this client, structs that end after the first clock and at or before the last one. They must follow on each
-    /// other without a hole. Deletions are kept below the last one.
-    fn structs(&self, client: ClientId) -> Range<u32>;
+/// Clients in one piece.
+pub const CLIENTS_MAX: usize = 4_096;
 
-    /// Whether to keep a deletion of these clocks.
-    fn deletion(&self, client: ClientId, clocks: Range<u32>) -> bool;
-}
+/// Bytes that joining the structs of one piece may copy.
+const JOINED_BYTES_MAX: u64 = 1 << 20;
 
-/// The kept part of an update: nothing, or one or more complete updates, which bring it when they are applied in order.
-/// They have no holes, no items of length zero, and sorted deletions that do not overlap.
-///
-/// # Errors
-///
-/// Those of [`scan::update`].
-pub fn cut(update: &[u8], limits: &ScanLimits, keep: &impl Keep) -> Result<Vec<Bytes>, Refusal> {
-    let mut cutter = Cutter {
-        keep,
-        range: 0..0,
-        clients: 0,
-        structs: Vec::with_capacity(update.len()),
-        current: None,
-        deletions: Vec::new(),
-    };
-    scan::update(update, limits, &mut cutter)?;
-    Ok(cutter.finish().into_iter().collect())
-}
-
-struct Cutter<'k, K> {
-    keep: &'k K,
-    /// What is kept of the client whose structs are being walked over.
-    range: Range<u32>,
-    clients: u64,
-    /// Everything behind the number of clients.
-    structs: Vec<u8>,
-    current: Option<Current>,
+/// Collects what is kept of an update.
+#[derive(Debug, Default)]
+pub struct Cut {
+    done: Vec<Bytes>,
+    clients: BTreeMap<Reverse<ClientId>, OfClient>,
+    joined_bytes: u64,
     deletions: Vec<(ClientId, u32, u32)>,
 }
 
-/// The client whose structs are being kept. Its line is written when their number is known.
-struct Current {
-    client: ClientId,
+/// The structs of one client in the piece that is being collected.
+#[derive(Debug)]
+struct OfClient {
     clock: Clock,
     count: u64,
     bytes: Vec<u8>,
+    joins: Joins,
 }
 
-impl<'a, K: Keep> Visit<'a> for Cutter<'_, K> {
-    fn client(&mut self, structs: &Structs<'a>) {
-        self.end_client();
-        self.range = self.keep.structs(structs.client());
+impl Cut {
+    /// Nothing is kept yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    fn item(&mut self, item: &Struct<'a>) {
-        let kept = item.end() > self.range.start && item.end() <= self.range.end;
-        if !kept || item.length == 0 || item.kind == Kind::Skip {
-            return;
+    /// Keeps a struct. What it refers to must be kept before it, or be known to the document; so must what its client
+    /// has inserted before it.
+    pub fn keep(&mut self, item: &Struct<'_>) {
+        let known = self.clients.get_mut(&Reverse(item.client));
+        let joined_bytes = known.map_or(0, |of| of.joins.add(item));
+        if self.joined_bytes + joined_bytes > JOINED_BYTES_MAX || self.clients.len() == CLIENTS_MAX {
+            self.end_piece();
         }
-        let current = self.current.get_or_insert_with(|| Current {
-            client: item.client,
+        self.joined_bytes += joined_bytes;
+        let of = self.clients.entry(Reverse(item.client)).or_insert_with(|| OfClient {
             clock: item.clock,
             count: 0,
             bytes: Vec::new(),
+            joins: Joins::after(item),
         });
-        current.count += 1;
-        current.bytes.extend_from_slice(item.bytes);
+        of.count += 1;
+        of.bytes.extend_from_slice(item.bytes);
     }
 
-    fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {
-        let clocks = clock.get()..(clock.get() + length).min(self.keep.structs(client).end);
-        if !clocks.is_empty() && self.keep.deletion(client, clocks.clone()) {
+    /// Keeps a deletion.
+    pub fn delete(&mut self, client: ClientId, clocks: Range<u32>) {
+        if !clocks.is_empty() {
             self.deletions.push((client, clocks.start, clocks.end));
         }
     }
-}
 
-impl<K: Keep> Cutter<'_, K> {
-    fn end_client(&mut self) {
-        let Some(current) = self.current.take() else { return };
-        self.clients += 1;
-        write_var_uint(&mut self.structs, current.count);
-        write_var_uint(&mut self.structs, current.client.get());
-        write_var_uint(&mut self.structs, u64::from(current.clock.get()));
-        self.structs.extend_from_slice(&current.bytes);
+    /// The updates that bring what was kept, in the order in which they must be applied. None, if nothing was.
+    pub fn finish(mut self) -> Vec<Bytes> {
+        if !self.clients.is_empty() || !self.deletions.is_empty() {
+            self.end_piece_with_deletions();
+        }
+        self.done
     }
 
-    fn finish(mut self) -> Option<Bytes> {
-        self.end_client();
-        if self.clients == 0 && self.deletions.is_empty() {
-            return None;
-        }
+    fn end_piece(&mut self) {
+        let mut out = self.take_structs();
+        out.push(0);
+        self.done.push(out.into());
+    }
+
+    fn end_piece_with_deletions(&mut self) {
+        let mut out = self.take_structs();
+        let mut deletions = std::mem::take(&mut self.deletions);
         // Higher clients first, as Yjs writes them.
-        self.deletions.sort_unstable_by_key(|&(client, start, end)| (std::cmp::Reverse(client), start, end));
-        self.deletions.dedup_by(|next, previous| {
+        deletions.sort_unstable_by_key(|&(client, start, end)| (Reverse(client), start, end));
+        deletions.dedup_by(|next, previous| {
             let joined = next.0 == previous.0 && next.1 <= previous.2;
             if joined {
                 previous.2 = previous.2.max(next.2);
             }
             joined
         });
-        let mut out = Vec::with_capacity(
-            var_uint_length(self.clients) + self.structs.len() + 1 + self.deletions.len() * 16,
-        );
-        write_var_uint(&mut out, self.clients);
-        out.extend_from_slice(&self.structs);
-        let of_client = self.deletions.chunk_by(|a, b| a.0 == b.0);
-        write_var_uint(&mut out, of_client.clone().count() as u64);
-        for ranges in of_client {
+        let of_clients = deletions.chunk_by(|a, b| a.0 == b.0);
+        write_var_uint(&mut out, of_clients.clone().count() as u64);
+        for ranges in of_clients {
             write_var_uint(&mut out, ranges[0].0.get());
             write_var_uint(&mut out, ranges.len() as u64);
             for &(_, start, end) in ranges {
@@ -127,6 +114,63 @@ impl<K: Keep> Cutter<'_, K> {
                 write_var_uint(&mut out, u64::from(end - start));
             }
         }
-        Some(out.into())
+        self.done.push(out.into());
+    }
+
+    fn take_structs(&mut self) -> Vec<u8> {
+        self.joined_bytes = 0;
+        let clients = std::mem::take(&mut self.clients);
+        let mut out = Vec::with_capacity(16 + clients.values().map(|of| of.bytes.len() + 16).sum::<usize>());
+        write_var_uint(&mut out, clients.len() as u64);
+        for (Reverse(client), of) in clients {
+            write_var_uint(&mut out, of.count);
+            write_var_uint(&mut out, client.get());
+            write_var_uint(&mut out, u64::from(of.clock.get()));
+            out.extend_from_slice(&of.bytes);
+        }
+        out
+    }
+}
+
+/// What it costs the CRDT library to join the structs of one client that continue each other.
+///
+/// Whether it really joins them depends on what stands between them in the document, so this is the most that it can be.
+#[derive(Debug, Clone, Copy)]
+pub struct Joins {
+    end: Id,
+    right: Option<Id>,
+    content: Content,
+    /// How many structs before it can be joined with the last one.
+    count: u64,
+}
+
+impl Joins {
+    /// Begins after the first struct of a client.
+    pub fn after(item: &Struct<'_>) -> Self {
+        let end = (item.client, Clock::new(item.end().saturating_sub(1)));
+        Self { end, right: item.right, content: item.content, count: 0 }
+    }
+
+    /// Adds the next struct of the client, and answers how many more bytes will be copied because of it.
+    #[inline]
+    pub fn add(&mut self, item: &Struct<'_>) -> u64 {
+        let bytes_each = match item.content {
+            Content::String => item.bytes.len() as u64,
+            // Of the library's own representation.
+            Content::Any => u64::from(item.length) * 24,
+            _ => 0,
+        };
+        let joins = bytes_each > 0
+            && self.content == item.content
+            && item.left == Some(self.end)
+            && item.right == self.right;
+        let count = if joins { self.count + 1 } else { 0 };
+        *self = Self { count, ..Self::after(item) };
+        count * bytes_each
+    }
+
+    /// Whether an update may be left in one piece in which this many bytes are copied for joins.
+    pub fn are_cheap(joined_bytes: u64) -> bool {
+        joined_bytes <= JOINED_BYTES_MAX
     }
 }

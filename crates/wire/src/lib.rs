@@ -23,7 +23,7 @@ pub mod cut;
 
 pub mod host;
 
-pub use cut::cut;
+pub use cut::Cut;
 pub use host::{DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError};
 pub use message::{ClientMessage, ServerMessage};
 pub use scan::Refusal;

@@ -33,7 +33,7 @@ use crate::lib0::Reader;
 pub use awareness::{AwarenessEntries, AwarenessEntry, awareness};
 pub use refusal::Refusal;
 pub use state_vector::{StateVectorEntries, state_vector};
-pub use structs::{Id, Kind, Struct, Structs};
+pub use structs::{Content, Id, Kind, Struct, Structs};
 
 /// The largest clock, and the largest sum of a clock and a length: 2^31 − 1.
 pub const CLOCK_MAX: u32 = i32::MAX as u32;

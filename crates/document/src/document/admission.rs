@@ -151,12 +151,12 @@ impl Document {
         } else {
             match self.seen.judge(update) {
                 Err(refusal) => refusal.to_string(),
-                Ok(Verdict::Partial { left, .. }) => {
+                Ok(Verdict::Partial { left, .. }) if left > 0 => {
                     format!(
                         "the update lacks something that it builds on; {left} structs lie behind the hole"
                     )
                 }
-                Ok(Verdict::NothingNew | Verdict::Complete) => match self.admit(None, update) {
+                Ok(_) => match self.admit(None, update) {
                     Admission::NothingNew | Admission::Admitted => {
                         self.leave(Output::Imported { ticket });
                         return;

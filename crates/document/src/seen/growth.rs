@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::Refusal;
 use ringleaf_wire::scan::{self, Id, Kind, ScanLimits, Struct, Structs, Visit};
+use ringleaf_wire::{Cut, Refusal};
 
 use super::Seen;
 use super::depths::Depths;
@@ -23,6 +23,8 @@ pub(super) struct Growth<'s, 'a> {
     parts: Vec<Part<'a>>,
     deletions: Vec<(ClientId, u32, u32)>,
     nesting_max: u16,
+    /// Collects what becomes complete, in that order.
+    cut: Option<Cut>,
     /// Nothing lies within a shared type that is itself an item, so there are no depths to look up.
     flat: bool,
 }
@@ -62,12 +64,13 @@ impl<'s, 'a> Growth<'s, 'a> {
         update: &'a [u8],
         limits: &ScanLimits,
         nesting_max: u16,
+        cut: Option<Cut>,
     ) -> Result<Self, Refusal> {
         let mut collect = Collect { seen, parts: Vec::new(), deletions: Vec::new() };
         scan::update(update, limits, &mut collect)?;
         let Collect { mut parts, deletions, .. } = collect;
         parts.sort_unstable_by_key(|part| part.client);
-        let mut growth = Self { seen, parts, deletions, nesting_max, flat: seen.flat };
+        let mut growth = Self { seen, parts, deletions, nesting_max, cut, flat: seen.flat };
         growth.grow()?;
         Ok(growth)
     }
@@ -141,10 +144,13 @@ impl<'s, 'a> Growth<'s, 'a> {
         }
         let part = &mut self.parts[index];
         part.depths.note(end, depth);
-        if item.deleted {
+        if item.is_deleted() {
             part.deleted.push((end, item.end()));
         }
         part.end = item.end();
+        if let Some(cut) = &mut self.cut {
+            cut.keep(item);
+        }
         Ok(Step::Done)
     }
 
@@ -175,20 +181,14 @@ impl<'s, 'a> Growth<'s, 'a> {
         self.parts.binary_search_by_key(&client, |part| part.client).ok()
     }
 
-    /// What is complete of a client: what was seen, and with this update.
-    pub(super) fn clocks(&self, client: ClientId) -> std::ops::Range<u32> {
-        match self.part(client) {
-            Some(index) => self.parts[index].begin..self.parts[index].end,
-            None => {
-                let clock = self.seen.clock(client);
-                clock..clock
-            }
-        }
+    /// How much of a client is complete with this update.
+    pub(super) fn end(&self, client: ClientId) -> u32 {
+        self.part(client).map_or_else(|| self.seen.clock(client), |index| self.parts[index].end)
     }
 
-    /// Whether any struct is new and complete.
-    pub(super) fn brings_structs(&self) -> bool {
-        self.parts.iter().any(|part| part.end > part.begin)
+    /// What was collected.
+    pub(super) fn take_cut(&mut self) -> Cut {
+        self.cut.take().unwrap_or_default()
     }
 
     /// Every deleted range, as it stands in the update.

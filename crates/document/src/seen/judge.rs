@@ -1,15 +1,13 @@
 //! The gap gate: which part of an update a document can take in.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::Refusal;
-use ringleaf_wire::cut::{Keep, cut};
+use ringleaf_wire::cut::Joins;
 use ringleaf_wire::scan::{self, Id, Kind, ScanLimits, Struct, Structs, Visit};
+use ringleaf_wire::{Cut, Refusal};
 
 use super::growth::Growth;
-use super::{NESTING_MAX, OfClient, Seen};
+use super::{OfClient, Seen};
 
 /// What a document can take in of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,23 +25,40 @@ pub enum Verdict {
     },
 }
 
-pub(super) fn judge(seen: &Seen, update: &[u8], limits: &ScanLimits) -> Result<Verdict, Refusal> {
-    let mut quick = Quick::new(seen);
+pub(super) fn judge(
+    seen: &Seen,
+    update: &[u8],
+    limits: &ScanLimits,
+    nesting_max: u16,
+) -> Result<Verdict, Refusal> {
+    let mut quick = Quick::new(seen, nesting_max);
     scan::update(update, limits, &mut quick)?;
     match quick.verdict() {
         Some(verdict) => Ok(verdict),
-        None => judge_slowly(seen, update, limits),
+        None => judge_slowly(seen, update, limits, nesting_max),
     }
 }
 
 /// For whatever [`Quick`] does not see through.
-fn judge_slowly(seen: &Seen, update: &[u8], limits: &ScanLimits) -> Result<Verdict, Refusal> {
-    let growth = Growth::of(seen, update, limits, NESTING_MAX)?;
+fn judge_slowly(
+    seen: &Seen,
+    update: &[u8],
+    limits: &ScanLimits,
+    nesting_max: u16,
+) -> Result<Verdict, Refusal> {
+    let mut growth = Growth::of(seen, update, limits, nesting_max, Some(Cut::new()))?;
+    let mut cut = growth.take_cut();
     let mut left = growth.structs_left()?;
-    for &(client, _, end) in growth.deletions() {
-        left += u64::from(end > growth.clocks(client).end);
+    let mut near = 0;
+    for &(client, start, end) in growth.deletions() {
+        let known_to = growth.end(client);
+        left += u64::from(end > known_to);
+        let known = start..end.min(known_to);
+        if !seen.of_client(client).is_some_and(|of| of.deleted.contains(&known, &mut near)) {
+            cut.delete(client, known);
+        }
     }
-    let complete = cut(update, limits, &Complete { seen, growth: &growth })?;
+    let complete = cut.finish();
     if complete.is_empty() && left == 0 {
         return Ok(Verdict::NothingNew);
     }
@@ -51,22 +66,6 @@ fn judge_slowly(seen: &Seen, update: &[u8], limits: &ScanLimits) -> Result<Verdi
         return Ok(Verdict::Complete);
     }
     Ok(Verdict::Partial { complete, left })
-}
-
-/// What is complete and new.
-struct Complete<'g, 's, 'a> {
-    seen: &'s Seen,
-    growth: &'g Growth<'s, 'a>,
-}
-
-impl Keep for Complete<'_, '_, '_> {
-    fn structs(&self, client: ClientId) -> Range<u32> {
-        self.growth.clocks(client)
-    }
-
-    fn deletion(&self, client: ClientId, clocks: Range<u32>) -> bool {
-        !self.seen.of_client(client).is_some_and(|of| of.deleted.contains(&clocks, &mut 0))
-    }
 }
 
 /// How many clients [`Quick`] can follow.
@@ -80,6 +79,7 @@ const KNOWN_DELETIONS_MAX: usize = 8;
 /// order in which they stand, and deletions of what was seen. Gives up on everything else.
 struct Quick<'s> {
     seen: &'s Seen,
+    nesting_max: u16,
     gave_up: bool,
     brings_structs: bool,
     brings_deletions: bool,
@@ -98,12 +98,16 @@ struct Quick<'s> {
     in_deletions: bool,
     /// Deleted ranges that were seen.
     known_deletions: usize,
+    /// Of the current client, and bytes that are copied for all of them.
+    joins: Option<Joins>,
+    joined_bytes: u64,
 }
 
 impl<'s> Quick<'s> {
-    fn new(seen: &'s Seen) -> Self {
+    fn new(seen: &'s Seen, nesting_max: u16) -> Self {
         Self {
             seen,
+            nesting_max,
             gave_up: false,
             brings_structs: false,
             brings_deletions: false,
@@ -117,12 +121,17 @@ impl<'s> Quick<'s> {
             deleted_to: 0,
             in_deletions: false,
             known_deletions: 0,
+            joins: None,
+            joined_bytes: 0,
         }
     }
 
     fn verdict(&self) -> Option<Verdict> {
         let brings_something = self.brings_structs || self.brings_deletions;
-        if self.gave_up || (brings_something && self.known_deletions > KNOWN_DELETIONS_MAX) {
+        if self.gave_up
+            || !Joins::are_cheap(self.joined_bytes)
+            || (brings_something && self.known_deletions > KNOWN_DELETIONS_MAX)
+        {
             None
         } else if brings_something {
             Some(Verdict::Complete)
@@ -135,6 +144,7 @@ impl<'s> Quick<'s> {
         self.keep_end();
         self.client = Some(client);
         self.of_client = self.seen.of_client(client);
+        self.joins = None;
         self.end = self.end_of_other(client);
     }
 
@@ -204,11 +214,15 @@ impl<'a> Visit<'a> for Quick<'_> {
             return;
         }
         self.depth_max = self.depth_max.max(self.depth_max_of(item));
-        if self.depth_max > NESTING_MAX {
+        if self.depth_max > self.nesting_max {
             self.gave_up = true;
         }
         self.end = item.end();
         self.brings_structs = true;
+        match &mut self.joins {
+            Some(joins) => self.joined_bytes += joins.add(item),
+            None => self.joins = Some(Joins::after(item)),
+        }
     }
 
     fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {

@@ -25,6 +25,29 @@ pub enum Kind {
     Skip,
 }
 
+/// What an item holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: it is not an item.
+    None,
+    /// Nothing any more: it was deleted, and only its length is kept.
+    Deleted,
+    /// A buffer.
+    Binary,
+    /// Text.
+    String,
+    /// A JSON value within a text.
+    Embed,
+    /// The beginning or the end of a text format.
+    Format,
+    /// A shared type, which can hold other items.
+    Type,
+    /// Values.
+    Any,
+    /// A subdocument.
+    Subdocument,
+}
+
 /// One struct of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Struct<'a> {
@@ -44,16 +67,19 @@ pub struct Struct<'a> {
     pub right: Option<Id>,
     /// The shared type that holds it, if that is itself an item. Only written when there is neither left nor right.
     pub parent: Option<Id>,
-    /// Whether it is a shared type, which can hold others.
-    pub shared_type: bool,
-    /// Whether it was deleted when this was written, and its content forgotten.
-    pub deleted: bool,
+    /// What it holds.
+    pub content: Content,
 }
 
 impl Struct<'_> {
     /// The first clock after it.
     pub fn end(&self) -> u32 {
         self.clock.get() + self.length
+    }
+
+    /// Whether it was deleted when this was written.
+    pub fn is_deleted(&self) -> bool {
+        self.kind == Kind::Gc || self.content == Content::Deleted
     }
 
     /// Everything that it refers to.
@@ -129,8 +155,7 @@ impl<'a> Structs<'a> {
             left: None,
             right: None,
             parent: None,
-            shared_type: false,
-            deleted: info == INFO_GC || info & INFO_CONTENT == CONTENT_DELETED,
+            content: Content::None,
         };
         item.length = match info {
             INFO_GC | INFO_SKIP => {
@@ -170,29 +195,46 @@ impl<'a> Structs<'a> {
                 self.reader.var_string()?;
             }
         }
+        let (content, length) = self.content(info)?;
+        item.content = content;
+        Ok(length)
+    }
+
+    #[inline]
+    fn content(&mut self, info: u8) -> Result<(Content, u32), Refusal> {
         let client = self.client;
-        match info & INFO_CONTENT {
-            CONTENT_DELETED => self.length(),
-            CONTENT_JSON => Err(Refusal::LegacyJson { client }),
-            CONTENT_BINARY => self.reader.var_bytes().map(|_| 1).map_err(Into::into),
-            CONTENT_STRING => {
-                let text = self.reader.var_string()?;
-                // A string is shorter than the message, and a message than 2^32 bytes; checked all the same.
-                u32::try_from(utf16_length(text)).map_err(|_| Refusal::ClockOverflow { client })
+        Ok(match info & INFO_CONTENT {
+            CONTENT_DELETED => (Content::Deleted, self.length()?),
+            CONTENT_JSON => return Err(Refusal::LegacyJson { client }),
+            CONTENT_BINARY => {
+                self.reader.var_bytes()?;
+                (Content::Binary, 1)
             }
-            CONTENT_EMBED => self.json().map(|()| 1),
+            CONTENT_STRING => {
+                let length = utf16_length(self.reader.var_string()?);
+                // A string is shorter than the message, and a message than 2^32 bytes; checked all the same.
+                (Content::String, u32::try_from(length).map_err(|_| Refusal::ClockOverflow { client })?)
+            }
+            CONTENT_EMBED => {
+                self.json()?;
+                (Content::Embed, 1)
+            }
             CONTENT_FORMAT => {
                 self.reader.var_string()?;
-                self.json().map(|()| 1)
+                self.json()?;
+                (Content::Format, 1)
             }
             CONTENT_TYPE => {
-                item.shared_type = true;
-                self.shared_type().map(|()| 1)
+                self.shared_type()?;
+                (Content::Type, 1)
             }
-            CONTENT_ANY => self.anys(),
-            CONTENT_DOC => self.subdocument().map(|()| 1),
-            _ => Err(Refusal::UnknownContent { client, info }),
-        }
+            CONTENT_ANY => (Content::Any, self.anys()?),
+            CONTENT_DOC => {
+                self.subdocument()?;
+                (Content::Subdocument, 1)
+            }
+            _ => return Err(Refusal::UnknownContent { client, info }),
+        })
     }
 
     #[inline]
