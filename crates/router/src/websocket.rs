@@ -134,8 +134,8 @@ async fn close(connection: &Connection) {
         loop {
             {
                 let mut state = connection.lock();
-                connection.flush(&mut state, Instant::now());
-                if !state.open() || state.outbox().is_empty() {
+                state.flush(Instant::now());
+                if !state.open() || state.drained() {
                     return state.open();
                 }
             }

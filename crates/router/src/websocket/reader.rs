@@ -129,7 +129,7 @@ impl Reader {
             return Turn::Ended;
         }
         state.reads(waits.readable, now);
-        waits.writable = !state.outbox().is_empty();
+        waits.writable = !state.drained();
         Turn::Waits(waits)
     }
 
@@ -182,14 +182,13 @@ impl Reader {
         let connection = Arc::clone(&self.connection);
         let mut state = connection.lock();
         loop {
-            connection.flush(&mut state, now);
+            state.flush(now);
             if !state.open() || state.closing().is_some() {
                 return Some(Stopped::Ended);
             }
             let limits = &self.shared.limits;
             let host = pump(&mut state, &self.fan_out, &mut self.generation, &self.shared);
-            let blocked =
-                host.is_some() || !state.session.may_take(limits) || state.outbox().owes_much(limits);
+            let blocked = host.is_some() || !state.session.may_take(limits) || state.owes_much(limits);
             if blocked {
                 return Some(Stopped::Blocked(Waits { host, ..Waits::default() }));
             }
@@ -238,7 +237,7 @@ fn pump(
         }
     }
     // A session whose socket still has something to take would only be sent the same twice.
-    let from = state.session.lacks_after().filter(|_| state.outbox().is_empty())?;
+    let from = state.session.lacks_after().filter(|_| state.drained())?;
     if fan_out.ask(current, from) {
         if let Err(error) = host.try_submit(Request::CatchUp { from }) {
             fan_out.unask(current, from);
