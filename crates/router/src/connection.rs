@@ -97,6 +97,9 @@ impl Connection {
         let mut locked = self.lock();
         let sent = locked.inner.state.publish(self, round, &self.shared.limits, now);
         self.nudge_after(sent);
+        if locked.session.lacks_after().is_some() {
+            self.nudge();
+        }
     }
 
     /// Hands over something that the editor waits for, if `wanted` says that it does. `through`: it holds everything
@@ -215,7 +218,8 @@ impl Locked<'_> {
     /// Wakes the connection's task if there may be room for more to be taken, or something to be asked.
     fn nudge_if_useful(&self) {
         let state = &self.inner.state;
-        if !state.reading() || state.session.behind() || state.session.next_request().is_some() {
+        let idle = state.open() && state.reading() && !state.session.behind();
+        if !idle || state.session.next_request().is_some() {
             self.connection.nudge();
         }
     }

@@ -47,6 +47,14 @@ impl Documents {
         self.lock().values().cloned().collect()
     }
 
+    /// Forgets all documents, whoever has a seat: their tasks were cut off.
+    pub(crate) fn clear(&self) {
+        let open = std::mem::take(&mut *self.lock());
+        for fan_out in open.values() {
+            fan_out.drop_host();
+        }
+    }
+
     /// The document can no longer be entered here: whoever comes next opens it anew.
     ///
     /// Order: its host is dropped before, so that the next one is not taken for it.

@@ -166,6 +166,7 @@ impl RunningServer {
             warn!(connections = self.shared.addresses.total(), "cut off editors that did not go in time");
             tasks.cut.cancel();
             tasks.ended().await;
+            self.shared.documents.clear();
         }
     }
 }
@@ -174,5 +175,7 @@ impl Drop for RunningServer {
     fn drop(&mut self) {
         self.shared.tasks.stop.cancel();
         self.shared.tasks.cut.cancel();
+        // A host holds on to the fan-out that it delivers to, and the fan-out to its host.
+        self.shared.documents.clear();
     }
 }

@@ -196,8 +196,9 @@ impl FakeDocument {
     pub fn let_go(&self) {
         let mut hosting = self.lock();
         hosting.held.clear();
-        hosting.say(Event::LetGo);
-        hosting.sink = None;
+        if let Some(sink) = hosting.sink.take() {
+            let _ = sink.deliver(Event::LetGo);
+        }
         hosting.sessions.clear();
     }
 

@@ -70,6 +70,8 @@ enum Step {
     Publish,
     Presence,
     Hear,
+    /// What concerns this session alone overtakes what is for all.
+    HearOwn,
     Overrun,
     Bring,
     SocketTakes(usize),
@@ -119,6 +121,13 @@ impl World {
             }
             Step::Presence => self.say(Said::Presence),
             Step::Hear => self.hear(),
+            Step::HearOwn => {
+                let own = |said: &Said| !matches!(said, Said::Published(_) | Said::Presence);
+                if let Some(said) = self.said.iter().position(own).and_then(|at| self.said.remove(at)) {
+                    self.said.push_front(said);
+                    self.hear();
+                }
+            }
             Step::Overrun => {
                 self.said.retain(|said| !matches!(said, Said::Published(_) | Said::Presence));
                 // The inbox hands on everything else before it says that something was dropped.
@@ -273,6 +282,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Publish),
         2 => Just(Step::Presence),
         8 => Just(Step::Hear),
+        4 => Just(Step::HearOwn),
         1 => Just(Step::Overrun),
         6 => Just(Step::Bring),
         4 => (0..80_usize).prop_map(Step::SocketTakes),
