@@ -109,7 +109,8 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         biased;
         signal = signals.next() => {
             warn!(signal, "interrupted while stopping; whatever was acknowledged is durable");
-            Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted while stopping"))
+            // At once: a disk that hangs must not keep anyone waiting for a destructor.
+            std::process::exit(Exit::Interrupted as i32);
         }
         () = stopping.stop(&config.limits) => {
             info!("stopped");

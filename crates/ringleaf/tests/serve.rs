@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::Read;
 use std::net::TcpListener;
 
 use common::{Server, code, request, ringleaf, run, stderr, wait_for};
@@ -185,4 +186,61 @@ fn a_server_that_keeps_nothing_or_asks_nobody_says_so_loudly() {
     assert!(text.contains("! open to anyone"), "{text}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_demo_page_is_served_only_when_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, page) in [(&["data", "--dev"][..], true), (&["data"], false)] {
+        let server = Server::start(folder.path(), arguments);
+        let answer = request("GET", &format!("http://{}/", server.listen), &[]);
+        assert_eq!(answer.content_type.starts_with("text/html"), page, "{answer:?}");
+        server.stop();
+    }
+}
+
+#[test]
+fn sockets_are_told_that_the_server_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let mut socket = common::open_socket(&server.listen, "notes");
+    server.stop();
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    // A close frame with code 1012 and a word for people.
+    let close = [&[0x88, 17][..], &1012_u16.to_be_bytes(), b"server restarts"].concat();
+    assert!(bytes.ends_with(&close), "{bytes:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("ringleaf.toml"),
+        "[limits]\nclose_spread = \"1h\"\nstop_timeout = \"2h\"\n",
+    )
+    .unwrap();
+    let mut server = Server::start(folder.path(), &["data"]);
+    let sockets: Vec<_> = (0..20).map(|_| common::open_socket(&server.listen, "notes")).collect();
+    server.signal("TERM");
+    server.wait_for_line("stopping");
+    // Some of the sockets wait for their turn within the hour.
+    assert_eq!(server.get("/livez").status, 200);
+    assert!(server.get("/readyz").body.contains("[-] stopping: yes"), "{:?}", server.get("/readyz"));
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(130));
+    drop(sockets);
+}
+
+#[test]
+fn an_editor_that_was_there_is_counted_in_the_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["data"]);
+    let _socket = common::open_socket(&server.listen, "notes");
+    wait_for("one session", || {
+        let status: serde_json::Value = serde_json::from_str(&server.get("/api/v1/status").body).unwrap();
+        let counts = &status["counts"];
+        (counts["sessions"] == 1 && counts["documents_resident"] == 1).then_some(())
+    });
+    server.stop();
 }
