@@ -267,6 +267,8 @@ impl Session {
         self.owner = Owner::Detached;
         self.submitted = 0;
         self.asked = 0;
+        // What answered this owner answers no question of the next one: there it is a change like any other.
+        self.outstanding.iter_mut().for_each(|message| message.answer = false);
         if self.awareness_owed.is_none() {
             self.awareness_owed.clone_from(&self.awareness);
         }
