@@ -206,6 +206,8 @@ pub async fn a_closed_store_has_decided_everything_and_takes_nothing(store: Arc<
     }
     let first = appends.join_next().await.expect("there are fifty").expect("no panic");
     assert!(matches!(first, Ok(Created::Created)), "{first:?}");
+    let closing = store.clone();
+    let other = JoinSet::from_iter([async move { closing.close().await }]);
     store.close().await;
     for outcome in appends.join_all().await {
         assert!(matches!(outcome, Ok(Created::Created) | Err(StoreError::Closed)), "{outcome:?}");
@@ -214,5 +216,6 @@ pub async fn a_closed_store_has_decided_everything_and_takes_nothing(store: Arc<
     assert!(matches!(store.list("", None, 1).await, Err(StoreError::Closed)));
     let late = store.create_slot(&document, Slot::new(51), record(51)).await;
     assert!(matches!(late, Err(StoreError::Closed)), "{late:?}");
+    other.join_all().await;
     store.close().await;
 }

@@ -26,11 +26,9 @@ impl Folder {
         match std::fs::metadata(path) {
             Ok(found) if !found.is_dir() => return Err(OpenStoreError::NotAFolder { path: path.into() }),
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(|source| OpenStoreError::folder(path, "create", source))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make(path).map_err(|source| OpenStoreError::folder(path, "create", source))?;
+            }
             Err(source) => return Err(OpenStoreError::folder(path, "look into", source)),
         }
         Self::lock(path)
@@ -64,6 +62,7 @@ impl Folder {
             }
             Err(TryLockError::Error(source)) => return Err(OpenStoreError::folder(path, "lock", source)),
         }
+        warn_of_a_network(path);
         // Only a courtesy for whoever comes second, so a full disk is no reason to stay away.
         let _ = sign(&mut lock);
         Ok(Self { path: path.into(), _lock: lock })
@@ -75,6 +74,29 @@ impl Folder {
 
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+}
+
+/// Creates a folder, and what is missing above it, so that a power cut does not take it away again with all it holds.
+fn make(path: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for made in missing.into_iter().filter(|path| !path.as_os_str().is_empty()) {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Says so when the folder is on a file system whose locks and syncs are only as good as a network and a server.
+fn warn_of_a_network(path: &Path) {
+    // NFS, SMB, CIFS, SMB2, AFS, Ceph, 9P.
+    const NETWORKS: [i64; 7] =
+        [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x00c3_6400, 0x0102_1997];
+    #[allow(clippy::unnecessary_cast, reason = "its type depends on the platform")]
+    let is_network = |found: rustix::fs::StatFs| NETWORKS.contains(&(found.f_type as i64));
+    if rustix::fs::statfs(path).is_ok_and(is_network) {
+        tracing::warn!("the data folder is on a network file system; use a local disk, or edits may be lost");
     }
 }
 

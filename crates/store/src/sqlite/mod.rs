@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::backup::{BackupError, BackupProgress};
 use self::changes::{Answer, Change};
@@ -78,9 +78,9 @@ pub struct SqliteStore {
     numbers: Numbers,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     readers: Readers,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    /// Order: the last field, because its lock must outlive everything above.
-    folder: Mutex<Option<Folder>>,
+    /// Its sender is dropped when the writer has ended and the folder is free.
+    ended: watch::Receiver<()>,
+    writer: Option<JoinHandle<()>>,
 }
 
 impl SqliteStore {
@@ -116,16 +116,24 @@ impl SqliteStore {
         let checkpointer = Checkpointer::start(&database)?;
         let writer = Writer::new(connection, waiting, Pace::new(options.commit_gap_max), checkpointer)
             .map_err(|source| OpenStoreError::database(&database, source))?;
-        let writer = tasks::thread("store-writer", move || writer.run())
-            .map_err(|source| OpenStoreError::folder(folder.path(), "start the writer of", source))?;
+        let path = folder.path().to_owned();
+        let (at_the_end, ended) = watch::channel(());
+        let work = move || {
+            writer.run();
+            // Order: the lock goes when nothing can be written any more, and only then does anybody hear of the end.
+            drop(folder);
+            drop(at_the_end);
+        };
+        let writer = tasks::thread("store-writer", work)
+            .map_err(|source| OpenStoreError::folder(&path, "start the writer of", source))?;
         Ok(Self {
-            folder: Mutex::new(Some(folder)),
             database,
             retention: options.retention,
             numbers,
             jobs: Mutex::new(Some(jobs)),
             readers,
-            writer: Mutex::new(Some(writer)),
+            ended,
+            writer: Some(writer),
         })
     }
 
@@ -171,9 +179,9 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // Order: without its sender the writer ends once everything that waits is decided; then the lock may go.
+        // Order: without this sender the writer ends, once everything that waits is decided.
         self.jobs.get_mut().expect("no holder of this lock panics").take();
-        if let Some(writer) = self.writer.get_mut().expect("no holder of this lock panics").take() {
+        if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
     }
@@ -299,14 +307,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // Order: no more changes, then no more reads, then the lock on the folder.
         self.jobs.lock().expect("no holder of this lock panics").take();
-        let writer = self.writer.lock().expect("no holder of this lock panics").take();
-        if let Some(writer) = writer {
-            let _ = tasks::blocking(move || writer.join()).await;
-        }
         self.readers.close().await;
-        self.folder.lock().expect("no holder of this lock panics").take();
+        // It sends nothing, so this waits for its end, however many wait.
+        let _ = self.ended.clone().changed().await;
     }
 }
 

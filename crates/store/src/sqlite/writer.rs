@@ -34,6 +34,8 @@ pub(super) struct Writer {
     checkpointer: Checkpointer,
     /// Pages in the log after the last commit, told by SQLite during that commit.
     log_pages: Arc<AtomicU32>,
+    /// The last commit found no room.
+    full: bool,
     batch: Vec<Job>,
     answers: Vec<Result<Answer, StoreError>>,
 }
@@ -53,7 +55,7 @@ impl Writer {
             Ok(())
         }))?;
         let (changes, batch, answers) = (Changes::default(), Vec::new(), Vec::new());
-        Ok(Self { connection, waiting, changes, pace, checkpointer, log_pages, batch, answers })
+        Ok(Self { connection, waiting, changes, pace, checkpointer, log_pages, full: false, batch, answers })
     }
 
     /// Runs until nobody can hand over a change any more.
@@ -91,7 +93,10 @@ impl Writer {
         let committed = self.commit();
         if let Err(cause) = &committed {
             self.roll_back();
-            tracing::warn!(error = %cause, changes = self.batch.len(), "a commit was rolled back");
+            self.tell(cause);
+        } else if self.full {
+            self.full = false;
+            tracing::info!("the disk has room again");
         }
         // Order: nobody is answered before the commit is decided.
         for (index, job) in self.batch.drain(..).enumerate() {
@@ -103,6 +108,16 @@ impl Writer {
             let _ = job.reply.send(answer);
         }
         self.answers.clear();
+    }
+
+    /// A full disk is told once, since everybody tries again and again.
+    fn tell(&mut self, cause: &Cause) {
+        if !matches!(cause.to_store_error(), StoreError::DiskFull(_)) {
+            tracing::warn!(error = %cause, changes = self.batch.len(), "a commit was rolled back");
+        } else if !self.full {
+            self.full = true;
+            tracing::error!(error = %cause, "the disk is full: nothing is acknowledged until there is room");
+        }
     }
 
     fn commit(&mut self) -> Result<(), Cause> {

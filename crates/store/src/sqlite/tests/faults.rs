@@ -64,7 +64,8 @@ async fn everybody_who_shares_a_commit_hears_that_the_disk_is_full() {
 #[tokio::test]
 async fn a_document_whose_first_append_was_rolled_back_can_be_created_later() {
     let (store, folder) = open_with_room_for(60);
-    let huge = record_of(1, Bytes::from(vec![7; 1 << 20]));
+    // More than there is room for, but not so large that it would be written in pieces.
+    let huge = record_of(1, Bytes::from(vec![7; 400 << 10]));
     let outcome = store.create_slot(&id("first"), Slot::new(1), huge).await;
     assert!(matches!(outcome, Err(StoreError::DiskFull(_))), "{outcome:?}");
     append(&store, &id("second"), [1, 2]).await;

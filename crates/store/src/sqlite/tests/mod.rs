@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod formats;
 mod large;
+mod trim;
 
 use std::path::Path;
 
