@@ -74,7 +74,7 @@ pub enum Refusal {
         /// Whose.
         client: ClientId,
         /// The kind.
-        type_ref: u64,
+        type_ref: u8,
     },
     /// The options of a subdocument are not an object.
     #[error("a subdocument of client {client} has no options")]

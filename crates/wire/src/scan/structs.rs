@@ -265,7 +265,8 @@ impl<'a> Structs<'a> {
     }
 
     fn shared_type(&mut self) -> Result<(), Refusal> {
-        match self.reader.var_uint()? {
+        // Written as a number, but none of them needs more than one byte, and the CRDT library reads only that.
+        match self.reader.byte()? {
             // array, map, text, XML fragment, XML text
             0 | 1 | 2 | 4 | 6 => Ok(()),
             // XML element
