@@ -158,7 +158,13 @@ impl Joins {
             Content::String => item.bytes.len() as u64,
             // Of the library's own representation.
             Content::Any => u64::from(item.length) * 24,
-            _ => 0,
+            Content::None
+            | Content::Deleted
+            | Content::Binary
+            | Content::Embed
+            | Content::Format
+            | Content::Type
+            | Content::Subdocument => 0,
         };
         let joins = bytes_each > 0
             && self.content == item.content

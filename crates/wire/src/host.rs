@@ -19,6 +19,7 @@ use ringleaf_types::{CloseReason, DocumentId, MessageNumber, Rights, RouterId, S
 
 /// What a router asks of a document, always on behalf of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum Request {
     /// A session begins, or begins again at a new owner. Answered by [`Event::Attached`], and by a
     /// [`Event::SyncRequest`] that brings the editor's own changes here.
@@ -45,6 +46,7 @@ pub enum Request {
 
 /// What a document tells one router. Whatever is in it is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum Event {
     /// The session is attached. Every [`Event::Publish`] of a slot after `slot` reaches it.
     Attached { session: SessionId, slot: Slot },
@@ -116,6 +118,7 @@ pub struct Gone;
 
 /// Why a request was not taken. It comes back, for the next try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum SubmitError {
     #[error("the document's mailbox is full")]
     Full(Request),
@@ -125,6 +128,7 @@ pub enum SubmitError {
 
 /// Why a document cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum OpenError {
     /// It is closed to everybody, or stays closed until a person has looked.
     #[error("{}", reason.text())]

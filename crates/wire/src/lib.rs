@@ -3,12 +3,14 @@
 //! ```text
 //! frame ──y_websocket::decode──▶ ClientMessage ──router──▶ host::Request ──▶ document
 //! frame ◀──y_websocket::encode── ServerMessage ◀──router── host::Event   ◀── document
-//!                                                     update bytes ──scan──▶ document
+//!                                               update bytes ──scan──▶ document ──cut──▶ what it can take in
 //! ```
 //!
 //! **Must not** wait, hold state, or trust a length that a client claims.
 //!
-//! Start reading at [`ClientMessage`], then [`SessionHost`].
+//! Start reading at [`ClientMessage`], then [`SessionHost`]; for the scan at [`scan::update`].
+#![warn(missing_docs)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod message;
 

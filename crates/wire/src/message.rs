@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 /// What an editor says about one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum ClientMessage {
     /// SyncStep1: "this is what I have seen, send me the rest".
     SyncRequest { state_vector: Bytes },
@@ -19,6 +20,7 @@ pub enum ClientMessage {
 
 /// What an editor is told about one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum ServerMessage {
     /// SyncStep1 of ours.
     SyncRequest { state_vector: Bytes },

@@ -1,0 +1,350 @@
+//! What the scan refuses, and that it refuses nothing honest.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+
+use proptest::prelude::*;
+use ringleaf_types::ClientId;
+use ringleaf_wire::lib0::{Malformed, write_var_bytes, write_var_string, write_var_uint};
+use ringleaf_wire::scan::{self, Content, Kind, ScanLimits, Struct, Visit};
+use ringleaf_wire::{Cut, Refusal};
+
+fn scan(bytes: &[u8]) -> Result<(), Refusal> {
+    scan::update(bytes, &ScanLimits::default(), &mut ())
+}
+
+/// An update in which client 1 inserts one struct with this content into the root "t".
+fn item(content: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[1, 1, 1, 0, content, 1, 1, b't'], bytes, &[0]].concat()
+}
+
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_var_bytes(&mut out, bytes);
+    out
+}
+
+fn client() -> ClientId {
+    ClientId::new(1)
+}
+
+/// 2^31 − 1.
+const LARGEST: [u8; 5] = [0xff, 0xff, 0xff, 0xff, 0x07];
+
+#[test]
+fn every_content_passes() {
+    for (content, bytes) in [
+        (1, vec![5]),
+        (3, text(&[1, 2, 3])),
+        (4, text("a😀".as_bytes())),
+        (5, text(br#"{"a":[1,"\ud83d\ude00",-1.5e3,true,null]}"#)),
+        (6, [text(b"bold"), text(b"true")].concat()),
+        (7, vec![0]),
+        (7, vec![1]),
+        (7, vec![2]),
+        (7, [vec![3], text(b"p")].concat()),
+        (7, vec![4]),
+        (7, vec![6]),
+        (8, vec![2, 0x7e, 0x76, 1, 1, b'k', 0x7f]),
+        (9, [text(b"guid"), vec![0x76, 0]].concat()),
+    ] {
+        assert_eq!(scan(&item(content, &bytes)), Ok(()), "content {content} {bytes:?}");
+    }
+}
+
+#[test]
+fn what_is_not_an_update_is_refused_for_its_reason() {
+    let client = client();
+    for (bytes, refusal) in [
+        (vec![], Refusal::Malformed(Malformed::EndOfInput)),
+        (vec![0], Refusal::Malformed(Malformed::EndOfInput)),
+        (vec![0, 0, 0], Refusal::BytesLeftOver { bytes: 1 }),
+        // An empty update in the V2 format.
+        (vec![0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], Refusal::BytesLeftOver { bytes: 11 }),
+        // Counts without anything behind them.
+        (vec![0x80, 0xc2, 0xd7, 0x2f, 0, 0, 0], Refusal::Malformed(Malformed::CountTooLarge)),
+        (vec![1, 0x7f, 1, 0, 0, 1, 0], Refusal::Malformed(Malformed::CountTooLarge)),
+        (vec![0, 1, 1, 0x7f, 1, 1], Refusal::Malformed(Malformed::CountTooLarge)),
+        (item(8, &[0x7f]), Refusal::Malformed(Malformed::CountTooLarge)),
+        (item(8, &[1, 0x76, 0x7f]), Refusal::Malformed(Malformed::CountTooLarge)),
+        (item(4, &[9, b'a']), Refusal::Malformed(Malformed::EndOfInput)),
+        // Clients without anything, or listed twice.
+        (vec![1, 0, 1, 0, 0, 0, 0], Refusal::EmptyClient { client }),
+        (vec![2, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0], Refusal::ClientTwice { client }),
+        (vec![0, 2, 1, 1, 0, 1, 1, 1, 0, 1], Refusal::ClientTwice { client }),
+        // Strings that are not UTF-8: a content, a root, a key.
+        (item(4, &[2, 0xff, 0xfe]), Refusal::Malformed(Malformed::NotUtf8)),
+        (item(4, &[3, 0xed, 0xa0, 0x80]), Refusal::Malformed(Malformed::NotUtf8)),
+        (vec![1, 1, 1, 0, 4, 1, 1, 0xff, 1, b'a', 0], Refusal::Malformed(Malformed::NotUtf8)),
+        (vec![1, 1, 1, 0, 0x24, 1, 1, b't', 1, 0xff, 1, b'a', 0], Refusal::Malformed(Malformed::NotUtf8)),
+        // Kinds that do not exist, or that only one of the libraries would take.
+        (item(0x0b, &[0]), Refusal::UnknownContent { client, info: 0x0b }),
+        (item(0x14, &[1, b'a']), Refusal::UnknownContent { client, info: 0x14 }),
+        (vec![1, 1, 1, 0, 0x80, 1, 0, 1, 0], Refusal::UnknownContent { client, info: 0x80 }),
+        (vec![1, 1, 1, 0, 4, 2, 1, b't', 1, b'a', 0], Refusal::UnknownParent { client }),
+        (item(2, &[1, 1, b'1']), Refusal::LegacyJson { client }),
+        (item(7, &[5, 1, b'h']), Refusal::UnsupportedType { client, type_ref: 5 }),
+        (item(7, &[7, 0, 0, 0]), Refusal::UnsupportedType { client, type_ref: 7 }),
+        (item(7, &[0x84, 0]), Refusal::UnsupportedType { client, type_ref: 0x84 }),
+        (item(9, &[1, b'g', 0x7e]), Refusal::NoOptions { client }),
+        (item(8, &[1, 0x73]), Refusal::Malformed(Malformed::UnknownTag { tag: 0x73 })),
+        (item(5, &text(b"{")), Refusal::Json { client }),
+        // Empty tombstones and gaps.
+        (vec![1, 1, 1, 0, 0, 0, 0], Refusal::EmptyStruct { client }),
+        (vec![1, 1, 1, 0, 10, 0, 0], Refusal::EmptyStruct { client }),
+    ] {
+        assert_eq!(scan(&bytes), Err(refusal), "{bytes:?}");
+    }
+}
+
+#[test]
+fn clocks_end_at_the_largest_signed_number() {
+    let overflow = Err(Refusal::ClockOverflow { client: client() });
+    let tombstones = |lengths: &[&[u8]]| {
+        let mut out = vec![1, lengths.len() as u8, 1, 0];
+        for length in lengths {
+            out.extend([&[0], *length].concat());
+        }
+        out.push(0);
+        out
+    };
+    assert_eq!(scan(&tombstones(&[&LARGEST])), Ok(()));
+    assert_eq!(scan(&tombstones(&[&LARGEST, &[1]])), overflow);
+    assert_eq!(scan(&tombstones(&[&[0x80, 0x80, 0x80, 0x80, 0x08]])), overflow);
+    // 2^32 + 1, which a 32-bit number would take for 1.
+    assert_eq!(scan(&tombstones(&[&[0x81, 0x80, 0x80, 0x80, 0x10]])), overflow);
+    let deletion = |clock: &[u8], length: &[u8]| [&[0, 1, 1, 1], clock, length].concat();
+    assert_eq!(scan(&deletion(&LARGEST, &[0])), Ok(()));
+    assert_eq!(scan(&deletion(&LARGEST, &[1])), overflow);
+    assert_eq!(scan(&deletion(&[1], &LARGEST)), overflow);
+    // In what is referred to, and in a state vector.
+    let left = [&[1, 1, 1, 0, 0x84, 1][..], &[0x80, 0x80, 0x80, 0x80, 0x08], &[1, b'a', 0]].concat();
+    assert_eq!(scan(&left), overflow);
+    let vector = [&[1, 1][..], &[0x80, 0x80, 0x80, 0x80, 0x08]].concat();
+    assert_eq!(scan::state_vector(&vector).err(), overflow.err());
+}
+
+#[test]
+fn values_may_be_nested_512_deep_and_embedded_json_127() {
+    let any = |depth: usize| item(8, &[&[1][..], &[0x75, 1].repeat(depth - 1), &[0x75, 0]].concat());
+    assert_eq!(scan(&any(512)), Ok(()));
+    assert_eq!(scan(&any(513)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
+    assert_eq!(scan(&any(1_000_000)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
+    let json =
+        |depth: usize| item(5, &text(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes()));
+    assert_eq!(scan(&json(127)), Ok(()));
+    assert_eq!(scan(&json(128)), Err(Refusal::Json { client: client() }));
+    assert_eq!(scan(&json(1_000_000)), Err(Refusal::Json { client: client() }));
+}
+
+#[test]
+fn an_update_has_at_most_20_000_clients() {
+    let clients = |count: u64, descending: bool| {
+        let mut out = Vec::new();
+        write_var_uint(&mut out, count);
+        for index in 0..count {
+            out.push(1);
+            write_var_uint(&mut out, if descending { count - index } else { index });
+            out.extend([0, 0, 1]);
+        }
+        out.push(0);
+        out
+    };
+    for descending in [true, false] {
+        assert_eq!(scan(&clients(20_000, descending)), Ok(()));
+        let too_many = Refusal::TooManyClients { clients: 20_001, max: 20_000 };
+        assert_eq!(scan(&clients(20_001, descending)), Err(too_many));
+        let stored = scan::update(&clients(20_001, descending), &ScanLimits::stored(), &mut ());
+        assert_eq!(stored, Ok(()), "a stored state may have more");
+    }
+}
+
+#[test]
+fn a_large_honest_document_passes() {
+    // A million structs in 20 MB, each behind the one before.
+    let mut out = vec![1];
+    let count = 1_000_000;
+    write_var_uint(&mut out, count);
+    out.extend([1, 0, 4, 1, 1, b't', 1, b'x']);
+    for clock in 0..count - 1 {
+        out.extend([0x84, 1]);
+        write_var_uint(&mut out, clock * 12);
+        write_var_string(&mut out, "twelve bytes");
+    }
+    out.push(0);
+    assert!(out.len() > 17_000_000);
+    assert_eq!(scan(&out), Ok(()));
+}
+
+#[derive(Default)]
+struct Lengths(Vec<(Content, u32)>);
+
+impl<'a> Visit<'a> for Lengths {
+    fn item(&mut self, item: &Struct<'a>) {
+        self.0.push((item.content, item.length));
+    }
+
+    fn deleted(&mut self, _: ClientId, _: ringleaf_types::Clock, _: u32) {}
+}
+
+#[test]
+fn a_string_is_as_long_as_javascript_says() {
+    let mut lengths = Lengths::default();
+    for text_content in ["", "a", "é", "\u{ffff}", "😀", "a😀é"] {
+        scan::update(&item(4, &text(text_content.as_bytes())), &ScanLimits::default(), &mut lengths).unwrap();
+    }
+    assert_eq!(lengths.0.iter().map(|&(_, length)| length).collect::<Vec<_>>(), [0, 1, 1, 1, 2, 4]);
+}
+
+#[test]
+fn a_state_vector_and_awareness_are_checked_before_anything_is_reserved() {
+    let limits = ScanLimits::default();
+    let claimed = [0x80, 0x88, 0xde, 0xbe, 0x01];
+    assert_eq!(scan::state_vector(&claimed).err(), Some(Malformed::CountTooLarge.into()));
+    assert_eq!(scan::awareness(&claimed, &limits).err(), Some(Malformed::CountTooLarge.into()));
+    assert_eq!(scan::state_vector(&[0, 0]).err(), Some(Refusal::BytesLeftOver { bytes: 1 }));
+    let entry = |state: &str| [&[1, 1, 5][..], &text(state.as_bytes())].concat();
+    for state in ["{}", "null", " null ", r#"{"cursor":null}"#, r#"{"lone":"\ud800"}"#] {
+        assert!(scan::awareness(&entry(state), &limits).is_ok(), "{state}");
+    }
+    for state in ["", "5", "[]", "\"{}\"", "{", "{}x", "nul", r#"{"a"}"#, r#"{"a":1,}"#, "{\"a\":\"\n\"}"] {
+        let refusal = scan::awareness(&entry(state), &limits).err();
+        assert_eq!(refusal, Some(Refusal::NoState { client: client() }), "{state}");
+    }
+    let large = ScanLimits { awareness_state_bytes_max: 1, ..limits };
+    let refusal = Refusal::StateTooLarge { client: client(), bytes: 2, max: 1 };
+    assert_eq!(scan::awareness(&entry("{}"), &large).err(), Some(refusal));
+    let few = ScanLimits { awareness_clients_max: 0, ..limits };
+    assert_eq!(
+        scan::awareness(&entry("{}"), &few).err(),
+        Some(Refusal::TooManyClients { clients: 1, max: 0 })
+    );
+}
+
+/// Collects, and cuts everything that it collects.
+#[derive(Default)]
+struct CutAll(Cut);
+
+impl<'a> Visit<'a> for CutAll {
+    fn item(&mut self, item: &Struct<'a>) {
+        if item.kind != Kind::Skip {
+            self.0.keep(item);
+        }
+    }
+
+    fn deleted(&mut self, client: ClientId, clock: ringleaf_types::Clock, length: u32) {
+        self.0.delete(client, clock.get()..clock.get() + length);
+    }
+}
+
+#[test]
+fn structs_that_would_be_joined_at_great_cost_are_cut_into_pieces() {
+    let run = |count: u64, content: &[u8], kind: u8| {
+        let mut out = vec![1];
+        write_var_uint(&mut out, count);
+        out.extend([&[1, 0, kind, 1, 1, b't'], content].concat());
+        for clock in 0..count - 1 {
+            out.extend([0x80 | kind, 1]);
+            write_var_uint(&mut out, clock);
+            out.extend(content);
+        }
+        out.push(0);
+        let mut all = CutAll::default();
+        scan::update(&out, &ScanLimits::default(), &mut all).unwrap();
+        let pieces = all.0.finish();
+        assert!(pieces.len() > 1 || pieces[0] == out, "one piece is the update itself");
+        pieces.len()
+    };
+    assert_eq!(run(200, &[1, 0x7e], 8), 1);
+    assert!((30..60).contains(&run(10_000, &[1, 0x7e], 8)));
+    assert_eq!(run(500, &[1, b'x'], 4), 1);
+    assert!(run(10_000, &[1, b'x'], 4) > 10);
+    // Deleted content is only a length, and shared types are never joined.
+    assert_eq!(run(10_000, &[1], 1), 1);
+    assert_eq!(run(10_000, &[1], 7), 1);
+}
+
+fn is_json(text_content: &str) -> bool {
+    scan(&item(5, &text(text_content.as_bytes()))).is_ok()
+}
+
+fn serde_takes(text_content: &str) -> bool {
+    fn holds(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Number(number) => {
+                number.as_u64().is_none_or(|number| i64::try_from(number).is_ok())
+            }
+            serde_json::Value::Array(values) => values.iter().all(holds),
+            serde_json::Value::Object(values) => values.values().all(holds),
+            _ => true,
+        }
+    }
+    serde_json::from_str::<serde_json::Value>(text_content).is_ok_and(|value| holds(&value))
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,6}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(5, 40, 5, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+            proptest::collection::vec((".{0,3}", inner), 0..5)
+                .prop_map(|entries| entries.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn json_is_what_the_crdt_librarys_parser_takes(
+        value in json(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), r#"[\[\]{}",:0-9eE.+\-tfn \\ud]"#), 0..3),
+        pretty in any::<bool>(),
+    ) {
+        let mut text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        prop_assert_eq!(is_json(&text), serde_takes(&text), "{}", text);
+        for (at, change) in changes {
+            let at = text.floor_char_boundary(at.index(text.len() + 1));
+            if let Some(old) = text[at..].chars().next() {
+                text.replace_range(at..at + old.len_utf8(), &change);
+            }
+        }
+        prop_assert_eq!(is_json(&text), serde_takes(&text), "{}", text);
+    }
+
+    #[test]
+    fn arbitrary_text_is_json_if_the_parser_says_so(text in r#"[\[\]{}",:0-9eE.+\-truefalsn \\ud]{0,14}"#) {
+        prop_assert_eq!(is_json(&text), serde_takes(&text), "{}", text);
+    }
+}
+
+#[test]
+fn numbers_that_the_crdt_library_cannot_hold_are_not_json() {
+    for (text, expected) in [
+        ("9223372036854775807", true),
+        ("9223372036854775808", false),
+        ("18446744073709551615", false),
+        ("18446744073709551616", true),
+        ("-9223372036854775809", true),
+        ("1e308", true),
+        ("1e309", false),
+        ("1e-999", true),
+        ("01", false),
+        ("-", false),
+        ("1.", false),
+        (r#""\ud83d\ude00""#, true),
+        (r#""\ud83d""#, false),
+        (r#""\ude00""#, false),
+        (r#""\ud83d\u0041""#, false),
+    ] {
+        assert_eq!(is_json(text), expected, "{text}");
+        assert_eq!(serde_takes(text), expected, "{text}");
+    }
+}
