@@ -70,6 +70,7 @@ pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc
         timer_set: false,
         snapshot_upto: Slot::ZERO,
         asked: false,
+        awaited_until: None,
         stopping: false,
         stop_snapshot_tried: false,
         gathering_since: None,
@@ -101,6 +102,8 @@ struct DocumentTask {
     snapshot_upto: Slot,
     /// Somebody has wanted something of the document since it was loaded.
     asked: bool,
+    /// A router has opened the document, and nothing has come from it yet.
+    awaited_until: Option<Instant>,
     stopping: bool,
     stop_snapshot_tried: bool,
     /// When the oldest update came that waits for the append in flight, and for the next one.

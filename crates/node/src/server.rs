@@ -121,11 +121,18 @@ impl Node {
     ) -> Result<(T, Arc<Resident>), Stopping> {
         loop {
             let resident = self.resident(document)?;
-            let (reply, answer) = oneshot::channel();
-            if resident.mailbox.send(ask(reply)).await.is_ok()
-                && let Ok(answer) = answer.await
-            {
-                return Ok((answer, resident));
+            let (reply, mut answer) = oneshot::channel();
+            if resident.mailbox.send(ask(reply)).await.is_ok() {
+                // A command that slips in while the mailbox shuts lies there unread, so its answer is not all that is
+                // waited for.
+                let answer = tokio::select! {
+                    biased;
+                    answer = &mut answer => answer.ok(),
+                    () = resident.ended.cancelled() => answer.try_recv().ok(),
+                };
+                if let Some(answer) = answer {
+                    return Ok((answer, resident));
+                }
             }
             resident.ended.cancelled().await;
         }

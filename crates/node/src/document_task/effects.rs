@@ -68,7 +68,7 @@ impl DocumentTask {
                 }
             }
             Effect::Count(count) => self.shared.metrics.count(count),
-            Effect::Forget if self.nothing_waits() => return Some(End::Forgotten),
+            Effect::Forget if self.unneeded() => return Some(End::Forgotten),
             Effect::Forget => debug!("somebody came before the document was forgotten"),
             Effect::Fenced => return Some(End::Fenced),
             Effect::Quarantine { reason } => return Some(End::Quarantined(Some(reason))),
@@ -128,6 +128,12 @@ impl DocumentTask {
     /// Nobody would be cut off if the task ended now.
     pub(super) fn nothing_waits(&self) -> bool {
         self.mailbox.is_empty() && self.pending.is_empty() && self.append.is_none() && self.questions.none()
+    }
+
+    /// Nobody would miss the document. Whoever has just opened it is about to attach its sessions.
+    pub(super) fn unneeded(&self) -> bool {
+        let awaited = self.awaited_until.is_some_and(|until| Instant::now() < until);
+        self.nothing_waits() && !awaited
     }
 
     /// After all effects of a turn: says how the document is, answers operators, and sees whether this is the end.

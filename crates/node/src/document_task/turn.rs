@@ -1,6 +1,7 @@
 //! One turn: from what happened to an input, and from the input to the document.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use ringleaf_document::{Document, Input, Weight};
 use ringleaf_types::{CloseReason, RouterId, SessionId, Slot};
@@ -14,6 +15,9 @@ use crate::append::AppendEnd;
 use crate::command::{Command, Operator};
 use crate::pool::Urgency;
 use crate::quarantine::{Note, TRIES};
+
+/// A router that opened a document is awaited for so long.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What follows from what happened.
 pub(super) enum Next {
@@ -125,6 +129,7 @@ impl DocumentTask {
             }
             Command::Open { router, sink, reply } => {
                 let (attached, before) = self.routers.attach(router, sink);
+                self.awaited_until = Some(now + ATTACH_TIMEOUT);
                 // Whoever opened may have gone: then what it would have held is dropped here, and it departs.
                 let _ = reply.send(Ok(attached));
                 if before { Next::Input(Input::RouterGone { router }) } else { Next::Nothing }
@@ -133,6 +138,7 @@ impl DocumentTask {
                 if !self.routers.holds(router, attachment) {
                     return Next::Nothing;
                 }
+                self.awaited_until = None;
                 if matches!(request, Request::Update { .. }) && self.gathering_since.is_none() {
                     self.gathering_since = Some(now);
                 }
@@ -146,7 +152,7 @@ impl DocumentTask {
                 operator.ask(&mut self.questions, document).map_or(Next::Nothing, Next::Input)
             }
             Command::MakeRoom => {
-                if document.session_count() == 0 && self.nothing_waits() {
+                if document.session_count() == 0 && self.unneeded() {
                     Next::End(End::Forgotten)
                 } else {
                     Next::Nothing

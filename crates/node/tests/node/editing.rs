@@ -1,10 +1,25 @@
-//! Editors on one document.
+//! Editors on documents, and documents that come and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ringleaf_node::Node;
 use ringleaf_store::MemoryStore;
+use ringleaf_types::{Limits, MessageNumber, RouterId};
+use ringleaf_wire::{Event, Request, SubmitError};
 
-use crate::editor::{Editor, start};
+use crate::editor::{Editor, PATIENCE, SESSION, limits, start, start_with};
+use crate::faulty_store::{Fault, FaultyStore};
+
+async fn until_documents(node: &Node, count: usize) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while node.status().documents != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let resident = || node.status().documents;
+    assert!(waited.await.is_ok(), "waited in vain for {count} documents, there are {}", resident());
+}
 
 #[tokio::test]
 async fn what_one_types_the_other_sees_and_a_late_joiner_gets_all() {
@@ -18,4 +33,228 @@ async fn what_one_types_the_other_sees_and_a_late_joiner_gets_all() {
     first.until_text("hello world").await;
     let late = Editor::join(&node, "notes", 3).await;
     assert_eq!(late.text(), "hello world");
+}
+
+#[tokio::test]
+async fn a_document_that_comes_back_from_the_store_holds_everything() {
+    let store = Arc::new(MemoryStore::new());
+    for (router, so_far) in (1..=20).zip(0..) {
+        let node = start(store.clone());
+        let mut editor = Editor::join(&node, "notes", router).await;
+        assert_eq!(editor.text(), "x".repeat(so_far));
+        editor.type_in("x").await;
+        editor.all_acknowledged().await;
+        // Not stopped: what was acknowledged needs no farewell.
+        drop(node);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_nobody_needs_is_forgotten_and_comes_back() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    editor.type_in("kept").await;
+    editor.all_acknowledged().await;
+    drop(editor.host);
+    until_documents(&node, 1).await;
+    tokio::time::sleep(limits().idle_timeout / 2).await;
+    assert_eq!(node.status().documents, 1, "not at once");
+    tokio::time::sleep(limits().idle_timeout * 2).await;
+    until_documents(&node, 0).await;
+    assert_eq!(node.status().resident_bytes, 0, "nothing of it is counted any more");
+    assert_eq!(Editor::join(&node, "notes", 2).await.text(), "kept");
+}
+
+/// Forgetting and opening race, hundreds of times: no opener is turned away, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_what_is_just_being_forgotten_loses_nothing() {
+    let limits = Limits { idle_timeout: Duration::from_millis(1), ..limits() };
+    let node = start_with(Arc::new(MemoryStore::new()), limits);
+    let mut loads = 0;
+    for router in 1..=300 {
+        loads += usize::from(node.status().documents == 0);
+        let mut editor = Editor::join(&node, "notes", router).await;
+        editor.type_in("x").await;
+        // A document that lets go while nobody is attached is what a router expects; here somebody is.
+        editor.all_acknowledged().await;
+        assert_eq!(editor.closed, None);
+        drop(editor);
+        tokio::time::sleep(Duration::from_micros(router * 10)).await;
+    }
+    assert_eq!(Editor::join(&node, "notes", 999).await.text().len(), 300);
+    assert!(loads > 10, "the race was not run: {loads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_opened_and_attaches_late_is_told_that_the_document_went() {
+    let limits = Limits { idle_timeout: Duration::from_secs(5), ..limits() };
+    let node = start_with(Arc::new(MemoryStore::new()), limits);
+    let mut editor = Editor::open(&node, "notes", 1).await.expect("it opens");
+    let end = editor.until("let go", |_, editor| editor.closed.is_some()).await;
+    assert_eq!(end, Event::LetGo);
+    let update = editor.edit("x");
+    let request = Request::Update { session: SESSION, number: MessageNumber::new(1), answer: false, update };
+    assert!(matches!(editor.host.try_submit(request), Err(SubmitError::Gone(_))));
+    assert!(editor.host.ready().await.is_err());
+}
+
+#[tokio::test]
+async fn a_router_that_stopped_disturbs_nobody() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let stopped = Editor::join(&node, "notes", 1).await;
+    let mut first = Editor::join(&node, "notes", 2).await;
+    let mut second = Editor::join(&node, "notes", 3).await;
+    stopped.stop_listening();
+    for _ in 0..10 {
+        first.type_in("x").await;
+    }
+    first.all_acknowledged().await;
+    second.until_text("xxxxxxxxxx").await;
+}
+
+/// A router that opens again is attached anew, and what it held before no longer counts.
+#[tokio::test]
+async fn of_one_router_only_the_last_attachment_counts() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut before = Editor::join(&node, "notes", 1).await;
+    let mut after = Editor::join(&node, "notes", 1).await;
+    before.type_in("void").await;
+    after.type_in("counts").await;
+    after.all_acknowledged().await;
+    drop(before);
+    after.type_in("!").await;
+    after.all_acknowledged().await;
+    assert_eq!(Editor::join(&node, "notes", 2).await.text(), "counts!");
+}
+
+/// Limit: `gathered_bytes_max`, then `mailbox_requests_max`. Whoever asks more waits, and nothing is lost.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_write_stops_taking_requests() {
+    let limits = Limits { gathered_bytes_max: 10_000, mailbox_requests_max: 8, ..limits() };
+    let store = FaultyStore::new();
+    let node = start_with(store.clone(), limits);
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    store.appends(Fault::Hold);
+    let mut taken = 0;
+    let mut number = 0;
+    let refused = loop {
+        number += 1;
+        let update = editor.edit(&"x".repeat(1_000));
+        let request =
+            Request::Update { session: SESSION, number: MessageNumber::new(number), answer: false, update };
+        match editor.host.try_submit(request) {
+            Ok(()) => taken += 1,
+            Err(SubmitError::Full(request)) => break request,
+            Err(SubmitError::Gone(_)) => panic!("gone"),
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert!((10..=30).contains(&taken), "{taken} were taken");
+    let ready = tokio::time::timeout(Duration::from_secs(60), editor.host.ready()).await;
+    assert!(ready.is_err(), "there was room though nothing was written");
+    store.appends(Fault::None);
+    editor.submit(refused).await;
+    editor.until("all durable", |_, editor| editor.acknowledged == number).await;
+    assert_eq!(Editor::join(&node, "notes", 2).await.text().len() as u64, number * 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_documents_open_at_once() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut opening = tokio::task::JoinSet::new();
+    for index in 0..1_000 {
+        let node = node.clone();
+        opening.spawn(async move {
+            let mut editor = Editor::join(&node, &format!("document {index}"), 1).await;
+            editor.type_in("x").await;
+            editor.all_acknowledged().await;
+            editor
+        });
+    }
+    let editors = opening.join_all().await;
+    assert_eq!((editors.len(), node.status().documents), (1_000, 1_000));
+}
+
+/// Many routers open one document at the same moment: it is loaded once.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_many_want_is_loaded_once() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    store.reads(Fault::Hold);
+    let mut opening = tokio::task::JoinSet::new();
+    for router in 1..=100 {
+        let node = node.clone();
+        opening.spawn(async move { Editor::join(&node, "notes", router).await });
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    store.reads(Fault::None);
+    assert_eq!(opening.join_all().await.len(), 100);
+    assert_eq!(store.read_calls(), 1);
+}
+
+/// Limit: `resident_bytes_max`.
+#[tokio::test(start_paused = true)]
+async fn over_its_budget_the_node_forgets_what_has_no_sessions_longest_unused_first() {
+    let store = Arc::new(MemoryStore::new());
+    let node = start_with(store, Limits { resident_bytes_max: 200_000, ..limits() });
+    let mut kept = Vec::new();
+    for router in 1..=20 {
+        let mut editor = Editor::join(&node, &format!("document {router}"), router).await;
+        editor.type_in(&"x".repeat(20_000)).await;
+        editor.all_acknowledged().await;
+        if router <= 2 {
+            kept.push(editor);
+        } else {
+            drop(editor);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while node.status().resident_bytes > 200_000 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{:?}", node.status());
+    for editor in &mut kept {
+        editor.take_all();
+        assert_eq!(editor.closed, None, "those with sessions stay");
+    }
+    let resident = |index: usize| kept.len() < index;
+    assert!(resident(3));
+    let mut editor = Editor::join(&node, "document 3", 99).await;
+    assert_eq!(editor.text().len(), 20_000);
+    editor.take_all();
+}
+
+/// A panic outside of the document: its own task ends, everybody is told, nobody else notices.
+#[tokio::test]
+async fn a_panic_in_one_document_leaves_the_others_alone() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut healthy = Editor::join(&node, "healthy", 1).await;
+    let mut writer = Editor::join(&node, "notes", 2).await;
+    let mut other = Editor::join(&node, "notes", 3).await;
+    writer.type_in("kept").await;
+    writer.all_acknowledged().await;
+    let bomb = Arc::new(Bomb);
+    let name = "notes".parse().expect("it is a name");
+    let _host =
+        ringleaf_wire::SessionHost::open(&*node, name, RouterId::new(4), bomb).await.expect("it opens");
+    writer.type_in(" lost?").await;
+    other.until("let go", |_, editor| editor.closed == Some(Event::LetGo)).await;
+    writer.until("let go", |_, editor| editor.closed == Some(Event::LetGo)).await;
+    let mut again = Editor::join(&node, "notes", 2).await;
+    again.send(writer.state()).await;
+    again.all_acknowledged().await;
+    assert_eq!(Editor::join(&node, "notes", 5).await.text(), "kept lost?");
+    healthy.type_in("undisturbed").await;
+    healthy.all_acknowledged().await;
+}
+
+struct Bomb;
+
+impl ringleaf_wire::EventSink for Bomb {
+    fn deliver(&self, event: Event) -> Result<(), ringleaf_wire::Gone> {
+        assert!(matches!(event, Event::LetGo), "on purpose");
+        Ok(())
+    }
 }

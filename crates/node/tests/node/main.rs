@@ -6,3 +6,4 @@ mod faulty_store;
 
 mod editing;
 mod faults;
+mod stopping;
