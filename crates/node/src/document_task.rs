@@ -132,6 +132,8 @@ struct Questions {
     exports: BTreeMap<u64, oneshot::Sender<Result<Exported, Refused>>>,
     deletions: Vec<oneshot::Sender<Result<Slot, Refused>>>,
     undeletions: Vec<oneshot::Sender<Result<Slot, Refused>>>,
+    /// What the document held is being removed.
+    purging: bool,
 }
 
 impl Questions {
@@ -140,6 +142,7 @@ impl Questions {
             && self.exports.is_empty()
             && self.deletions.is_empty()
             && self.undeletions.is_empty()
+            && !self.purging
     }
 
     fn ticket(&mut self) -> u64 {

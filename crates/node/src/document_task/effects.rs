@@ -113,6 +113,7 @@ impl DocumentTask {
 
     /// Removes what a deleted document held, and loads it again.
     pub(super) fn purge(&mut self, last: Slot, reply: oneshot::Sender<Result<Slot, Refused>>) {
+        self.questions.purging = true;
         let (shared, id) = (Arc::clone(&self.shared), self.resident.document.clone());
         let purge = async move {
             let purged = purge(&shared, &id, last).await.unwrap_or_else(|error| {

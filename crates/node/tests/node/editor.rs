@@ -59,7 +59,6 @@ impl EventSink for Sink {
 
 /// One editor: its own router, one session, one CRDT.
 pub(crate) struct Editor {
-    pub(crate) router: RouterId,
     pub(crate) sink: Arc<Sink>,
     pub(crate) host: Arc<dyn DocumentHost>,
     pub(crate) doc: Doc,
@@ -81,7 +80,6 @@ impl Editor {
         // Client ids are given, so that a failure looks the same every time.
         let doc = Doc::with_client_id(1_000 + router.get());
         Ok(Self {
-            router,
             sink,
             host,
             doc,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringleaf_store::{Created, Listed, Mark, MemoryStore, Quarantined, Store, StoreError, Stored, Tail};
-use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
 use tokio::sync::Notify;
 
 /// What an operation does instead of what it should.
@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Hold,
     Gap,
     Corrupt,
+    /// Reads the slots, and nothing in them.
+    Empty,
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +149,7 @@ impl FaultyStore {
 fn trouble(fault: Fault, document: &DocumentId) -> Result<(), StoreError> {
     let slot = Slot::new(1);
     match fault {
-        Fault::None | Fault::LoseReply | Fault::Hold => Ok(()),
+        Fault::None | Fault::LoseReply | Fault::Hold | Fault::Empty => Ok(()),
         Fault::Away => Err(StoreError::Away("announced".into())),
         Fault::DiskFull => Err(StoreError::DiskFull("announced".into())),
         Fault::Gap => Err(StoreError::Gap { document: document.clone(), after: slot }),
@@ -159,8 +161,13 @@ fn trouble(fault: Fault, document: &DocumentId) -> Result<(), StoreError> {
 impl Store for FaultyStore {
     async fn read(&self, document: &DocumentId) -> Result<Stored, StoreError> {
         self.state().read_calls += 1;
-        trouble(self.fault(|state| (&mut state.read, Some(&mut state.reads_left))).await, document)?;
-        self.inner.read(document).await
+        let fault = self.fault(|state| (&mut state.read, Some(&mut state.reads_left))).await;
+        trouble(fault, document)?;
+        let mut stored = self.inner.read(document).await?;
+        if fault == Fault::Empty {
+            stored.slots.iter_mut().for_each(|(_, record)| record.body = Body::Updates(Vec::new()));
+        }
+        Ok(stored)
     }
 
     async fn read_after(
