@@ -32,7 +32,7 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreE
     if !set_up_writing(&connection).map_err(error)? {
         return Err(OpenStoreError::Unsuitable { database: database.into() });
     }
-    migrate(&mut connection, found).map_err(error)?;
+    migrate(&mut connection, found, &MIGRATIONS).map_err(error)?;
     // What a process had written in advance when it ended.
     connection
         .execute(
@@ -85,19 +85,20 @@ fn format_of(connection: &Connection, database: &Path) -> Result<u32, OpenStoreE
     }
 }
 
-/// All steps from the format found to ours, or none.
-fn migrate(connection: &mut Connection, found: u32) -> Result<(), rusqlite::Error> {
-    if found == FORMAT {
+/// All steps from the format found to the newest, or none.
+fn migrate(connection: &mut Connection, found: u32, steps: &[&str]) -> Result<(), rusqlite::Error> {
+    let newest = steps.len() as u32;
+    if found == newest {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for step in MIGRATIONS.iter().skip(found as usize) {
+    for step in steps.iter().skip(found as usize) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.pragma_update(None, "user_version", newest)?;
     transaction.commit()?;
-    tracing::info!(from = found, to = FORMAT, "store format migrated");
+    tracing::info!(from = found, to = newest, "store format migrated");
     Ok(())
 }
 
@@ -123,4 +124,49 @@ fn common(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "temp_store", "memory")?;
     // No memory map: a failing disk would end the process by SIGBUS where a read answers with an error.
     connection.pragma_update(None, "mmap_size", 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn describe(connection: &Connection) -> (u32, u32, Vec<String>) {
+        let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
+        let tables = connection
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        (number("application_id"), number("user_version"), tables)
+    }
+
+    const STEPS: [&str; 3] = ["CREATE TABLE a (x)", "CREATE TABLE b (x)", "ALTER TABLE a RENAME TO c"];
+
+    #[test]
+    fn only_the_missing_steps_are_taken() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0, &STEPS[..1]).unwrap();
+        assert_eq!(describe(&connection), (APPLICATION_ID, 1, vec!["a".into()]));
+        migrate(&mut connection, 1, &STEPS).unwrap();
+        assert_eq!(describe(&connection), (APPLICATION_ID, 3, vec!["b".into(), "c".into()]));
+        migrate(&mut connection, 3, &STEPS).unwrap();
+        assert_eq!(describe(&connection).1, 3);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_everything_as_it_was() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0, &STEPS[..1]).unwrap();
+        let broken = [STEPS[0], STEPS[1], "CREATE TABLE a (x)"];
+        assert!(migrate(&mut connection, 1, &broken).is_err());
+        assert_eq!(describe(&connection), (APPLICATION_ID, 1, vec!["a".into()]));
+    }
+
+    /// What was released must not change: people's files were made by it. Add a step instead.
+    #[test]
+    fn released_steps_are_pinned() {
+        assert_eq!(crc32fast::hash(MIGRATIONS[0].as_bytes()), 4_003_508_103);
+    }
 }

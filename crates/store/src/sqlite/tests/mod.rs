@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod formats;
 mod large;
+mod model;
 mod trim;
 
 use std::path::Path;
