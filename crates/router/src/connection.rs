@@ -153,6 +153,12 @@ impl Connection {
         }
     }
 
+    /// Ends the connection without a word.
+    pub(crate) fn cut(&self) {
+        self.lock().cut();
+        self.nudge();
+    }
+
     /// Looks whether the peer still lives and whether it must be sent a sign of life. Called every `interval`.
     pub(crate) fn sweep(&self, now: Instant, interval: Duration) {
         let mut locked = self.lock();

@@ -134,6 +134,11 @@ impl FanOut {
         self.tell(Told::CloseAll { reason, spread });
     }
 
+    /// Cuts all connections off, and those that still come.
+    pub(crate) fn cut_all(&self) {
+        self.tell(Told::CutAll);
+    }
+
     /// Who hosts the document, and since which generation.
     pub(crate) fn host(&self) -> (u64, Option<Arc<dyn DocumentHost>>) {
         let hosted = self.hosted();

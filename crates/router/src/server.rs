@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, error, info_span, warn};
+use tracing::{debug, debug_span, error, info_span, warn};
 
 use crate::access::Access;
 use crate::bind::{self, BindError};
@@ -86,7 +86,7 @@ impl Server {
         let access = Access::new(&allowed_origins, open_to_anyone);
         let tasks = Tasks::default();
         let shared = Arc::new(Shared::new(limits, access, page, route, tasks.clone()));
-        tasks.spawn(info_span!("accept"), accept(self.listener, Arc::clone(&shared)));
+        tasks.spawn_until_cut(info_span!("accept"), accept(self.listener, Arc::clone(&shared)));
         RunningServer { address: self.address, shared }
     }
 }
@@ -107,8 +107,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match accepted {
             Ok((stream, peer)) => {
                 prepare(&stream, &shared.limits);
-                let span = info_span!(parent: None, "handshake", %peer);
-                shared.tasks.spawn(span, handshake::serve(stream, peer, Arc::clone(&shared)));
+                let span = debug_span!(parent: None, "handshake", %peer);
+                shared.tasks.spawn_until_cut(span, handshake::serve(stream, peer, Arc::clone(&shared)));
             }
             Err(error) => {
                 // Mostly too many open files: those that are here stay, and others may come when some have left.
@@ -164,17 +164,25 @@ impl RunningServer {
         }
         if timeout(deadline, tasks.ended()).await.is_err() {
             warn!(connections = self.shared.addresses.total(), "cut off editors that did not go in time");
-            tasks.cut.cancel();
+            self.cut();
             tasks.ended().await;
-            self.shared.documents.clear();
+        }
+    }
+}
+
+impl RunningServer {
+    fn cut(&self) {
+        self.shared.tasks.stop.cancel();
+        self.shared.tasks.cut.cancel();
+        for fan_out in self.shared.documents.all() {
+            fan_out.cut_all();
         }
     }
 }
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        self.shared.tasks.stop.cancel();
-        self.shared.tasks.cut.cancel();
+        self.cut();
         // A host holds on to the fan-out that it delivers to, and the fan-out to its host.
         self.shared.documents.clear();
     }

@@ -41,6 +41,10 @@ pub(crate) struct Session {
     last_number: MessageNumber,
     /// How many of `outstanding`, from the front, the present owner was given.
     submitted: usize,
+    /// Questions of the present owner, and of those before it, that the editor has not answered yet. It answers in order,
+    /// and an answer to a question of the past is no more than a change.
+    owner_asks: u32,
+    past_owners_ask: u32,
     /// State vectors whose answers are owed to the editor.
     questions: VecDeque<Bytes>,
     /// How many of `questions`, from the front, the present owner was given.
@@ -119,6 +123,8 @@ impl Session {
             outstanding_bytes: 0,
             last_number: MessageNumber::default(),
             submitted: 0,
+            owner_asks: 0,
+            past_owners_ask: 0,
             questions: VecDeque::new(),
             asked: 0,
             awareness_owed: None,
@@ -156,12 +162,26 @@ impl Session {
         match message {
             ClientMessage::Update { .. } if self.rights == Rights::ReadOnly => return Taken::Dropped,
             ClientMessage::Update { update } => self.number(update, false),
-            ClientMessage::SyncAnswer { update } => self.number(update, true),
+            ClientMessage::SyncAnswer { update } => {
+                let answer = self.answers_owner();
+                self.number(update, answer);
+            }
             ClientMessage::SyncRequest { state_vector } => self.questions.push_back(state_vector),
             ClientMessage::Awareness { payload } => self.keep_awareness(payload, limits),
             ClientMessage::QueryAwareness => self.query_owed = true,
         }
         Taken::Kept
+    }
+
+    /// Whether the answer that came is one to a question of the present owner.
+    fn answers_owner(&mut self) -> bool {
+        if self.past_owners_ask > 0 {
+            self.past_owners_ask -= 1;
+            return false;
+        }
+        let asked = self.owner_asks > 0;
+        self.owner_asks = self.owner_asks.saturating_sub(1);
+        asked
     }
 
     fn number(&mut self, update: Bytes, answer: bool) {
@@ -268,6 +288,7 @@ impl Session {
         self.submitted = 0;
         self.asked = 0;
         // What answered this owner answers no question of the next one: there it is a change like any other.
+        self.past_owners_ask += std::mem::take(&mut self.owner_asks);
         self.outstanding.iter_mut().for_each(|message| message.answer = false);
         if self.awareness_owed.is_none() {
             self.awareness_owed.clone_from(&self.awareness);
@@ -425,8 +446,16 @@ impl Session {
         self.progress == Progress::Asking
     }
 
-    /// Whether the editor is still there.
+    /// Whether the editor is still there to be told something.
     pub(crate) fn here(&mut self) -> bool {
+        !self.ended
+    }
+
+    /// The owner asks the editor what it has. Whether the editor is still there to be asked.
+    pub(crate) fn questioned(&mut self) -> bool {
+        if !self.ended {
+            self.owner_asks += 1;
+        }
         !self.ended
     }
 
@@ -444,3 +473,6 @@ fn lone_client(payload: &[u8]) -> Option<u64> {
         Ok(_) | Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

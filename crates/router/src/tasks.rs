@@ -17,22 +17,22 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Starts a task that ends by itself when the server stops, or is dropped when it is cut off.
+    /// Starts a task that ends by itself when it is told so.
     pub(crate) fn spawn(&self, span: Span, task: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.cut.clone();
         #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
-        tokio::spawn(
-            self.tracker.track_future(
-                async move {
-                    tokio::select! {
-                        biased;
-                        () = cut.cancelled() => {}
-                        () = task => {}
-                    }
-                }
-                .instrument(span),
-            ),
-        );
+        tokio::spawn(self.tracker.track_future(task.instrument(span)));
+    }
+
+    /// Starts a task that is dropped wherever it is when the server is cut off.
+    pub(crate) fn spawn_until_cut(&self, span: Span, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.spawn(span, async move {
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     /// Waits until every task has ended. Only after [`Tasks::stop`] does that come to pass.

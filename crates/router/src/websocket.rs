@@ -9,9 +9,10 @@ use bytes::Bytes;
 use ringleaf_types::{CloseReason, Rights, Subject};
 use ringleaf_wire::DocumentHost;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
-use tracing::info_span;
+use tracing::debug_span;
 
 use crate::addresses::Counted;
 use crate::connection::Connection;
@@ -33,21 +34,17 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Makes a session of an admitted editor's socket.
 pub(crate) fn start(stream: TcpStream, early: Bytes, seat: Seat, counted: Counted, shared: Arc<Shared>) {
     let session = Session::new(shared.next_session(), Rights::ReadWrite, Subject::anyone());
-    let span =
-        info_span!(parent: None, "session", session = %session.id(), document = %seat.fan_out.document());
+    // At the level of `info` there would be a hundred thousand spans in memory.
+    let document = seat.fan_out.document();
+    let span = debug_span!(parent: None, "session", session = %session.id(), %document);
     let connection = Arc::new(Connection::new(stream, session, Arc::clone(&shared), Instant::now()));
-    let reader = Reader::new(Arc::clone(&connection), Arc::clone(&seat.fan_out), Arc::clone(&shared), early);
     let tasks = shared.tasks.clone();
-    tasks.spawn(span, run(reader, connection, seat, counted, shared));
+    tasks.spawn(span, run(connection, early, seat, counted, shared));
 }
 
-async fn run(
-    mut reader: Reader,
-    connection: Arc<Connection>,
-    seat: Seat,
-    counted: Counted,
-    shared: Arc<Shared>,
-) {
+async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Counted, shared: Arc<Shared>) {
+    let mut reader =
+        Reader::new(Arc::clone(&connection), Arc::clone(&seat.fan_out), Arc::clone(&shared), early);
     seat.fan_out.join(Arc::clone(&connection));
     loop {
         match reader.turn(Instant::now()) {
@@ -65,7 +62,7 @@ async fn run(
     }
     // The owner hears at once that the editor is gone, also when that takes long to read why.
     let _ = reader.bring();
-    Box::pin(close(&connection)).await;
+    Box::pin(close(&connection, &shared)).await;
     connection.lock().cut();
     drop(counted);
     Box::pin(linger(&mut reader, &connection, &shared)).await;
@@ -101,15 +98,22 @@ impl Waits {
     /// # Cancel safety
     ///
     /// Nothing is lost by dropping the future.
-    async fn over(self, connection: &Connection) {
+    async fn over(&self, connection: &Connection) {
         // Errors of the socket show when it is read or written next.
         tokio::select! {
             biased;
             () = connection.nudged() => {}
-            () = room(self.host.as_ref()) => {}
-            _ = connection.socket.readable(), if self.readable => {}
-            _ = connection.socket.writable(), if self.writable => {}
-            () = at(self.until) => {}
+            _ = connection.socket.ready(self.interest()), if self.readable || self.writable => {}
+            () = room(self.host.as_ref()), if self.host.is_some() => {}
+            () = at(self.until), if self.until.is_some() => {}
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        match (self.readable, self.writable) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (false, true) => Interest::WRITABLE,
+            (true | false, false) => Interest::READABLE,
         }
     }
 }
@@ -121,35 +125,43 @@ async fn room(host: Option<&Arc<dyn DocumentHost>>) {
     }
 }
 
+/// Waiting for a time is rare, and its future is large.
 async fn at(until: Option<Instant>) {
     match until {
-        Some(until) => sleep_until(until.into()).await,
+        Some(until) => Box::pin(sleep_until(until.into())).await,
         None => pending().await,
     }
 }
 
 /// Writes what still waits, the close frame last, and gives the peer time to read it.
-async fn close(connection: &Connection) {
-    let flush = async {
-        loop {
-            {
-                let mut state = connection.lock();
-                state.flush(Instant::now());
-                if !state.open() || state.drained() {
-                    return state.open();
-                }
-            }
-            if connection.socket.writable().await.is_err() {
-                return false;
-            }
+async fn close(connection: &Connection, shared: &Shared) {
+    let part = async {
+        // Closing a socket with unread bytes in it resets it, and the peer would never read our last frame.
+        let flushed = timeout(CLOSE_TIMEOUT, flush(connection)).await == Ok(true);
+        if flushed && SockRef::from(&connection.socket).shutdown(std::net::Shutdown::Write).is_ok() {
+            let _ = timeout(CLOSE_TIMEOUT, read_to_end(&connection.socket)).await;
         }
     };
-    if timeout(CLOSE_TIMEOUT, flush).await != Ok(true) {
-        return;
+    tokio::select! {
+        biased;
+        () = shared.tasks.cut.cancelled() => {}
+        () = part => {}
     }
-    // Closing a socket with unread bytes in it resets it, and the peer would never read our last frame.
-    if SockRef::from(&connection.socket).shutdown(std::net::Shutdown::Write).is_ok() {
-        let _ = timeout(CLOSE_TIMEOUT, read_to_end(&connection.socket)).await;
+}
+
+/// Whether the socket has taken everything.
+async fn flush(connection: &Connection) -> bool {
+    loop {
+        {
+            let mut state = connection.lock();
+            state.flush(Instant::now());
+            if !state.open() || state.drained() {
+                return state.open();
+            }
+        }
+        if connection.socket.writable().await.is_err() {
+            return false;
+        }
     }
 }
 
@@ -180,5 +192,21 @@ async fn linger(reader: &mut Reader, connection: &Connection, shared: &Shared) {
         biased;
         () = shared.tasks.stop.cancelled() => {}
         _ = timeout(LINGER_TIMEOUT, acknowledged) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_socket_is_small() {
+        let (task, connection) = (size_of_future(run), size_of::<Connection>());
+        assert!(task <= 832, "{task} bytes of task");
+        assert!(connection <= 512, "{connection} bytes of connection");
     }
 }

@@ -119,8 +119,8 @@ async fn stopping_closes_everybody_with_1012_spread_over_time() {
     for number in 0..20 {
         editors.push(world.synced(if number % 2 == 0 { "even" } else { "odd" }).await);
     }
-    let (server, start) = (world.server.clone(), Instant::now());
-    let stopping = tokio::spawn(async move { server.stop(Duration::from_secs(10)).await });
+    let start = Instant::now();
+    let stopping = world.server.stop(Duration::from_secs(10));
     let closings = editors.iter_mut().map(|editor| async move {
         let code = editor.until_closed().await;
         let at = start.elapsed();
@@ -128,8 +128,8 @@ async fn stopping_closes_everybody_with_1012_spread_over_time() {
         while editor.next().await.is_some() {}
         (code, at)
     });
-    let closed = futures_util::future::join_all(closings).await;
-    stopping.await.unwrap();
+    let closings = futures_util::future::join_all(closings);
+    let (closed, ()) = futures_util::future::join(closings, stopping).await;
     assert!(closed.iter().all(|(code, _)| *code == Some(1012)), "{closed:?}");
     let (first, last) =
         (closed.iter().map(|(_, at)| *at).min().unwrap(), closed.iter().map(|(_, at)| *at).max().unwrap());

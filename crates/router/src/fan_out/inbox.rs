@@ -46,6 +46,7 @@ pub(super) enum Told {
     Left(SessionId),
     Lost { generation: u64 },
     CloseAll { reason: CloseReason, spread: Duration },
+    CutAll,
     Event(Event),
 }
 

@@ -42,6 +42,7 @@ struct Task {
     closings: Vec<(Instant, Arc<Connection>)>,
     /// Whoever still comes is closed too.
     closed: Option<CloseReason>,
+    cut: bool,
 }
 
 /// What woke the task.
@@ -113,6 +114,7 @@ impl Task {
             tries: 0,
             closings: Vec::new(),
             closed: None,
+            cut: false,
         }
     }
 
@@ -204,6 +206,7 @@ impl Task {
                 Told::Left(session) => self.leave(session),
                 Told::Lost { generation } => self.lost(generation),
                 Told::CloseAll { reason, spread } => self.close_all(reason, spread, now),
+                Told::CutAll => self.cut_all(),
                 Told::Event(event) => self.event(event, now),
             }
         }
@@ -213,6 +216,9 @@ impl Task {
         self.shared.metrics.sessions.increment(1.0);
         if let Some(reason) = self.closed {
             connection.close(reason, now);
+        }
+        if self.cut {
+            connection.cut();
         }
         self.places.insert(connection.session(), self.members.len());
         self.members.push(connection);
@@ -259,7 +265,7 @@ impl Task {
             }
             Event::SyncRequest { session, state_vector } => {
                 let frame = frame(&ServerMessage::SyncRequest { state_vector });
-                self.tell(session, |member| member.reply(&frame, None, Session::here, now));
+                self.tell(session, |member| member.reply(&frame, None, Session::questioned, now));
             }
             Event::Acknowledge { session, through } => self.tell(session, |member| {
                 member.tell(|session| session.acknowledged(through));
@@ -356,6 +362,13 @@ impl Task {
         let at = |member: &Arc<Connection>| (now + spread.mul_f64(random_part()), Arc::clone(member));
         self.closings = self.members.iter().map(at).collect();
         self.closings.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    }
+
+    fn cut_all(&mut self) {
+        self.cut = true;
+        for member in &self.members {
+            member.cut();
+        }
     }
 
     fn close_due(&mut self, now: Instant) {
