@@ -153,9 +153,10 @@ impl Awareness {
         }
         let silent =
             |entry: &Entry| now.saturating_duration_since(entry.renewed_at) >= limits.awareness_timeout;
-        self.entries.retain(|_, entry| entry.state.is_some() || !silent(entry));
+        let changed = &self.changed;
+        self.entries.retain(|id, entry| entry.state.is_some() || !silent(entry) || changed.contains(id));
         let expired: Vec<ClientId> =
-            self.entries.iter().filter(|(_, entry)| silent(entry)).map(|(id, _)| *id).collect();
+            self.entries.iter().filter(|(_, e)| e.state.is_some() && silent(e)).map(|(id, _)| *id).collect();
         for id in expired {
             self.remove(id, limits, now);
         }
@@ -219,4 +220,164 @@ fn encode<'a>(count: usize, entries: impl Iterator<Item = (ClientId, &'a Entry)>
         write_var_bytes(&mut payload, state);
     }
     payload.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringleaf_types::SessionId;
+    use ringleaf_wire::scan::{self, ScanLimits};
+
+    use super::*;
+
+    const A: SessionKey = (RouterId::new(1), SessionId::new(1));
+    const B: SessionKey = (RouterId::new(2), SessionId::new(1));
+
+    struct World {
+        awareness: Awareness,
+        limits: Limits,
+        now: Instant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            #[expect(clippy::disallowed_methods, reason = "a test is its own shell")]
+            let now = Instant::now();
+            Self { awareness: Awareness::new(), limits: Limits::default(), now }
+        }
+
+        fn hear(&mut self, from: SessionKey, client: u64, clock: u32, state: Option<&str>) {
+            let entry = AwarenessEntry { client: ClientId::new(client), clock: Clock::new(clock), state };
+            self.awareness.hear(&entry, from, &Subject::anyone(), &self.limits, self.now);
+        }
+
+        fn passes(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+            self.awareness.sweep(&self.limits, self.now);
+        }
+
+        /// What is published now: client, clock and state.
+        fn published(&mut self) -> Vec<(u64, u32, Option<String>)> {
+            let Some(payload) = self.awareness.publish(self.now) else { return Vec::new() };
+            entries(&payload)
+        }
+
+        fn all(&mut self) -> Vec<(u64, u32, Option<String>)> {
+            self.awareness.all().map(|payload| entries(&payload)).unwrap_or_default()
+        }
+    }
+
+    fn entries(payload: &[u8]) -> Vec<(u64, u32, Option<String>)> {
+        let entries = scan::awareness(payload, &ScanLimits::default()).unwrap();
+        entries.map(|e| (e.client.get(), e.clock.get(), e.state.map(str::to_owned))).collect()
+    }
+
+    fn here(client: u64, clock: u32) -> (u64, u32, Option<String>) {
+        (client, clock, Some("{}".to_owned()))
+    }
+
+    #[test]
+    fn a_higher_clock_wins_and_the_same_clock_changes_nothing() {
+        let mut world = World::new();
+        world.hear(A, 7, 3, Some("{}"));
+        assert_eq!(world.published(), [here(7, 3)]);
+        // The echoes that old clients send of everything that they hear.
+        world.hear(B, 7, 3, Some("{}"));
+        world.hear(B, 7, 2, Some("{}"));
+        assert!(world.published().is_empty());
+        world.hear(A, 7, 4, Some("{}"));
+        assert_eq!(world.published(), [here(7, 4)]);
+    }
+
+    #[test]
+    fn only_the_latest_of_each_client_is_published() {
+        let mut world = World::new();
+        for clock in 1..=50 {
+            world.hear(A, 7, clock, Some("{}"));
+            world.hear(B, 5, clock, Some("{}"));
+        }
+        assert_eq!(world.published(), [here(5, 50), here(7, 50)]);
+        assert!(world.published().is_empty());
+    }
+
+    #[test]
+    fn who_raised_the_clock_last_takes_the_id_along() {
+        let mut world = World::new();
+        world.hear(A, 7, 1, Some("{}"));
+        world.hear(B, 7, 2, Some("{}"));
+        world.published();
+        world.awareness.ended(A, &world.limits, world.now);
+        assert!(world.published().is_empty());
+        world.awareness.ended(B, &world.limits, world.now);
+        assert_eq!(world.published(), [(7, 2, None)], "with the same clock");
+        assert!(world.all().is_empty());
+    }
+
+    #[test]
+    fn a_late_echo_does_not_bring_back_who_has_left() {
+        let mut world = World::new();
+        world.hear(A, 7, 1, Some("{}"));
+        world.awareness.ended(A, &world.limits, world.now);
+        world.published();
+        world.passes(20);
+        world.hear(B, 7, 1, Some("{}"));
+        assert!(world.published().is_empty());
+        world.hear(B, 7, 2, Some("{}"));
+        assert_eq!(world.published(), [here(7, 2)]);
+    }
+
+    #[test]
+    fn nobody_removes_who_is_still_there_with_the_clock_that_is_known() {
+        let mut world = World::new();
+        world.hear(A, 7, 1, Some("{}"));
+        world.hear(B, 7, 1, None);
+        assert_eq!(world.all(), [here(7, 1)]);
+        world.hear(A, 7, 1, None);
+        assert!(world.all().is_empty());
+        world.hear(A, 8, 1, Some("{}"));
+        world.awareness.orphan(A.0);
+        world.hear(B, 8, 1, None);
+        assert!(world.all().is_empty(), "whose session is gone can be removed by all");
+    }
+
+    #[test]
+    fn silence_ends_after_its_time_and_renewal_prolongs_it() {
+        let mut world = World::new();
+        world.hear(A, 7, 1, Some("{}"));
+        world.hear(A, 8, 1, Some("{}"));
+        world.published();
+        for clock in 2..6 {
+            world.passes(15);
+            world.hear(A, 8, clock, Some("{}"));
+        }
+        assert_eq!(world.published(), [(7, 1, None), here(8, 5)]);
+    }
+
+    #[test]
+    fn what_was_removed_is_forgotten_in_the_end() {
+        let mut world = World::new();
+        world.hear(A, 7, 1, Some("{}"));
+        world.awareness.ended(A, &world.limits, world.now);
+        world.passes(31);
+        assert_eq!(world.published(), [(7, 1, None)], "not before it was told");
+        world.passes(31);
+        assert_eq!(world.awareness.resident_bytes(), 0);
+        assert_eq!(world.awareness.sweep_at(), None);
+    }
+
+    #[test]
+    fn publication_waits_a_moment_and_never_longer_than_a_tick() {
+        let mut world = World::new();
+        let tick = world.limits.awareness_tick;
+        world.hear(A, 7, 1, Some("{}"));
+        let first = world.now;
+        assert_eq!(world.awareness.due_at(&world.limits, false), Some(first + tick / 8));
+        assert_eq!(world.awareness.due_at(&world.limits, true), Some(first + tick));
+        world.published();
+        assert_eq!(world.awareness.due_at(&world.limits, false), None);
+        world.now += tick / 4;
+        world.hear(A, 7, 2, Some("{}"));
+        assert_eq!(world.awareness.due_at(&world.limits, false), Some(first + tick));
+    }
 }

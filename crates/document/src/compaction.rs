@@ -115,3 +115,124 @@ fn holds_everything(state: &[u8], updates: &[Bytes]) -> Result<(), &'static str>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ringleaf_types::{Incarnation, Writer};
+    use yrs::{Doc, Text, WriteTxn};
+
+    use super::*;
+
+    fn name() -> DocumentId {
+        "notes".parse().unwrap()
+    }
+
+    /// Client 1 types the letters one by one; `-` deletes the last.
+    fn typed(letters: &str) -> Vec<Bytes> {
+        let doc = Doc::with_client_id(1);
+        let updates = letters.chars().map(|letter| {
+            let mut transaction = doc.transact_mut();
+            let text = transaction.get_or_insert_text("t");
+            let length = text.len(&transaction);
+            match letter {
+                '-' => text.remove_range(&mut transaction, length - 1, 1),
+                letter => text.push(&mut transaction, &letter.to_string()),
+            }
+            transaction.encode_update_v1().into()
+        });
+        updates.collect()
+    }
+
+    fn slot(number: u64, epoch: u64, body: Body) -> (Slot, Record) {
+        let writer = Writer { node: "a".parse().unwrap(), incarnation: Incarnation::new(1), nonce: number };
+        (Slot::new(number), Record { epoch: Epoch::new(epoch), writer, body })
+    }
+
+    fn slots(first: u64, updates: &[Bytes]) -> Vec<(Slot, Record)> {
+        (first..).zip(updates).map(|(n, update)| slot(n, n, Body::Updates(vec![update.clone()]))).collect()
+    }
+
+    fn seen(state: &[u8]) -> Seen {
+        let mut seen = Seen::new();
+        seen.take_in(state).unwrap();
+        seen
+    }
+
+    #[test]
+    fn a_snapshot_holds_what_its_slots_held() {
+        let updates = typed("abc-d-e");
+        let snapshot = compact(&name(), None, slots(1, &updates)).unwrap();
+        assert_eq!((snapshot.upto, snapshot.epoch, snapshot.deleted), (Slot::new(7), Epoch::new(7), false));
+        assert_eq!(crate::view::text(&snapshot.state).unwrap(), "abe");
+        let mut all = Seen::new();
+        updates.iter().for_each(|update| all.take_in(update).unwrap());
+        assert_eq!(seen(&snapshot.state).state_vector(), all.state_vector());
+        assert_eq!(seen(&snapshot.state).delete_set(), all.delete_set());
+    }
+
+    /// I10: it does not matter where the earlier snapshots were made.
+    #[test]
+    fn snapshots_of_snapshots_are_the_same() {
+        let updates = typed("abc-d-efg--h");
+        let whole = compact(&name(), None, slots(1, &updates)).unwrap();
+        for cut in 1..updates.len() {
+            let first = compact(&name(), None, slots(1, &updates[..cut])).unwrap();
+            let rest = slots(cut as u64 + 1, &updates[cut..]);
+            assert_eq!(
+                compact(&name(), Some(first.clone()), rest).unwrap().state,
+                whole.state,
+                "cut at {cut}"
+            );
+            // Slots that the snapshot covers may still be there.
+            assert_eq!(compact(&name(), Some(first), slots(1, &updates)).unwrap().state, whole.state);
+        }
+    }
+
+    #[test]
+    fn a_gap_in_the_log_makes_no_snapshot() {
+        let mut slots = slots(1, &typed("abc"));
+        slots.remove(1);
+        let after = Slot::new(1);
+        assert!(
+            matches!(compact(&name(), None, slots), Err(CompactError::Gap { after: a, .. }) if a == after)
+        );
+    }
+
+    /// `encode_diff_v1` would leave out what is pending, and the slots would be deleted.
+    #[test]
+    fn a_hole_in_the_updates_makes_no_snapshot() {
+        let updates = typed("abc");
+        let holed = [updates[0].clone(), updates[2].clone()];
+        assert!(compact(&name(), None, slots(1, &holed)).is_err());
+        assert!(holds_everything(&updates[0], &holed).is_err());
+        assert!(holds_everything(&updates[0], &holed[..1]).is_ok());
+    }
+
+    #[test]
+    fn a_deletion_is_kept_and_its_content_too() {
+        let updates = typed("ab");
+        let mut log = slots(1, &updates);
+        log.push(slot(3, 3, Body::Deletion));
+        let deleted = compact(&name(), None, log).unwrap();
+        assert!(deleted.deleted);
+        let undeleted = compact(&name(), Some(deleted), vec![slot(4, 3, Body::Undeletion)]).unwrap();
+        assert!(!undeleted.deleted);
+        assert_eq!(undeleted.epoch, Epoch::new(3));
+        assert_eq!(crate::view::text(&undeleted.state).unwrap(), "ab");
+    }
+
+    #[test]
+    fn nothing_new_makes_no_snapshot() {
+        assert!(matches!(compact(&name(), None, Vec::new()), Err(CompactError::Nothing { .. })));
+        let snapshot = compact(&name(), None, slots(1, &typed("a"))).unwrap();
+        let again = compact(&name(), Some(snapshot), slots(1, &typed("a")));
+        assert!(matches!(again, Err(CompactError::Nothing { .. })));
+    }
+
+    #[test]
+    fn many_edits_become_few_bytes() {
+        let updates = typed(&"x".repeat(2_000));
+        let snapshot = compact(&name(), None, slots(1, &updates)).unwrap();
+        assert!(snapshot.state.len() < 2_100, "{} bytes", snapshot.state.len());
+    }
+}

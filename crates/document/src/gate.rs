@@ -144,3 +144,106 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: Slot = Slot::new(5);
+
+    fn acknowledge(session: u64, through: u64) -> Output {
+        Output::Acknowledge {
+            router: RouterId::new(1),
+            session: SessionId::new(session),
+            through: MessageNumber::new(through),
+        }
+    }
+
+    fn left(gate: &mut Gate) -> Vec<(u64, u64)> {
+        let effects = std::iter::from_fn(|| gate.release(SLOT));
+        let acknowledged = effects.map(|effect| {
+            let Effect::Deliver { event: Event::Acknowledge { session, through }, .. } = effect else {
+                panic!("{effect:?}")
+            };
+            (session.get(), through.get())
+        });
+        acknowledged.collect()
+    }
+
+    #[test]
+    fn what_is_gathered_leaves_one_batch_after_what_is_in_flight() {
+        let mut gate = Gate::new();
+        let first = gate.cover(true, false).unwrap();
+        gate.hold(first, acknowledge(1, 1));
+        assert!(left(&mut gate).is_empty());
+        gate.advance();
+        // The first batch is in flight; the second gathers.
+        gate.hold(gate.cover(false, true).unwrap(), acknowledge(2, 1));
+        gate.hold(gate.cover(true, true).unwrap(), acknowledge(1, 2));
+        assert_eq!(left(&mut gate), [(1, 1), (2, 1)]);
+        gate.advance();
+        assert_eq!(left(&mut gate), [(1, 2)]);
+    }
+
+    #[test]
+    fn nothing_gathered_and_nothing_in_flight_covers_nothing() {
+        let mut gate = Gate::new();
+        assert_eq!(gate.cover(false, false), None);
+        gate.advance();
+        assert_eq!(gate.cover(false, false), None);
+    }
+
+    #[test]
+    fn acknowledgements_of_one_session_and_batch_become_one() {
+        let mut gate = Gate::new();
+        let batch = gate.cover(true, false).unwrap();
+        for through in 1..=3 {
+            gate.hold(batch, acknowledge(1, through));
+            gate.hold(batch, acknowledge(2, through));
+        }
+        gate.advance();
+        gate.hold(gate.cover(true, true).unwrap(), acknowledge(1, 4));
+        assert_eq!(left(&mut gate), [(1, 3), (2, 3)]);
+    }
+
+    #[test]
+    fn a_session_whose_updates_were_taken_back_hears_nothing() {
+        let mut gate = Gate::new();
+        let batch = gate.cover(true, false).unwrap();
+        let of = |session| (RouterId::new(1), SessionId::new(session));
+        gate.hold(batch, acknowledge(1, 1));
+        gate.hold(batch, acknowledge(2, 1));
+        let sessions = vec![SessionId::new(1)];
+        gate.hold(batch, Output::SyncAnswer { router: RouterId::new(1), sessions, update: Bytes::new() });
+        gate.forget(of(1));
+        gate.advance();
+        assert_eq!(left(&mut gate), [(2, 1)]);
+    }
+
+    #[test]
+    fn an_answer_is_complete_through_the_slot_before_a_late_record() {
+        let mut gate = Gate::new();
+        let router = RouterId::new(1);
+        let batch = gate.cover(true, false).unwrap();
+        gate.hold(batch, Output::CaughtUp { router, from: Slot::new(1), update: Bytes::new() });
+        gate.hold(batch, Output::Imported { ticket: 9 });
+        gate.advance();
+        gate.intrude(Slot::new(3));
+        gate.intrude(Slot::new(4));
+        let effects: Vec<Effect> = std::iter::from_fn(|| gate.release(SLOT)).collect();
+        let event = Event::CaughtUp { from: Slot::new(1), through: Slot::new(2), update: Bytes::new() };
+        let imported = Effect::Imported { ticket: 9, outcome: Ok(SLOT) };
+        assert_eq!(effects, [Effect::Deliver { router, event }, imported]);
+    }
+
+    #[test]
+    fn imports_among_what_is_given_up_are_told() {
+        let mut gate = Gate::new();
+        let batch = gate.cover(true, false).unwrap();
+        gate.hold(batch, acknowledge(1, 1));
+        gate.hold(batch, Output::Imported { ticket: 9 });
+        assert_eq!(gate.clear(), [9]);
+        gate.advance();
+        assert!(left(&mut gate).is_empty());
+    }
+}

@@ -188,3 +188,144 @@ impl Log {
         nonce ^ (nonce >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(last: u64, highest: u64) -> Log {
+        Log::new("a".parse().unwrap(), Incarnation::new(1), 1, Slot::new(last), Epoch::new(highest))
+    }
+
+    fn nothing() -> Body {
+        Body::Updates(Vec::new())
+    }
+
+    fn by(node: &str, epoch: u64) -> Record {
+        let writer = Writer { node: node.parse().unwrap(), incarnation: Incarnation::new(9), nonce: 9 };
+        Record { epoch: Epoch::new(epoch), writer, body: nothing() }
+    }
+
+    /// Claims and appends once.
+    fn claimed(last: u64, highest: u64) -> Log {
+        let mut log = log(last, highest);
+        let (slot, _) = log.begin(nothing());
+        assert!(matches!(log.decided(slot, AppendOutcome::Created), Decided::Durable(..)));
+        log
+    }
+
+    #[test]
+    fn the_fence_has_the_next_slot_and_the_next_epoch() {
+        let mut log = log(7, 3);
+        let (slot, record) = log.begin(nothing());
+        assert_eq!((slot, record.epoch), (Slot::new(8), Epoch::new(4)));
+        assert_eq!(log.epoch(), Epoch::ZERO, "it is not claimed before the fence is in");
+        assert_eq!(log.decided(slot, AppendOutcome::Created), Decided::Durable(slot, record));
+        assert_eq!((log.epoch(), log.last()), (Epoch::new(4), Slot::new(8)));
+    }
+
+    #[test]
+    fn later_records_have_the_epoch_of_the_fence_and_nonces_of_their_own() {
+        let mut log = claimed(0, 0);
+        let (slot, first) = log.begin(nothing());
+        log.decided(slot, AppendOutcome::Created);
+        let (_, second) = log.begin(nothing());
+        assert_eq!((first.epoch, second.epoch), (Epoch::new(1), Epoch::new(1)));
+        assert_ne!(first.writer.nonce, second.writer.nonce);
+    }
+
+    #[test]
+    fn what_stands_in_the_slot_decides() {
+        // The claim is epoch 4, and goes on as epoch 4.
+        for claim in [true, false] {
+            for (found, fenced) in [(0, false), (3, false), (4, true), (5, true)] {
+                let mut log = if claim { log(7, 3) } else { claimed(6, 3) };
+                let (slot, _) = log.begin(nothing());
+                let decided = log.decided(slot, AppendOutcome::Taken(by("b", found)));
+                let expected = if fenced { Decided::Fenced } else { Decided::Late(slot, by("b", found)) };
+                assert_eq!(decided, expected, "epoch {found}, claim {claim}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_late_record_the_same_body_goes_into_the_next_slot_under_the_same_claim() {
+        let mut log = log(0, 0);
+        let (slot, first) = log.begin(Body::Deletion);
+        log.decided(slot, AppendOutcome::Taken(by("b", 0)));
+        let (slot, second) = log.again();
+        assert_eq!(slot, Slot::new(2));
+        assert_eq!((second.epoch, second.body), (first.epoch, Body::Deletion));
+        assert_ne!(second.writer, first.writer, "each try is recognized by itself");
+    }
+
+    #[test]
+    fn its_own_record_of_an_earlier_run_is_not_its_own() {
+        let mut log = log(0, 0);
+        let (slot, record) = log.begin(nothing());
+        let writer = Writer { incarnation: Incarnation::new(0), ..record.writer.clone() };
+        assert_eq!(
+            log.decided(slot, AppendOutcome::Taken(Record { writer, ..record })),
+            Decided::Fenced,
+            "another run with the same epoch has claimed"
+        );
+    }
+
+    #[test]
+    fn an_answer_to_nothing_changes_nothing() {
+        let mut log = log(0, 0);
+        assert_eq!(log.decided(Slot::new(1), AppendOutcome::Created), Decided::Stray);
+        let (slot, _) = log.begin(nothing());
+        assert_eq!(log.decided(slot.next(), AppendOutcome::Created), Decided::Stray);
+        assert!(log.busy());
+    }
+
+    #[test]
+    fn a_tail_below_its_own_is_noticed() {
+        let mut log = claimed(0, 0);
+        assert_eq!(log.tail(Vec::new(), Slot::ZERO), TailCheck::WentBackwards);
+        assert_eq!(log.tail(Vec::new(), Slot::new(1)), TailCheck::Merge(Vec::new()));
+    }
+
+    #[test]
+    fn its_own_append_in_the_tail_is_left_to_the_answer() {
+        let mut log = log(0, 0);
+        let (slot, record) = log.begin(nothing());
+        assert_eq!(log.tail(vec![(slot, record)], slot), TailCheck::Merge(Vec::new()));
+        assert_eq!(log.last(), Slot::ZERO);
+    }
+
+    #[test]
+    fn a_tail_is_merged_in_order_and_without_a_gap() {
+        let mut log = log(2, 1);
+        let slots = [1, 2, 3, 4, 6].map(|slot| (Slot::new(slot), by("b", 1)));
+        let merged = [3, 4].map(|slot| (Slot::new(slot), by("b", 1)));
+        assert_eq!(log.tail(slots.to_vec(), Slot::new(6)), TailCheck::Merge(merged.to_vec()));
+        assert_eq!(log.last(), Slot::new(4));
+    }
+
+    #[test]
+    fn any_claim_of_somebody_else_in_the_tail_fences() {
+        for mut log in [log(0, 3), claimed(0, 3)] {
+            let slot = log.last().next();
+            assert_eq!(log.tail(vec![(slot, by("b", 5))], slot), TailCheck::Fenced);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "R2")]
+    fn two_appends_at_once_are_a_bug() {
+        let mut log = log(0, 0);
+        log.begin(nothing());
+        log.begin(nothing());
+    }
+
+    #[test]
+    #[should_panic(expected = "R5")]
+    fn a_fenced_log_is_never_written_again() {
+        let mut log = log(0, 0);
+        let (slot, _) = log.begin(nothing());
+        log.decided(slot, AppendOutcome::Covered);
+        log.begin(nothing());
+    }
+}

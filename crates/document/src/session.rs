@@ -100,3 +100,72 @@ impl Session {
         self.refusals > max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(Rights::ReadWrite, Subject::anyone())
+    }
+
+    fn number(number: u64) -> MessageNumber {
+        MessageNumber::new(number)
+    }
+
+    #[test]
+    fn an_answer_with_a_hole_ends_the_questions() {
+        let mut session = session();
+        assert_eq!(session.asked, Asked::Waiting);
+        session.answered(true);
+        assert_eq!(session.asked, Asked::Stuck);
+        session.answered(true);
+        assert_eq!(session.asked, Asked::Stuck);
+        session.answered(false);
+        assert_eq!(session.asked, Asked::No);
+        session.answered(true);
+        assert_eq!(session.asked, Asked::No);
+    }
+
+    #[test]
+    fn what_comes_after_a_message_with_a_hole_waits_with_it() {
+        let mut session = session();
+        assert!(!session.owes(number(1), 9, false));
+        assert!(session.owes(number(2), 9, true));
+        assert!(session.owes(number(3), 9, false));
+        assert!(session.owes(number(4), 9, true));
+        assert_eq!(session.settle(), [number(2), number(4)]);
+        assert!(!session.owes(number(5), 9, false));
+    }
+
+    #[test]
+    fn nobody_waits_for_an_answer_that_was_not_asked_for() {
+        let mut session = session();
+        session.answered(true);
+        assert!(!session.owes(number(2), 9, true));
+        assert!(session.settle().is_empty());
+    }
+
+    /// A router reads no more when too much of a session is not acknowledged, and then the answer never comes.
+    #[test]
+    fn what_waits_for_an_answer_is_bounded() {
+        let limits = ringleaf_types::Limits::default();
+        let mut session = session();
+        let waiting = (1..).take_while(|n| session.owes(number(*n), 9, *n == 1)).count();
+        assert!(waiting < limits.outstanding_messages_max / 2);
+        session.settle();
+        assert!(session.owes(number(1), 9, true));
+        assert!(!session.owes(number(2), limits.outstanding_bytes_max / 2, false));
+    }
+
+    #[test]
+    fn refusals_are_forgotten_after_a_minute() {
+        let mut session = session();
+        #[expect(clippy::disallowed_methods, reason = "a test is its own shell")]
+        let now = Instant::now();
+        assert!(!session.refused(now, 2));
+        assert!(!session.refused(now, 2));
+        assert!(session.refused(now, 2));
+        assert!(!session.refused(now + Duration::from_secs(60), 2));
+    }
+}

@@ -166,12 +166,12 @@ impl Stored {
     /// What was seen when `slot` became durable.
     pub(crate) fn mark(&mut self, slot: Slot, state_vector: Bytes) {
         if self.marks.len() == MARKS_MAX {
-            // Every other one goes, so that the rest reaches back twice as far.
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
+            // The older they are, the further they may lie apart: the most dispensable one goes.
+            let at = |mark: usize| self.marks[mark].0.get();
+            let lost = |mark: &usize| (at(mark + 1) - at(mark - 1)) * 1_024 / (slot.get() - at(*mark) + 1);
+            if let Some(mark) = (1..MARKS_MAX - 1).min_by_key(lost) {
+                self.marks.remove(mark);
+            }
         }
         self.marks.push_back((slot, state_vector));
     }
@@ -201,5 +201,135 @@ impl Stored {
     pub(crate) fn resident_bytes(&self) -> usize {
         let marks: usize = self.marks.iter().map(|(_, state_vector)| state_vector.len() + 48).sum();
         self.base.as_ref().map_or(0, Bytes::len) + self.kept_bytes + self.kept.len() * 128 + marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringleaf_types::Epoch;
+
+    use super::*;
+
+    fn update(name: u64) -> Bytes {
+        Bytes::from(format!("update {name}"))
+    }
+
+    /// Slots 1 to `last`, one update each.
+    fn slots(last: u64) -> Stored {
+        let mut stored = Stored::new(None);
+        for slot in 1..=last {
+            stored.push(Slot::new(slot), Arc::new([update(slot)]));
+        }
+        stored
+    }
+
+    fn snapshot(upto: u64) -> Snapshot {
+        Snapshot {
+            upto: Slot::new(upto),
+            epoch: Epoch::new(1),
+            deleted: false,
+            state: Bytes::from_static(b"state"),
+        }
+    }
+
+    fn names(updates: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<String> {
+        updates.into_iter().map(|update| String::from_utf8_lossy(update.as_ref()).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_snapshot_takes_the_place_of_its_slots() {
+        let mut stored = slots(4);
+        stored.snapshot_created(&snapshot(3));
+        assert_eq!(names(stored.updates()), ["state", "update 4"]);
+        assert_eq!((stored.tail_slots(), stored.tail_bytes()), (1, 8));
+        assert_eq!(stored.state_bytes(), 5 + 8);
+    }
+
+    #[test]
+    fn an_older_snapshot_changes_nothing() {
+        let mut stored = slots(4);
+        stored.snapshot_created(&snapshot(3));
+        stored.snapshot_created(&snapshot(2));
+        assert_eq!(names(stored.updates()), ["state", "update 4"]);
+        assert_eq!(stored.tail_slots(), 1);
+    }
+
+    #[test]
+    fn slots_below_a_snapshot_stay_for_who_resumes_until_nobody_is_likely_to() {
+        let mut stored = slots(4);
+        stored.snapshot_created(&snapshot(3));
+        assert_eq!(names(stored.few_after(Slot::new(1)).unwrap()), ["update 2", "update 3", "update 4"]);
+        stored.shrink();
+        assert_eq!(stored.few_after(Slot::new(1)), None);
+        assert_eq!(names(stored.few_after(Slot::new(3)).unwrap()), ["update 4"]);
+        assert_eq!(names(stored.updates()), ["state", "update 4"]);
+    }
+
+    #[test]
+    fn what_was_loaded_is_all_that_is_there() {
+        let mut stored = Stored::new(Some(&snapshot(3)));
+        stored.push(Slot::new(4), Arc::new([update(4)]));
+        assert_eq!(stored.few_after(Slot::new(2)), None);
+        assert!(stored.few_after(Slot::new(3)).is_some());
+    }
+
+    #[test]
+    fn the_recent_slots_are_bounded() {
+        let mut stored = Stored::new(None);
+        let large = Bytes::from(vec![0; RECENT_BYTES_MAX / 4]);
+        for slot in 1..=10 {
+            stored.push(Slot::new(slot), Arc::new([large.clone()]));
+        }
+        stored.snapshot_created(&snapshot(10));
+        assert!(stored.kept_bytes <= RECENT_BYTES_MAX);
+        assert!(stored.few_after(Slot::new(6)).is_some(), "four of them fit");
+        assert_eq!(stored.few_after(Slot::new(5)), None);
+    }
+
+    #[test]
+    fn many_slots_are_not_merged() {
+        let stored = slots(MERGED_UPDATES_MAX as u64 + 1);
+        assert_eq!(stored.few_after(Slot::ZERO), None);
+        assert!(stored.few().is_none());
+        assert!(stored.few_after(Slot::new(1)).is_some());
+    }
+
+    #[test]
+    fn empty_slots_count_but_hold_nothing() {
+        let mut stored = slots(1);
+        stored.push(Slot::new(2), Arc::new([]));
+        assert_eq!(stored.tail_slots(), 2);
+        assert_eq!(names([stored.single().unwrap()]), ["update 1"]);
+        assert_eq!(stored.few_after(Slot::new(1)), Some(Vec::new()));
+        assert_eq!(Stored::new(None).single().unwrap(), EMPTY_UPDATE);
+    }
+
+    #[test]
+    fn the_state_is_held_once() {
+        let mut stored = slots(50);
+        let state = Bytes::from(vec![0; 100_000]);
+        stored.replace_base(state, Slot::new(50));
+        stored.shrink();
+        assert!(stored.resident_bytes() < 110_000);
+        assert_eq!(stored.single().unwrap().len(), 100_000);
+    }
+
+    #[test]
+    fn what_was_seen_is_remembered_at_intervals_and_thinned_out() {
+        let mut stored = Stored::new(None);
+        for slot in 1..=10_000 {
+            let wanted = stored.wants_mark();
+            stored.push(Slot::new(slot), Arc::new([]));
+            if wanted {
+                stored.mark(Slot::new(slot), Bytes::from(slot.to_string()));
+            }
+        }
+        assert!(stored.marks.len() <= MARKS_MAX);
+        assert_eq!(stored.seen_at(Slot::ZERO), None);
+        for slot in [1, 500, 5_000, 9_500, 9_999] {
+            let seen = stored.seen_at(Slot::new(slot)).unwrap();
+            let at: u64 = std::str::from_utf8(&seen).unwrap().parse().unwrap();
+            assert!(at <= slot && slot - at <= 128 + (10_000 - slot) / 4, "{slot}: {at}");
+        }
     }
 }
