@@ -98,7 +98,10 @@ fn migrate(connection: &mut Connection, found: u32, steps: &[&str]) -> Result<()
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest)?;
     transaction.commit()?;
-    tracing::info!(from = found, to = newest, "store format migrated");
+    match found {
+        0 => tracing::debug!(format = newest, "store created"),
+        found => tracing::info!(from = found, to = newest, "store format migrated"),
+    }
     Ok(())
 }
 
