@@ -51,7 +51,11 @@ fn text(config: &Config, addresses: Addresses, color: bool) -> String {
         entry("demo", &paint("4", &format!("http://{}/", addresses.editors)));
     }
     entry("editors", &format!("ws://{}/<document>", addresses.editors));
-    entry("admin", &format!("http://{}/  (ringleaf status)", addresses.admin));
+    let ask = match addresses.admin.to_string().as_str() {
+        "127.0.0.1:1235" => "ringleaf status".to_owned(),
+        admin => format!("ringleaf status --admin {admin}"),
+    };
+    entry("admin", &format!("http://{}/  ({ask})", addresses.admin));
     match config.memory {
         true => entry("data", "in memory only"),
         false => entry("data", &config.data.display().to_string()),

@@ -7,6 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
+const SETTINGS: &str = "\
+Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of
+ringleaf.toml (listen = \"…\", log_filter = \"…\"). Flags win over the environment, which wins over the
+file. The limits are in the file's section [limits]; `ringleaf config show --origin` prints everything.";
+
 /// A collaborative-editing server for Yjs: every edit durable before anyone sees it.
 #[derive(Debug, Parser)]
 #[command(name = "ringleaf", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -19,6 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server on this machine
+    #[command(after_help = SETTINGS)]
     Serve(Serve),
     /// Is the server well, and what is it doing?
     Status(OutputAndTarget),
@@ -126,8 +132,9 @@ pub(crate) struct Output {
 /// Which server, or which stopped server's folder.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// Admin address of the server [default: that of ./ringleaf.toml, else http://127.0.0.1:1235]
-    #[arg(long, value_name = "URL", env = "RINGLEAF_ADMIN", conflicts_with = "data", hide_env_values = true)]
+    /// Admin address of the server [env: RINGLEAF_ADMIN] [default: that of ./ringleaf.toml, else
+    /// http://127.0.0.1:1235]
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
     pub(crate) admin: Option<String>,
     /// Work on the data folder of a stopped server instead
     #[arg(long, value_name = "DIR")]

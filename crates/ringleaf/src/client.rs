@@ -68,9 +68,9 @@ impl Client {
     }
 
     fn remote(target: &Target) -> Result<Self, Failure> {
-        let base = match target.admin.as_deref().filter(|text| !text.is_empty()) {
+        let base = match &target.admin {
             Some(text) => base(text)?,
-            None => base(&crate::config::admin_address().to_string())?,
+            None => base(&crate::config::admin_address())?,
         };
         let timeout = Duration::from_secs(target.timeout.max(1));
         let agent = ureq::Agent::config_builder()
@@ -171,7 +171,7 @@ impl Client {
             error => Failure::new(
                 Exit::Unreachable,
                 "unreachable",
-                format!("no server answers at {}: {}", self.whom(), chain(error)),
+                format!("no server answers at {}: {}", self.whom(), plainly(error)),
             )
             .advise("start one with `ringleaf serve`, name another with --admin, or read a stopped server's folder with --data"),
         }
@@ -182,6 +182,15 @@ impl Client {
         let (exit, code) =
             if timed_out { (Exit::TimedOut, "timed_out") } else { (Exit::Unreachable, "cut_off") };
         Failure::new(exit, code, format!("the answer of {} was cut off: {error}", self.whom()))
+    }
+}
+
+/// The operating system's words, without what only programmers read.
+fn plainly(error: &ureq::Error) -> String {
+    let ureq::Error::Io(error) = error else { return chain(error) };
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
+        _ => error.to_string(),
     }
 }
 

@@ -46,6 +46,18 @@ pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) {
     tracing_subscriber::registry().with(lines.with_filter(targets)).with(faults).init();
 }
 
+/// Panics become log lines like all others. The text of a panic may quote what it was working on, so it is shown only
+/// to whoever debugs.
+pub(crate) fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::warn!(place, thread, "panicked");
+        let text = panic.payload_as_str().unwrap_or_default();
+        tracing::debug!(text, backtrace = %std::backtrace::Backtrace::capture(), "panicked because");
+    }));
+}
+
 /// Says on stderr why the process ends, one line for each line of `text`. `guess` is the format if logging has not begun.
 pub(crate) fn last_words(guess: LogFormat, text: &str) {
     let format = CHOSEN.get().copied().unwrap_or(guess);

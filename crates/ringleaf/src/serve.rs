@@ -16,6 +16,7 @@ use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
 use ringleaf_wire::SessionHost;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
@@ -43,8 +44,16 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     let config = Arc::new(resolved.config);
     let faults = Faults::default();
     log::start(config.log, &config.log_filter, faults.clone());
+    log::panics();
     let metrics = Metrics::install();
+    raise_open_files();
     runtime()?.block_on(Box::pin(serve_until_stopped(config, faults, metrics)))
+}
+
+/// Every socket is an open file, and the usual soft limit of 1,024 is for programs that are older than that.
+fn raise_open_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _as_it_was = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Worker threads with stacks that are large enough for CRDT work.
@@ -237,6 +246,11 @@ fn announce(config: &Config, addresses: Addresses) {
         data = %if config.memory { "memory".into() } else { config.data.to_string_lossy() },
         "listening"
     );
+    let connections_max = config.limits.connections_max as u64;
+    if let Some(open_files_max) = getrlimit(Resource::Nofile).current.filter(|files| *files < connections_max)
+    {
+        info!(open_files_max, connections_max, "the system allows fewer open files than connections");
+    }
     for warning in banner::warnings(config, addresses) {
         warn!("{warning}");
     }

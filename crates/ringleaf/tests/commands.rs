@@ -188,7 +188,12 @@ fn a_server_that_is_not_there_is_a_failure_of_its_own() {
     }
     let output = run(folder.path(), &["status", "--admin", &free]);
     let text = stderr(&output);
-    assert!(text.starts_with(&format!("ringleaf: no server answers at http://{free}: ")), "{text}");
+    assert!(
+        text.starts_with(&format!(
+            "ringleaf: no server answers at http://{free}: nobody listens there; start "
+        )),
+        "{text}"
+    );
     assert_eq!(code(&run(folder.path(), &["healthcheck", "--admin", &free])), 1);
     let output = run(folder.path(), &["doc", "list", "--data", "nowhere", "-o", "json"]);
     assert_eq!((code(&output), json(&output)["error"]["code"].as_str()), (3, Some("no_store")));
@@ -210,6 +215,10 @@ fn the_admin_address_is_found_in_the_environment_or_the_file() {
     let server = Server::start(folder.path(), &["data"]);
     let output = ringleaf(folder.path()).arg("status").env("RINGLEAF_ADMIN", &server.admin).output().unwrap();
     assert_eq!(code(&output), 0, "{}", stderr(&output));
+    // A folder that is named by a flag wins over a server that is named by the environment.
+    let mut on_folder = ringleaf(folder.path());
+    on_folder.args(["doc", "list", "--data", "data"]).env("RINGLEAF_ADMIN", &server.admin);
+    assert_eq!(code(&on_folder.output().unwrap()), 8, "the folder is in use");
     std::fs::write(folder.path().join("ringleaf.toml"), format!("admin = \"{}\"\n", server.admin)).unwrap();
     let output = run(folder.path(), &["status"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));

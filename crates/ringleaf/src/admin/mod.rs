@@ -45,6 +45,7 @@ impl Admin {
             .route("/api/v1/backup", post(backup::post))
             .with_state(self.clone());
         Router::new()
+            .route("/", get(index))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(metrics::get))
@@ -54,6 +55,20 @@ impl Admin {
             .fallback(not_found)
             .layer(axum::middleware::from_fn(guard::check))
     }
+}
+
+/// For whoever follows the banner's address with a browser.
+async fn index() -> &'static str {
+    concat!(
+        "ringleaf ",
+        env!("CARGO_PKG_VERSION"),
+        ", admin port\n\n",
+        "/livez             is the process alive?\n",
+        "/readyz?verbose    should it be sent work, and why not?\n",
+        "/metrics           for Prometheus\n",
+        "/api/v1/status     what `ringleaf status` shows, as JSON\n",
+        "/api/v1/documents  what `ringleaf doc list` shows, as JSON\n",
+    )
 }
 
 async fn not_found() -> axum::response::Response {

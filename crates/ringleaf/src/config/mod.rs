@@ -265,20 +265,21 @@ fn set_by_kubernetes(name: &str) -> bool {
             && ["_TCP", "_UDP", "_PROTO", "_ADDR", "_PORT"].iter().any(|end| name.ends_with(end)))
 }
 
-/// Where the admin commands find the server when nobody says: the file's word, or the default.
-pub(crate) fn admin_address() -> std::net::SocketAddr {
-    let standard = Config::standard("").admin;
-    let Ok(mut sources) = Sources::gather(Vec::new(), None) else { return standard };
-    sources.environment.retain(|name, _| name == "RINGLEAF_ADMIN");
-    let Some(file) = &sources.file else { return standard };
-    let Ok(assignments) = file::assignments(file) else { return standard };
-    let mut config = Config::standard("");
-    for assignment in assignments.iter().filter(|assignment| assignment.key == "admin") {
-        if let Some(setting) = settings::find("admin") {
-            let _unusable = (setting.set)(&mut config, &assignment.value);
-        }
+/// Where the admin commands find the server when no flag says it: RINGLEAF_ADMIN, the file's word, or the default.
+pub(crate) fn admin_address() -> String {
+    let standard = Config::standard("");
+    let Ok(sources) = Sources::gather(Vec::new(), None) else { return standard.admin.to_string() };
+    if let Some(address) = sources.environment.get("RINGLEAF_ADMIN").filter(|address| !address.is_empty()) {
+        return address.clone();
     }
-    config.admin
+    // What else is wrong with the file is the server's affair.
+    let assignments = sources.file.and_then(|file| file::assignments(&file).ok()).unwrap_or_default();
+    let mut config = standard;
+    let setting = settings::find("admin").expect("it is a setting");
+    for assignment in assignments.iter().filter(|assignment| assignment.key == setting.key) {
+        let _left_as_it_was = (setting.set)(&mut config, &assignment.value);
+    }
+    config.admin.to_string()
 }
 
 /// A node id for a command that works on a folder by itself.
