@@ -40,6 +40,9 @@ struct State {
     append_calls: u64,
     read_calls: u64,
     tails_calls: u64,
+    mark_calls: u64,
+    outcome_takes: Duration,
+    backwards: bool,
 }
 
 pub(crate) struct FaultyStore {
@@ -93,6 +96,24 @@ impl FaultyStore {
     /// Every append takes up to so long.
     pub(crate) fn slow(&self, slowness: Duration) {
         self.state().slowness = Some(slowness);
+    }
+
+    /// The outcome of a decoding is stored only after so long.
+    pub(crate) fn outcomes_take(&self, long: Duration) {
+        self.state().outcome_takes = long;
+    }
+
+    /// From now on it looks as if the newest slots had never been.
+    pub(crate) fn go_back(&self) {
+        self.state().backwards = true;
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.state().backwards = false;
+    }
+
+    pub(crate) fn mark_calls(&self) -> u64 {
+        self.state().mark_calls
     }
 
     /// The newest slot that this store has made durable.
@@ -218,7 +239,11 @@ impl Store for FaultyStore {
 
     async fn tails(&self, documents: &[DocumentId]) -> Result<Vec<(DocumentId, Tail)>, StoreError> {
         self.state().tails_calls += 1;
-        self.inner.tails(documents).await
+        let mut tails = self.inner.tails(documents).await?;
+        if self.state().backwards {
+            tails.iter_mut().for_each(|(_, tail)| tail.last = Slot::new(tail.last.get() / 2));
+        }
+        Ok(tails)
     }
 
     async fn list(
@@ -231,11 +256,14 @@ impl Store for FaultyStore {
     }
 
     async fn mark_attempt(&self, document: &DocumentId) -> Result<Mark, StoreError> {
+        self.state().mark_calls += 1;
         trouble(self.fault(|state| (&mut state.mark, None)).await, document)?;
         self.inner.mark_attempt(document).await
     }
 
     async fn mark_outcome(&self, document: &DocumentId, failed: Option<String>) -> Result<(), StoreError> {
+        let takes = self.state().outcome_takes;
+        tokio::time::sleep(takes).await;
         self.inner.mark_outcome(document, failed).await
     }
 

@@ -7,5 +7,6 @@ mod faulty_store;
 
 mod editing;
 mod faults;
+mod long_lives;
 mod operators;
 mod stopping;
