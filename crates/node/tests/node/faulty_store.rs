@@ -42,6 +42,7 @@ struct State {
     tails_calls: u64,
     mark_calls: u64,
     outcome_takes: Duration,
+    tails_take: Duration,
     backwards: bool,
 }
 
@@ -101,6 +102,11 @@ impl FaultyStore {
     /// The outcome of a decoding is stored only after so long.
     pub(crate) fn outcomes_take(&self, long: Duration) {
         self.state().outcome_takes = long;
+    }
+
+    /// What is said about the ends of logs is so old.
+    pub(crate) fn tails_take(&self, long: Duration) {
+        self.state().tails_take = long;
     }
 
     /// From now on it looks as if the newest slots had never been.
@@ -240,6 +246,8 @@ impl Store for FaultyStore {
     async fn tails(&self, documents: &[DocumentId]) -> Result<Vec<(DocumentId, Tail)>, StoreError> {
         self.state().tails_calls += 1;
         let mut tails = self.inner.tails(documents).await?;
+        let takes = self.state().tails_take;
+        tokio::time::sleep(takes).await;
         if self.state().backwards {
             tails.iter_mut().for_each(|(_, tail)| tail.last = Slot::new(tail.last.get() / 2));
         }

@@ -101,6 +101,24 @@ async fn a_store_that_went_backwards_gets_back_what_memory_has() {
     assert_eq!(Editor::join(&cold, "notes", 2).await.text().len(), 20);
 }
 
+/// An answer that is older than the newest slots is no sign that they are lost.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_about_the_end_of_the_log_raises_no_alarm() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    store.tails_take(Duration::from_secs(1));
+    for _ in 0..300 {
+        type_many(&mut editor, 1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(store.tails_calls() > 3);
+    let read = store.inner.read(&document("notes")).await.expect("it is read");
+    assert_eq!((read.snapshot, read.slots.len()), (None, 300));
+    editor.take_all();
+    assert_eq!(editor.closed, None);
+}
+
 /// A large document: loads, answers and builds run on the pool, and small ones are not held up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_document_works_beside_small_ones() {
