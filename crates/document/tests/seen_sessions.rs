@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use ringleaf_document::{Seen, Verdict};
 use yrs::updates::decoder::Decode;
@@ -253,4 +253,41 @@ fn an_update_with_a_hole_is_cut_to_what_the_library_takes_without_pending() {
         assert_eq!(server.seen.state_vector(), vector, "seed {seed}: it brings nothing the second time");
     }
     assert!(cut_short > 50, "only {cut_short} sessions had a hole");
+}
+
+#[test]
+fn of_what_is_half_known_only_the_end_is_admitted_and_everything_is_there() {
+    let mut overlaps = 0;
+    for seed in 2_000..2_150 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let editors: Vec<_> = [1, 7, 300].into_iter().map(Editor::new).collect();
+        let mut server = Server::new();
+        let mut asked_with = vec![server.seen.state_vector()];
+        for _ in 0..60 {
+            let editor = &editors[random.random_range(0..editors.len())];
+            editor.edit(&mut random);
+            if random.random_bool(0.2) {
+                // It answers a question that was asked long ago: the server has heard of some of it meanwhile.
+                let vector = asked_with.choose(&mut random).unwrap();
+                let answer = editor.answer(vector);
+                let verdict = server.seen.judge(&answer).unwrap();
+                overlaps += u64::from(matches!(verdict, Verdict::Partial { left: 0, .. }));
+                assert_eq!(server.take(&answer), 0, "seed {seed}");
+                asked_with.push(server.seen.state_vector());
+            }
+            if random.random_bool(0.2) {
+                let others = &editors[random.random_range(0..editors.len())];
+                if !std::ptr::eq(editor, others) {
+                    others.hear(editor);
+                }
+            }
+        }
+        let everybody = Editor::new(50);
+        for editor in &editors {
+            server.take(&editor.answer(&[0]));
+            everybody.hear(editor);
+        }
+        assert_eq!(content(&server.doc), content(&everybody.doc), "seed {seed}");
+    }
+    assert!(overlaps > 100, "only {overlaps} answers overlapped with what was known");
 }

@@ -4,7 +4,11 @@
 //! structs, each after what it refers to ──keep──▶ Cut ──finish──▶ updates, to be applied one after the other
 //! ```
 //!
-//! Structs are copied byte by byte, never encoded again; only counts, first clocks and the delete set are written anew.
+//! Structs are copied byte by byte; only counts, first clocks and the delete set are written anew. The exception is a
+//! struct of which the document knows the beginning: its end becomes a struct of its own, behind what is known. The CRDT
+//! library would do the same, but it would believe what such a struct says about its parent, and linking units of one
+//! type into another sends it round in circles.
+//!
 //! What comes out has no holes, no items of length zero, and sorted deletions that do not overlap.
 //!
 //! Mostly one update comes out. It is more than one where the CRDT library would come to grief: it recurses over the
@@ -12,15 +16,17 @@
 //! keeping every intermediate result: ten thousand values of one byte that follow on each other cost two gigabytes. Cut
 //! into pieces they cost next to nothing. *Each piece needs a transaction of its own.*
 
-use std::cmp::Reverse;
+use std::borrow::Cow;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 
-use crate::lib0::write_var_uint;
-use crate::scan::{Content, Id, Struct};
+use crate::lib0::{ANY_NESTING_MAX, Reader, write_var_string, write_var_uint};
+use crate::scan::structs::{CONTENT_ANY, CONTENT_DELETED, CONTENT_STRING, INFO_GC, INFO_LEFT, INFO_RIGHT};
+use crate::scan::{Content, Id, Kind, Struct};
 
 /// Clients in one piece.
 pub const CLIENTS_MAX: usize = 4_096;
@@ -69,6 +75,27 @@ impl Cut {
         });
         of.count += 1;
         of.bytes.extend_from_slice(item.bytes);
+    }
+
+    /// Keeps the end of a struct, from this clock on: what is before is known to the document.
+    pub fn keep_end(&mut self, item: &Struct<'_>, from: Clock) {
+        if from <= item.clock {
+            return self.keep(item);
+        }
+        if from.get() >= item.end() {
+            return;
+        }
+        let left = (item.client, Clock::new(from.get() - 1));
+        let mut bytes = Vec::with_capacity(item.bytes.len() + 8);
+        write_end(&mut bytes, item, from.get() - item.clock.get(), left);
+        self.keep(&Struct {
+            clock: from,
+            length: item.end() - from.get(),
+            bytes: &bytes,
+            left: Some(left),
+            parent: None,
+            ..*item
+        });
     }
 
     /// Keeps a deletion.
@@ -130,6 +157,63 @@ impl Cut {
         }
         out
     }
+}
+
+/// Writes what comes after the first so many units of a struct, with the last of these on its left.
+fn write_end(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, left: Id) {
+    if item.kind == Kind::Gc {
+        out.push(INFO_GC);
+        return write_var_uint(out, u64::from(item.length - offset));
+    }
+    let mut reader = Reader::new(item.content_bytes);
+    let mut content = Vec::with_capacity(item.content_bytes.len());
+    let kind = match item.content {
+        Content::String => {
+            let text = reader.var_string().unwrap_or_default();
+            write_var_string(&mut content, &text_after(text, offset));
+            CONTENT_STRING
+        }
+        Content::Any => {
+            let count = reader.var_uint().unwrap_or_default();
+            for _ in 0..offset {
+                // The scan has passed over them.
+                let _ = reader.skip_any(ANY_NESTING_MAX);
+            }
+            write_var_uint(&mut content, count.saturating_sub(u64::from(offset)));
+            content.extend_from_slice(reader.between(reader.position()..item.content_bytes.len()));
+            CONTENT_ANY
+        }
+        // Everything else is one unit long, so there is nothing to divide.
+        Content::Deleted
+        | Content::None
+        | Content::Binary
+        | Content::Embed
+        | Content::Format
+        | Content::Type
+        | Content::Subdocument => {
+            write_var_uint(&mut content, u64::from(item.length - offset));
+            CONTENT_DELETED
+        }
+    };
+    out.push(kind | INFO_LEFT | if item.right.is_some() { INFO_RIGHT } else { 0 });
+    for (client, clock) in [Some(left), item.right].into_iter().flatten() {
+        write_var_uint(out, client.get());
+        write_var_uint(out, u64::from(clock.get()));
+    }
+    out.extend_from_slice(&content);
+}
+
+/// What comes after the first so many UTF-16 code units. Half a character becomes a replacement character, as in Yjs.
+fn text_after(text: &str, offset: u32) -> Cow<'_, str> {
+    let mut units = 0;
+    for (at, character) in text.char_indices() {
+        match units.cmp(&(offset as usize)) {
+            Ordering::Equal => return Cow::Borrowed(&text[at..]),
+            Ordering::Greater => return Cow::Owned(format!("\u{fffd}{}", &text[at..])),
+            Ordering::Less => units += character.len_utf16(),
+        }
+    }
+    Cow::Borrowed(if units > offset as usize { "\u{fffd}" } else { "" })
 }
 
 /// What it costs the CRDT library to join the structs of one client that continue each other.

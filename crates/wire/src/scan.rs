@@ -24,7 +24,7 @@ mod delete_set;
 mod json;
 mod refusal;
 mod state_vector;
-mod structs;
+pub(crate) mod structs;
 
 use ringleaf_types::{ClientId, Clock};
 

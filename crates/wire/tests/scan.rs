@@ -348,3 +348,38 @@ fn numbers_that_the_crdt_library_cannot_hold_are_not_json() {
         assert_eq!(serde_takes(text), expected, "{text}");
     }
 }
+
+#[test]
+fn of_a_struct_whose_beginning_is_known_the_end_is_kept() {
+    struct End(Cut, u32);
+
+    impl<'a> Visit<'a> for End {
+        fn item(&mut self, item: &Struct<'a>) {
+            self.0.keep_end(item, ringleaf_types::Clock::new(self.1));
+        }
+
+        fn deleted(&mut self, _: ClientId, _: ringleaf_types::Clock, _: u32) {}
+    }
+
+    let end = |update: &[u8], from: u32| {
+        let mut end = End(Cut::new(), from);
+        scan::update(update, &ScanLimits::default(), &mut end).unwrap();
+        end.0.finish().iter().map(|bytes| bytes.to_vec()).collect::<Vec<_>>()
+    };
+    let hello = item(4, &text("héllo".as_bytes()));
+    assert_eq!(end(&hello, 0), [&hello[..]]);
+    assert_eq!(end(&hello, 2), [vec![1, 1, 1, 2, 0x84, 1, 1, 3, b'l', b'l', b'o', 0]]);
+    assert_eq!(end(&hello, 5), Vec::<Vec<u8>>::new());
+    // Half a character becomes a replacement character, which is one unit long, too.
+    let replaced = [&[1, 1, 1, 2, 0x84, 1, 1, 4][..], "\u{fffd}b".as_bytes(), &[0]].concat();
+    assert_eq!(end(&item(4, &text("a😀b".as_bytes())), 2), [replaced]);
+    let last = [&[1, 1, 1, 1, 0x84, 1, 0, 3][..], "\u{fffd}".as_bytes(), &[0]].concat();
+    assert_eq!(end(&item(4, &text("😀".as_bytes())), 1), [last]);
+    // Values, what was deleted, tombstones; with something on the right.
+    assert_eq!(
+        end(&[1, 1, 1, 0, 0x48, 2, 9, 3, 0x7e, 0x77, 1, b'a', 0x75, 0, 0], 1),
+        [vec![1, 1, 1, 1, 0xc8, 1, 0, 2, 9, 2, 0x77, 1, b'a', 0x75, 0, 0]]
+    );
+    assert_eq!(end(&item(1, &[5]), 3), [vec![1, 1, 1, 3, 0x81, 1, 2, 2, 0]]);
+    assert_eq!(end(&[1, 1, 1, 0, 0, 5, 0], 3), [vec![1, 1, 1, 3, 0, 2, 0]]);
+}

@@ -138,7 +138,7 @@ impl<'s, 'a> Growth<'s, 'a> {
                 return Ok(Step::Stuck);
             }
         }
-        let depth = self.depth_of(item);
+        let depth = self.depth_of(item, end);
         if depth > self.nesting_max {
             return Err(Refusal::TypesTooDeep { max: usize::from(self.nesting_max) });
         }
@@ -149,14 +149,17 @@ impl<'s, 'a> Growth<'s, 'a> {
         }
         part.end = item.end();
         if let Some(cut) = &mut self.cut {
-            cut.keep(item);
+            cut.keep_end(item, Clock::new(end));
         }
         Ok(Step::Done)
     }
 
     /// How deeply within shared types an item lies. A neighbor lies within the same one.
-    fn depth_of(&mut self, item: &Struct<'a>) -> u16 {
-        if let Some(parent) = item.parent {
+    ///
+    /// Of an item whose beginning was seen, the neighbor on the left is that, whatever the item says.
+    fn depth_of(&mut self, item: &Struct<'a>, end: u32) -> u16 {
+        let seen = (item.clock.get() < end).then(|| (item.client, Clock::new(end - 1)));
+        if let Some(parent) = item.parent.filter(|_| seen.is_none()) {
             self.flat = false;
             return self.depth_at(parent).saturating_add(1);
         }
@@ -164,7 +167,7 @@ impl<'s, 'a> Growth<'s, 'a> {
             return 0;
         }
         let mut depth = 0;
-        for neighbor in [item.left, item.right].into_iter().flatten() {
+        for neighbor in [seen.or(item.left), item.right].into_iter().flatten() {
             depth = depth.max(self.depth_at(neighbor));
         }
         depth

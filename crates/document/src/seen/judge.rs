@@ -213,6 +213,11 @@ impl<'a> Visit<'a> for Quick<'_> {
         if item.end() <= self.end {
             return;
         }
+        if item.clock.get() < self.end {
+            // Its beginning was seen, so only its end is kept.
+            self.gave_up = true;
+            return;
+        }
         self.depth_max = self.depth_max.max(self.depth_max_of(item));
         if self.depth_max > self.nesting_max {
             self.gave_up = true;

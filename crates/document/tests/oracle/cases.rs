@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use ringleaf_document::{Seen, Verdict};
-use ringleaf_wire::lib0::{write_var_bytes, write_var_string, write_var_uint};
+use ringleaf_wire::lib0::{Reader, write_var_bytes, write_var_string, write_var_uint};
 
 /// The parts of these updates, one after the other, that a document would admit.
 pub(crate) fn admit(updates: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -30,6 +30,20 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+/// Sequences of updates, each behind its length: the corpus of the judge's fuzz target.
+pub(crate) fn sequences() -> Vec<(String, Vec<Vec<u8>>)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wire/fuzz/corpus/judge");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let sequence = |file: &std::path::PathBuf| {
+        let bytes = std::fs::read(file).unwrap();
+        let mut reader = Reader::new(&bytes);
+        let updates = std::iter::from_fn(|| reader.var_bytes().ok().map(<[u8]>::to_vec)).collect();
+        (file.display().to_string(), updates)
+    };
+    files.iter().map(sequence).collect()
 }
 
 /// A few random updates for one document: changed seeds, or structs made up.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, StateVector, Transact, Update};
@@ -13,6 +14,9 @@ const STACK_BYTES: usize = 2 << 20;
 /// on its own.
 const MEMORY_FACTOR_MAX: u64 = 64;
 const MEMORY_BYTES_SPARE: u64 = 16 << 20;
+
+/// Longer than this no case takes, however busy the machine is.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// More address space than this the child cannot have: reserving it without use is a fault, too.
 const ADDRESS_SPACE_KIB: u64 = 4 << 20;
@@ -34,6 +38,8 @@ pub(crate) enum Outcome {
     Died,
     /// It took so many bytes.
     Memory(u64),
+    /// It does not come to an end.
+    Hangs,
 }
 
 /// A running child, and the pipes to it.
@@ -87,6 +93,7 @@ impl Child {
                 "refused" => Outcome::Refused,
                 "not-decoded" => Outcome::NotDecoded,
                 "pending" => Outcome::Pending,
+                "hangs" => Outcome::Hangs,
                 "memory" => Outcome::Memory(rest.parse().unwrap()),
                 _ => Outcome::Panicked(rest.to_owned()),
             };
@@ -122,6 +129,7 @@ pub(crate) fn serve() {
             Outcome::Pending => "pending".to_owned(),
             Outcome::Memory(bytes) => format!("memory {bytes}"),
             Outcome::Panicked(text) => format!("panicked {}", text.replace('\n', " ")),
+            Outcome::Hangs => "hangs".to_owned(),
             Outcome::Died => unreachable!("the dead do not answer"),
         };
         writeln!(stdout, "outcome {answer}").unwrap();
@@ -141,7 +149,12 @@ fn measured(case: Vec<Vec<u8>>) -> Outcome {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = memory("VmRSS:");
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let outcome = thread.spawn(move || take(&case)).unwrap().join().unwrap();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    thread.spawn(move || drop(tell.send(take(&case)))).unwrap();
+    let outcome = match told.recv_timeout(TIME_MAX) {
+        Ok(outcome) => outcome,
+        Err(_) => return Outcome::Hangs,
+    };
     let used = PEAK.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
     if std::env::var("SURVEY").is_ok() {
         return Outcome::Memory(used);

@@ -40,7 +40,8 @@ fn run(child: &mut Child, cases: &[(String, Vec<Vec<u8>>)]) -> usize {
             | Outcome::Pending
             | Outcome::Panicked(_)
             | Outcome::Died
-            | Outcome::Memory(_) => {
+            | Outcome::Memory(_)
+            | Outcome::Hangs => {
                 panic!("{name}: {outcome:?}\n{}", hex(case))
             }
         }
@@ -68,6 +69,13 @@ fn the_library_takes_every_crafted_case_that_is_accepted() {
         run(&mut child, &[(name.clone(), admitted)]);
         eprintln!("{name}: {:?}", begun_at.elapsed());
     }
+}
+
+#[test]
+fn the_library_takes_every_known_sequence_that_is_accepted() {
+    let mut child = Child::start();
+    let cases = cases::sequences().into_iter().map(|(name, updates)| (name, cases::admit(&updates)));
+    run(&mut child, &cases.collect::<Vec<_>>());
 }
 
 #[test]

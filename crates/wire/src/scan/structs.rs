@@ -69,6 +69,8 @@ pub struct Struct<'a> {
     pub parent: Option<Id>,
     /// What it holds.
     pub content: Content,
+    /// The bytes of that.
+    pub content_bytes: &'a [u8],
 }
 
 impl Struct<'_> {
@@ -156,6 +158,7 @@ impl<'a> Structs<'a> {
             right: None,
             parent: None,
             content: Content::None,
+            content_bytes: &[],
         };
         item.length = match info {
             INFO_GC | INFO_SKIP => {
@@ -195,8 +198,10 @@ impl<'a> Structs<'a> {
                 self.reader.var_string()?;
             }
         }
+        let begin = self.reader.position();
         let (content, length) = self.content(info)?;
         item.content = content;
+        item.content_bytes = self.reader.between(begin..self.reader.position());
         Ok(length)
     }
 
@@ -285,22 +290,22 @@ impl<'a> Structs<'a> {
     }
 }
 
-const INFO_GC: u8 = 0;
+pub(crate) const INFO_GC: u8 = 0;
 const INFO_SKIP: u8 = 10;
-const INFO_LEFT: u8 = 0x80;
-const INFO_RIGHT: u8 = 0x40;
+pub(crate) const INFO_LEFT: u8 = 0x80;
+pub(crate) const INFO_RIGHT: u8 = 0x40;
 const INFO_PARENT_SUB: u8 = 0x20;
 /// One bit more than any content uses: the CRDT libraries differ in whether they look at it.
 const INFO_CONTENT: u8 = 0x1f;
 
-const CONTENT_DELETED: u8 = 1;
+pub(crate) const CONTENT_DELETED: u8 = 1;
 const CONTENT_JSON: u8 = 2;
 const CONTENT_BINARY: u8 = 3;
-const CONTENT_STRING: u8 = 4;
+pub(crate) const CONTENT_STRING: u8 = 4;
 const CONTENT_EMBED: u8 = 5;
 const CONTENT_FORMAT: u8 = 6;
 const CONTENT_TYPE: u8 = 7;
-const CONTENT_ANY: u8 = 8;
+pub(crate) const CONTENT_ANY: u8 = 8;
 const CONTENT_DOC: u8 = 9;
 
 /// Reads a clock or a length.
