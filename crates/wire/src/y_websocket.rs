@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::lib0::{Malformed, Reader, var_uint_length, write_var_bytes, write_var_uint};
+use crate::lib0::{Malformed, Reader, var_uint_length, write_var_uint};
 use crate::{ClientMessage, ServerMessage};
 
 const SYNC: u64 = 0;
@@ -91,18 +91,26 @@ impl Iterator for Messages {
 
 /// The frame for a message, without the WebSocket's own header.
 pub fn encode(message: &ServerMessage) -> Bytes {
+    let (mut out, payload) = encode_head(message);
+    out.reserve_exact(payload.len());
+    out.extend_from_slice(payload);
+    out.into()
+}
+
+/// The same in two parts, the second of which is the message's own payload, uncopied.
+pub fn encode_head(message: &ServerMessage) -> (Vec<u8>, &Bytes) {
     let (prefix, payload): (&[u64], &Bytes) = match message {
         ServerMessage::SyncRequest { state_vector } => (&[SYNC, SYNC_REQUEST], state_vector),
         ServerMessage::SyncAnswer { update } => (&[SYNC, SYNC_ANSWER], update),
         ServerMessage::Update { update } => (&[SYNC, UPDATE], update),
         ServerMessage::Awareness { payload } => (&[AWARENESS], payload),
     };
-    let mut out = Vec::with_capacity(prefix.len() + var_uint_length(payload.len() as u64) + payload.len());
+    let mut head = Vec::with_capacity(prefix.len() + var_uint_length(payload.len() as u64));
     for &part in prefix {
-        write_var_uint(&mut out, part);
+        write_var_uint(&mut head, part);
     }
-    write_var_bytes(&mut out, payload);
-    out.into()
+    write_var_uint(&mut head, payload.len() as u64);
+    (head, payload)
 }
 
 #[cfg(test)]
