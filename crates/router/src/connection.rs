@@ -58,6 +58,14 @@ pub(crate) struct Round {
     pub(crate) all: Bytes,
 }
 
+/// One frame, in one piece or in two.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) head: Bytes,
+    /// Empty if the frame is in one piece.
+    pub(crate) body: Bytes,
+}
+
 /// Whole frames, and how many.
 #[derive(Debug, Clone)]
 pub(crate) struct Framed {
@@ -106,24 +114,24 @@ impl Connection {
     /// up to there.
     pub(crate) fn reply(
         &self,
-        frame: &Bytes,
+        frame: &Frame,
         through: Option<Slot>,
         wanted: impl FnOnce(&mut Session) -> bool,
         now: Instant,
     ) {
         let mut locked = self.lock();
         if wanted(&mut locked.session) {
-            locked.send(frame, 1, Contents::Reply { through }, now);
+            locked.reply(frame, through, now);
         }
         locked.nudge_if_useful();
     }
 
     /// Hands over everything after `from` if the session waits for that.
-    pub(crate) fn catch_up(&self, frame: &Bytes, from: Slot, through: Slot, now: Instant) {
+    pub(crate) fn catch_up(&self, frame: &Frame, from: Slot, through: Slot, now: Instant) {
         let mut locked = self.lock();
         if locked.session.waits_to_catch_up() {
             if locked.session.caught_up(from, through) {
-                locked.send(frame, 1, Contents::Reply { through: Some(through) }, now);
+                locked.reply(frame, Some(through), now);
             }
             locked.nudge_if_useful();
         }
@@ -157,6 +165,12 @@ impl Connection {
     pub(crate) fn cut(&self) {
         self.lock().cut();
         self.nudge();
+    }
+
+    /// The same when the document's task has panicked, perhaps while it held the lock.
+    pub(crate) fn cut_after_panic(&self) {
+        self.inner.clear_poison();
+        self.cut();
     }
 
     /// Looks whether the peer still lives and whether it must be sent a sign of life. Called every `interval`.
@@ -218,6 +232,12 @@ impl Locked<'_> {
     fn send(&mut self, bytes: &Bytes, frames: u32, contents: Contents, now: Instant) {
         let limits = &self.connection.shared.limits;
         let sent = self.inner.state.send(self.connection, bytes, frames, contents, limits, now);
+        self.connection.nudge_after(sent);
+    }
+
+    fn reply(&mut self, frame: &Frame, through: Option<Slot>, now: Instant) {
+        let limits = &self.connection.shared.limits;
+        let sent = self.inner.state.reply(self.connection, frame, through, limits, now);
         self.connection.nudge_after(sent);
     }
 

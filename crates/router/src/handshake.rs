@@ -140,6 +140,10 @@ async fn answer(
         NoSeat::SessionsOfDocument => Refusal::SessionsOfDocument,
         NoSeat::Address(limit) => limit.into(),
     })?;
+    // Order: whoever stops the server first says so and then closes every document that has a seat.
+    if shared.tasks.stop.is_cancelled() {
+        return Err(Refusal::Stopping.into());
+    }
     // A document that takes long to load is waited for with the socket open, so that the client does not give up.
     match seat.fan_out.opened(shared.limits.handshake_timeout / 2).await {
         Opened::Yes | Opened::NotYet => {}

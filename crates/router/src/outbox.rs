@@ -40,6 +40,8 @@ pub(crate) enum Contents {
     Published { through: Option<Slot>, awareness: bool },
     /// Something that the editor waits for. It holds everything through this slot.
     Reply { through: Option<Slot> },
+    /// The beginning of a frame whose rest is the next entry.
+    Head,
     /// Pings, pongs and signs of life.
     Control,
     /// The last frame of a connection.
@@ -83,10 +85,14 @@ impl Outbox {
     /// Whether more waits behind the first entry than may.
     pub(crate) fn over(&self, limits: &Limits) -> bool {
         let Some(first) = self.queue.front() else { return false };
+        let rest = self.queue.get(1).filter(|_| first.contents == Contents::Head);
+        let (mut frames, mut bytes) = (self.frames, self.bytes);
+        for written in [Some(first), rest].into_iter().flatten() {
+            frames -= written.frames as usize;
+            bytes -= written.bytes.len();
+        }
         let droppable = self.queue.len() > self.kept;
-        droppable
-            && (self.frames - first.frames as usize > limits.outbox_frames_max
-                || self.bytes - first.bytes.len() > limits.outbox_bytes_max)
+        droppable && (frames > limits.outbox_frames_max || bytes > limits.outbox_bytes_max)
     }
 
     /// Drops everything that may be dropped and of which the socket has taken nothing yet.
@@ -169,5 +175,103 @@ impl Outbox {
 impl Contents {
     fn may_be_dropped(self) -> bool {
         matches!(self, Self::Published { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: &'static [u8], contents: Contents) -> Entry {
+        Entry { bytes: Bytes::from_static(bytes), frames: 1, contents }
+    }
+
+    fn published(through: u64) -> Contents {
+        Contents::Published { through: Some(Slot::new(through)), awareness: false }
+    }
+
+    /// Lets a socket take so many bytes; says what it took, and of which entries it has all.
+    fn take(outbox: &mut Outbox, mut room: usize) -> (Vec<u8>, Vec<Contents>) {
+        let (mut bytes, mut whole) = (Vec::new(), Vec::new());
+        let write = |slices: &[IoSlice<'_>]| {
+            let mut wrote = 0;
+            for slice in slices {
+                let now = slice.len().min(room);
+                bytes.extend(&slice[..now]);
+                room -= now;
+                wrote += now;
+            }
+            if wrote == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(wrote) }
+        };
+        outbox.flush(write, |contents| whole.push(contents)).unwrap();
+        (bytes, whole)
+    }
+
+    #[test]
+    fn bytes_leave_in_order_however_few_are_taken_at_a_time() {
+        let mut outbox = Outbox::default();
+        outbox.push(entry(b"abc", published(1)), 1);
+        outbox.push(entry(b"de", Contents::Control), 0);
+        outbox.push(entry(b"f", published(2)), 0);
+        assert_eq!(take(&mut outbox, 1), (b"b".to_vec(), vec![]));
+        assert_eq!(take(&mut outbox, 2), (b"cd".to_vec(), vec![published(1)]));
+        assert_eq!(take(&mut outbox, 9), (b"ef".to_vec(), vec![Contents::Control, published(2)]));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn more_entries_than_one_write_gathers_leave_too() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(entry(b"x", published(1)), 0);
+        }
+        assert_eq!(take(&mut outbox, 1_000).0.len(), 100);
+        assert_eq!(outbox.queue.capacity(), 0, "an idle socket keeps no memory");
+    }
+
+    #[test]
+    fn a_drop_spares_what_is_being_written_and_what_is_waited_for() {
+        let mut outbox = Outbox::default();
+        let reply = Contents::Reply { through: None };
+        outbox.push(entry(b"abc", published(1)), 1);
+        outbox.push(entry(b"de", published(2)), 0);
+        outbox.push(entry(b"fg", reply), 0);
+        let awareness = Contents::Published { through: None, awareness: true };
+        outbox.push(entry(b"h", awareness), 0);
+        let dropped = outbox.drop_published();
+        assert_eq!(dropped, Dropped { kept: Some(Slot::new(1)), updates: true, awareness: true });
+        assert_eq!(take(&mut outbox, 9), (b"bcfg".to_vec(), vec![published(1), reply]));
+        assert_eq!((outbox.frames, outbox.bytes, outbox.kept, outbox.kept_bytes), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn the_message_being_written_does_not_count_and_one_may_always_wait() {
+        let limits = Limits { outbox_frames_max: 1, outbox_bytes_max: 4, ..Limits::default() };
+        let mut outbox = Outbox::default();
+        outbox.push(entry(b"long message", published(1)), 0);
+        assert!(!outbox.over(&limits));
+        outbox.push(entry(b"four", published(2)), 0);
+        assert!(!outbox.over(&limits));
+        outbox.push(entry(b"", published(3)), 0);
+        assert!(outbox.over(&limits), "two frames wait");
+        outbox.drop_published();
+        outbox.push(entry(b"head", Contents::Head), 0);
+        outbox.push(entry(b"its rest", Contents::Reply { through: None }), 0);
+        assert!(!outbox.over(&limits), "one message in two parts");
+        outbox.push(entry(b"five!", published(4)), 0);
+        assert!(outbox.over(&limits));
+    }
+
+    #[test]
+    fn answers_alone_are_never_over_but_may_be_much() {
+        let limits = Limits { outbox_bytes_max: 4, ..Limits::default() };
+        let mut outbox = Outbox::default();
+        for _ in 0..3 {
+            outbox.push(entry(b"answer", Contents::Reply { through: None }), 0);
+        }
+        assert!(!outbox.over(&limits));
+        assert!(outbox.owes_much(&limits));
+        take(&mut outbox, 100);
+        assert!(!outbox.owes_much(&limits));
     }
 }

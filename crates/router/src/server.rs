@@ -13,11 +13,14 @@ use tracing::{debug, debug_span, error, info_span, warn};
 
 use crate::access::Access;
 use crate::bind::{self, BindError};
-use crate::handshake;
+use crate::handshake::{self, Refusal};
 use crate::page::Page;
 use crate::route::Route;
 use crate::shared::Shared;
 use crate::tasks::Tasks;
+
+/// Limit: connections beyond the allowed ones that are told so. Above it they are dropped.
+const REFUSED_AT_ONCE_MAX: usize = 1_024;
 
 /// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -105,6 +108,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok(_) if shared.addresses.total() >= shared.limits.connections_max + REFUSED_AT_ONCE_MAX => {
+                // Not even words for them.
+                shared.metrics.handshake_refused(Refusal::Connections);
+            }
             Ok((stream, peer)) => {
                 prepare(&stream, &shared.limits);
                 let span = debug_span!(parent: None, "handshake", %peer);

@@ -166,7 +166,7 @@ async fn flush(connection: &Connection) -> bool {
 }
 
 async fn read_to_end(socket: &TcpStream) {
-    let mut scratch = [0; 512];
+    let mut scratch = [0; 4_096];
     while socket.readable().await.is_ok() {
         match socket.try_read(&mut scratch) {
             Ok(0) => return,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ringleaf_types::{CloseReason, Limits, Slot};
 use ringleaf_wire::websocket_frame;
 
-use super::Round;
+use super::{Frame, Round};
 use crate::outbox::{Contents, Entry, Outbox};
 use crate::session::Session;
 
@@ -167,6 +167,34 @@ impl State {
         sent
     }
 
+    /// Writes something that the editor waits for and that is never dropped. It holds everything through `through`.
+    pub(crate) fn reply(
+        &mut self,
+        pipe: &impl Pipe,
+        frame: &Frame,
+        through: Option<Slot>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Sent {
+        if frame.body.is_empty() {
+            return self.send(pipe, &frame.head, 1, Contents::Reply { through }, limits, now);
+        }
+        if !self.open || self.closing.is_some() {
+            return Sent::Fine;
+        }
+        // Large enough to be worth the way through the queue.
+        let first = self.outbox.is_empty();
+        self.outbox.push(Entry { bytes: frame.head.clone(), frames: 0, contents: Contents::Head }, 0);
+        let body = Entry { bytes: frame.body.clone(), frames: 1, contents: Contents::Reply { through } };
+        self.outbox.push(body, 0);
+        if !first {
+            return Sent::Fine;
+        }
+        self.sent_at = now;
+        self.flush(pipe, now);
+        if self.open && self.outbox.is_empty() { Sent::Fine } else { Sent::Nudge }
+    }
+
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self, pipe: &impl Pipe, now: Instant) {
         if self.open && !self.outbox.is_empty() {
@@ -210,7 +238,8 @@ impl State {
             let stalled = sent >= limits.stalled_timeout;
             return if stalled { Due::Close(CloseReason::SlowConsumer) } else { Due::Nothing };
         }
-        if self.reading && heard >= limits.dead_timeout {
+        // The next look would come too late.
+        if self.reading && heard + interval > limits.dead_timeout {
             return Due::Close(CloseReason::Dead);
         }
         let silent = sent + interval >= limits.keepalive_interval;
@@ -238,7 +267,7 @@ pub(crate) enum Due {
 fn taken(session: &mut Session, contents: Contents) {
     let through: Option<Slot> = match contents {
         Contents::Published { through, .. } | Contents::Reply { through } => through,
-        Contents::Control | Contents::Close => None,
+        Contents::Head | Contents::Control | Contents::Close => None,
     };
     if let Some(slot) = through {
         session.delivered(slot);

@@ -5,11 +5,25 @@ use ringleaf_types::Slot;
 use ringleaf_wire::{ServerMessage, websocket_frame, y_websocket};
 
 use super::inbox::{Published, PublishedSlot};
-use crate::connection::{Framed, Round};
+use crate::connection::{Frame, Framed, Round};
 
-/// One message, framed.
-pub(super) fn frame(message: &ServerMessage) -> Bytes {
-    websocket_frame::server_binary([&y_websocket::encode(message)[..]])
+/// From this size on a payload is not copied behind its header.
+const SPLIT_BYTES_MIN: usize = 16 << 10;
+
+/// One message, framed. A large payload is shared by all who get it, with whoever made it.
+pub(super) fn frame(message: &ServerMessage) -> Frame {
+    let (head, payload) = y_websocket::encode_head(message);
+    let length = head.len() + payload.len();
+    let split = payload.len() >= SPLIT_BYTES_MIN;
+    let mut framed =
+        Vec::with_capacity(websocket_frame::HEADER_BYTES_MAX + if split { head.len() } else { length });
+    websocket_frame::append_binary_header(&mut framed, length);
+    framed.extend_from_slice(&head);
+    if split {
+        return Frame { head: framed.into(), body: payload.clone() };
+    }
+    framed.extend_from_slice(payload);
+    Frame { head: framed.into(), body: Bytes::new() }
 }
 
 /// Makes rounds of what was published: one, unless slots are missing in between. All presence goes with the last.
@@ -73,7 +87,10 @@ fn frame_run(
 }
 
 fn append(buffer: &mut Vec<u8>, message: &ServerMessage) {
-    websocket_frame::append_binary(buffer, &y_websocket::encode(message));
+    let (head, payload) = y_websocket::encode_head(message);
+    websocket_frame::append_binary_header(buffer, head.len() + payload.len());
+    buffer.extend_from_slice(&head);
+    buffer.extend_from_slice(payload);
 }
 
 #[cfg(test)]
@@ -104,6 +121,19 @@ mod tests {
         );
         assert_eq!(round.awareness.bytes[..], [0x82, 3, 1, 1, b'w']);
         assert_eq!(round.all, [&round.updates.bytes[..], &round.awareness.bytes[..]].concat());
+    }
+
+    #[test]
+    fn a_large_payload_is_not_copied() {
+        let whole = |frame: &Frame| [&frame.head[..], &frame.body[..]].concat();
+        for length in [1, 10, SPLIT_BYTES_MIN - 1, SPLIT_BYTES_MIN, 100_000] {
+            let update = Bytes::from(vec![7; length]);
+            let message = ServerMessage::SyncAnswer { update: update.clone() };
+            let frame = frame(&message);
+            let expected = websocket_frame::server_binary([&y_websocket::encode(&message)[..]]);
+            assert_eq!(whole(&frame), expected);
+            assert_eq!(frame.body.as_ptr() == update.as_ptr(), length >= SPLIT_BYTES_MIN);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringleaf_types::{CloseReason, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
@@ -295,7 +296,7 @@ impl Task {
         }
     }
 
-    fn caught_up(&self, from: Slot, through: Slot, update: bytes::Bytes, now: Instant) {
+    fn caught_up(&self, from: Slot, through: Slot, update: Bytes, now: Instant) {
         // Order: whoever finds this answer gone asks by himself, so it goes before anybody is told.
         self.fan_out.hosted().catching_up.remove(&from);
         let frame = frame(&ServerMessage::Update { update });
@@ -321,14 +322,14 @@ impl Task {
         }
         let began = Instant::now();
         self.missed(&published);
-        let mut handed = 0;
+        let (mut turn_began, mut cost) = (began, Duration::ZERO);
         for round in rounds(published) {
-            for at in 0.. {
-                let Some(member) = self.members.get(at) else { break };
+            for (at, member) in self.members.iter().enumerate() {
                 member.publish(&round, began);
-                handed += 1;
-                if handed % SOCKETS_PER_TURN == 0 {
+                if at % SOCKETS_PER_TURN == SOCKETS_PER_TURN - 1 {
+                    cost += turn_began.elapsed();
                     tokio::task::yield_now().await;
+                    turn_began = Instant::now();
                 }
             }
             self.shared
@@ -336,9 +337,9 @@ impl Task {
                 .deliveries
                 .increment(u64::from(round.updates.frames) * self.members.len() as u64);
         }
-        let ended = Instant::now();
-        self.shared.metrics.fan_out_seconds.record(ended - began);
-        self.window.ran(began, ended, &self.shared.limits);
+        cost += turn_began.elapsed();
+        self.shared.metrics.fan_out_seconds.record(cost);
+        self.window.ran(began, cost, &self.shared.limits);
     }
 
     fn missed(&self, published: &Published) {
@@ -375,6 +376,19 @@ impl Task {
         let Some(reason) = self.closed else { return };
         while let Some((_, member)) = self.closings.pop_if(|(at, _)| *at <= now) {
             member.close(reason, now);
+        }
+    }
+}
+
+impl Drop for Task {
+    /// A panic here would leave the editors of this document with sockets on which nothing comes any more: they are cut
+    /// off, and come back to a task that works.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.documents.forget(&self.fan_out);
+            for member in &self.members {
+                member.cut_after_panic();
+            }
         }
     }
 }

@@ -22,9 +22,8 @@ impl Window {
         self.next_at.filter(|&at| at > now)
     }
 
-    /// A round began and ended.
-    pub(super) fn ran(&mut self, began: Instant, ended: Instant, limits: &Limits) {
-        let cost = ended.saturating_duration_since(began);
+    /// A round began and has cost so much time of a core.
+    pub(super) fn ran(&mut self, began: Instant, cost: Duration, limits: &Limits) {
         let wait = (cost * limits.fan_out_duty).min(limits.fan_out_window_max);
         self.next_at = (wait >= TICK).then(|| began + wait);
     }
@@ -41,9 +40,9 @@ mod tests {
         let began = Instant::now();
         let after = |cost: u64| {
             let mut window = Window::default();
-            let ended = began + Duration::from_micros(cost);
-            window.ran(began, ended, &limits);
-            window.opens_at(ended).map(|at| at - began)
+            let cost = Duration::from_micros(cost);
+            window.ran(began, cost, &limits);
+            window.opens_at(began + cost).map(|at| at - began)
         };
         assert_eq!(after(50), None);
         assert_eq!(after(500), Some(Duration::from_millis(5)));
@@ -56,7 +55,7 @@ mod tests {
         let limits = Limits::default();
         let began = Instant::now();
         let mut window = Window::default();
-        window.ran(began, began + Duration::from_millis(5), &limits);
+        window.ran(began, Duration::from_millis(5), &limits);
         assert_eq!(window.opens_at(began + limits.fan_out_window_max), None);
     }
 }
