@@ -3,6 +3,8 @@
 mod admission;
 mod answers;
 mod durable;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::VecDeque;
@@ -82,6 +84,18 @@ pub enum LoadError {
 ///             │ replica, seen          (one record, one slot)
 /// ```
 ///
+/// Updates are applied to the replica before they are admitted. When that **breaks** (yrs panics):
+///
+/// ```text
+///  while it applies an update ──▶ the update is refused, its session ended; a new replica is made when one is needed,
+///                                 of what is stored and of everything that waits
+///  while it computes something ──▶ a new replica is made step by step; if an update that still gathers breaks it, that is
+///                                 taken back and its session ended; if what is stored or in flight does, or if it
+///                                 happens twice, the document is put into quarantine
+/// ```
+///
+/// Nothing else is lost by it: what the others sent waits as bytes, and is written as if nothing had happened.
+///
 /// It serves until it is *over*: fenced, or in quarantine. A document that is over does nothing any more; the shell
 /// drops it, and whatever was not acknowledged is sent again by the routers.
 pub struct Document {
@@ -123,8 +137,15 @@ pub struct Document {
 
 /// An update that is admitted and waits for its slot.
 struct Gathered {
-    from: Option<SessionKey>,
+    from: Source,
     update: Bytes,
+}
+
+/// Who brought an update in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Session(SessionKey),
+    Import { ticket: u64 },
 }
 
 impl Document {
@@ -359,6 +380,7 @@ impl Document {
             + replica
             + self.awareness.resident_bytes()
             + self.gathered_bytes
+            + self.seen.heap_bytes()
             + self.sessions.len() * 128
     }
 

@@ -89,6 +89,6 @@ pub enum Count {
     AskedForRest,
     /// Of a message, what lies behind a hole stayed with its editor.
     LeftWithEditor,
-    /// The replica panicked.
+    /// The replica panicked, or did not take what passed the scan.
     Panicked,
 }

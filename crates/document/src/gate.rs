@@ -109,6 +109,11 @@ impl Gate {
         });
     }
 
+    /// This import was taken back.
+    pub(crate) fn forget_import(&mut self, ticket: u64) {
+        self.held.retain(|held| !matches!(held.output, Output::Imported { ticket: of } if of == ticket));
+    }
+
     /// Nothing of what is held leaves any more. Answers the imports among it, whose operators want to know.
     pub(crate) fn clear(&mut self) -> Vec<u64> {
         let tickets = self.held.drain(..).filter_map(|held| match held.output {

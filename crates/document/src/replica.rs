@@ -15,6 +15,8 @@ const TRANSACTION_BYTES_MAX: usize = 4 << 10;
 /// A yrs document.
 pub(crate) struct Replica {
     doc: Doc,
+    #[cfg(test)]
+    venom: bool,
 }
 
 /// The CRDT did not do what it should with bytes that passed the scan. The replica that said so must not be used again.
@@ -39,7 +41,11 @@ pub enum Broken {
 
 impl Replica {
     pub(crate) fn new() -> Self {
-        Self { doc: Doc::with_options(options()) }
+        Self {
+            doc: Doc::with_options(options()),
+            #[cfg(test)]
+            venom: false,
+        }
     }
 
     /// Replays updates, the first of which may be a whole state.
@@ -76,6 +82,8 @@ impl Replica {
         guarded("apply", || {
             let mut transaction = self.doc.transact_mut();
             for update in updates.drain(..) {
+                #[cfg(test)]
+                sabotage(&update, &mut self.venom);
                 transaction.apply_update(decode(&update)?).map_err(undecodable)?;
             }
             Ok(())
@@ -84,6 +92,8 @@ impl Replica {
 
     pub(crate) fn apply(&mut self, update: &[u8]) -> Result<(), Broken> {
         guarded("apply", || {
+            #[cfg(test)]
+            sabotage(update, &mut self.venom);
             let update = decode(update)?;
             let mut transaction = self.doc.transact_mut();
             transaction.apply_update(update).map_err(undecodable)?;
@@ -100,6 +110,8 @@ impl Replica {
     /// The whole state as one update.
     pub(crate) fn full(&self) -> Result<Bytes, Broken> {
         guarded("encode", || {
+            #[cfg(test)]
+            assert!(!self.venom, "sabotage");
             Ok(self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into())
         })
     }
@@ -160,6 +172,14 @@ fn options() -> Options {
     }
 }
 
+/// Breaks the replica on purpose: at once, or when it is encoded.
+#[cfg(test)]
+fn sabotage(update: &[u8], venom: &mut bool) {
+    let contains = |word: &[u8]| update.windows(word.len()).any(|window| window == word);
+    assert!(!contains(b"poison"), "sabotage");
+    *venom |= contains(b"venom");
+}
+
 #[cfg(test)]
 mod tests {
     use yrs::updates::encoder::Encode;
@@ -211,6 +231,16 @@ mod tests {
         // In Yjs this waits; in yrs it hides behind a Skip. The second update builds on the first.
         assert_eq!(Replica::new().apply(&updates[1]), Err(Broken::Pending));
         assert!(matches!(Replica::build(updates[1..].iter()), Err(Broken::Pending)));
+    }
+
+    /// Nothing pending should ever get here; if it does, it must not be lost (R6: never `encode_diff_v1`).
+    #[test]
+    fn what_is_pending_is_in_the_encoded_state() {
+        let updates = typed("ab");
+        let mut holed = Replica::new();
+        holed.apply(&updates[1]).unwrap_err();
+        let state = holed.full().unwrap();
+        assert_eq!(clock(&Replica::build([state, updates[0].clone()].iter()).unwrap()), 2);
     }
 
     #[test]

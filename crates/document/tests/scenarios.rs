@@ -1293,3 +1293,53 @@ fn a_session_of_a_router_that_is_gone_says_nothing() {
         "#,
     );
 }
+
+/// The scan cannot see it, and yrs refuses it: the replica is made again without it.
+#[test]
+fn a_struct_whose_parent_is_no_type_is_refused_and_the_rest_goes_on() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > attach 2
+        router 1: attached 2 at 0
+        router 1: ask 2
+        > type 1 abc
+        append 1 in epoch 1: 1 updates
+        > raw 2 01 01 02 00 04 00 65 00 01 78 00
+        count Panicked
+        count Refused
+        router 1: refused 2 number 1
+        > type 1 d
+        > durable
+        all: publish 1 after 0: 1 → "abc"
+        router 1: acknowledge 1 through 1
+        router 1: acknowledge 2 through 1
+        append 2 in epoch 1: 1 updates
+        > durable
+        all: publish 2 after 1: 1 → "abcd"
+        router 1: acknowledge 1 through 2
+        > sync 2 empty
+        router 1: answer to [2] through 2: "abcd"
+        "#,
+    );
+}
+
+#[test]
+fn a_resumed_session_that_has_more_makes_the_tail_be_read_at_once() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > resume 1 5
+        router 1: attached 1 at 0
+        router 1: ask 1
+        read the tail after 0
+        > resume 1 0
+        router 1: attached 1 at 0
+        router 1: ask 1
+        "#,
+    );
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringleaf_types::{Body, CloseReason, MessageNumber, Rights};
 use ringleaf_wire::Event;
 
-use super::{Document, Gathered};
+use super::{Document, Gathered, Source};
 use crate::gate::Output;
 use crate::replica::{Broken, Replica};
 use crate::seen::{Seen, Verdict};
@@ -48,7 +48,7 @@ impl Document {
             self.read_only_update(key, number, answer, update);
             return;
         }
-        let admission = self.admit(Some(key), update);
+        let admission = self.admit(Source::Session(key), update);
         let hole = matches!(admission, Admission::Partly);
         match admission {
             Admission::Over => return,
@@ -156,7 +156,7 @@ impl Document {
                         "the update lacks something that it builds on; {left} structs lie behind the hole"
                     )
                 }
-                Ok(_) => match self.admit(None, update) {
+                Ok(_) => match self.admit(Source::Import { ticket }, update) {
                     Admission::NothingNew | Admission::Admitted => {
                         self.leave(Output::Imported { ticket });
                         return;
@@ -178,7 +178,7 @@ impl Document {
         self.deleted || in_flight || matches!(self.control, Some(Body::Deletion))
     }
 
-    fn admit(&mut self, from: Option<SessionKey>, update: &Bytes) -> Admission {
+    fn admit(&mut self, from: Source, update: &Bytes) -> Admission {
         let verdict = match self.seen.judge(update) {
             Ok(verdict) => verdict,
             Err(_) => return Admission::Refused,
@@ -222,7 +222,7 @@ impl Document {
         Err(broken)
     }
 
-    fn gather(&mut self, from: Option<SessionKey>, update: &Bytes) {
+    fn gather(&mut self, from: Source, update: &Bytes) {
         self.seen.take_in(update).expect("what was judged complete passes the scan");
         let update =
             if update.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(update) } else { update.clone() };
@@ -269,7 +269,7 @@ impl Document {
                     self.replica = Some(replica);
                     return;
                 }
-                Err((Some(key), _)) => self.take_back(key),
+                Err((Some(from), broken)) => self.take_back(from, &broken),
                 Err((None, broken)) => {
                     self.quarantine(&broken);
                     return;
@@ -279,7 +279,7 @@ impl Document {
     }
 
     /// Builds a replica step by step, and says who breaks it. What is durable or on its way cannot be taken back.
-    fn rebuild(&self) -> Result<Replica, (Option<SessionKey>, Broken)> {
+    fn rebuild(&self) -> Result<Replica, (Option<Source>, Broken)> {
         let firm = self.admitted().take(self.admitted().count() - self.gathered.len());
         let mut replica = Replica::build(firm).map_err(|broken| (None, broken))?;
         replica.full().map_err(|broken| (None, broken))?;
@@ -287,20 +287,28 @@ impl Document {
             replica
                 .apply(&gathered.update)
                 .and_then(|()| replica.full())
-                .map_err(|broken| (gathered.from, broken))?;
+                .map_err(|broken| (Some(gathered.from), broken))?;
         }
         Ok(replica)
     }
 
-    /// Takes back what a session sent and what is not on its way to the store yet, and ends the session. Nobody else
-    /// can have built on it: it has not left.
-    fn take_back(&mut self, key: SessionKey) {
-        self.gathered.retain(|gathered| gathered.from != Some(key));
+    /// Takes back what somebody sent and what is not on its way to the store yet. Nobody else can have built on it: it has
+    /// not left.
+    fn take_back(&mut self, from: Source, broken: &Broken) {
+        self.gathered.retain(|gathered| gathered.from != from);
         self.gathered_bytes = self.gathered.iter().map(|gathered| gathered.update.len()).sum();
         self.see_again();
-        self.gate.forget(key);
-        self.waiting.forget(key);
-        self.close_session(key, CloseReason::Misbehaved);
+        match from {
+            Source::Session(key) => {
+                self.gate.forget(key);
+                self.waiting.forget(key);
+                self.close_session(key, CloseReason::Misbehaved);
+            }
+            Source::Import { ticket } => {
+                self.gate.forget_import(ticket);
+                self.effects.push_back(Effect::Imported { ticket, outcome: Err(broken.to_string()) });
+            }
+        }
     }
 
     /// Nothing that has gathered will be stored.

@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! > attach 1 [read-only] [as alice]      session 1 of router 1; `b1` is session 1 of router 2
+//! > resume 1 5                           it has delivered slot 5 of another owner
 //! > type 1 abc                           its editor appends to the text and sends the update
 //! > lose 1 abc · again 1 · rubbish 1     … does not send it · sends the last one again · sends no update at all
+//! > raw 1 00 00                          sends these bytes
 //! > full 1 · answer 1 · answer-again 1     sends its whole state as an update · as an answer · the last one as an answer
 //! > sync 1 [empty]                       it asks for what it lacks · for everything
 //! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
@@ -182,6 +184,12 @@ impl Stage {
                 };
                 Request::Attach { session, rights, subject, resume: None }
             }
+            "resume" => Request::Attach {
+                session,
+                rights: Rights::ReadWrite,
+                subject: Subject::anyone(),
+                resume: Some(Slot::new(rest.parse().unwrap())),
+            },
             "detach" => Request::Detach { session },
             "type" => {
                 editor.last = editor.types(rest);
@@ -195,6 +203,12 @@ impl Stage {
             "answer-again" => editor.update(true),
             "rubbish" => {
                 editor.last = Bytes::from_static(&[1, 1, 1]);
+                editor.update(false)
+            }
+            "raw" => {
+                let hex: Vec<u8> =
+                    rest.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+                editor.last = hex.into();
                 editor.update(false)
             }
             "full" | "answer" => {
