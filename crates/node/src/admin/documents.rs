@@ -39,7 +39,7 @@ pub(super) struct Listing {
 #[derive(Serialize)]
 pub(super) struct Line {
     name: String,
-    last: u64,
+    last_slot: u64,
     tail_slots: u64,
     bytes: u64,
     created_at: String,
@@ -60,7 +60,7 @@ impl Line {
         let facts = resident.map(|resident| &resident.facts).filter(|facts| facts.serving());
         Self {
             name: listed.document.as_str().into(),
-            last: listed.last.max(facts.map_or(listed.last, |facts| facts.last_slot())).get(),
+            last_slot: listed.last.max(facts.map_or(listed.last, |facts| facts.last_slot())).get(),
             tail_slots: listed.tail_slots,
             bytes: listed.bytes,
             created_at: rfc3339(listed.created_at),

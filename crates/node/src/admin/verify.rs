@@ -21,7 +21,7 @@ use crate::command::{Operator, Refused};
 pub(super) struct Report {
     name: String,
     sound: bool,
-    last: u64,
+    last_slot: u64,
     snapshot_upto: u64,
     snapshot_bytes: usize,
     slots: usize,
@@ -82,7 +82,7 @@ fn count(document: &DocumentId, stored: &Stored) -> Report {
     Report {
         name: document.as_str().into(),
         sound: true,
-        last: stored.slots.last().map_or(upto, |(slot, _)| *slot).get(),
+        last_slot: stored.slots.last().map_or(upto, |(slot, _)| *slot).get(),
         snapshot_upto: upto.get(),
         snapshot_bytes: stored.snapshot.as_ref().map_or(0, |snapshot| snapshot.state.len()),
         slots: stored.slots.len(),

@@ -94,7 +94,7 @@ async fn the_listing_goes_page_by_page_and_says_what_is_in_memory() {
         for line in page["documents"].as_array().unwrap() {
             names.push(line["name"].as_str().unwrap().to_owned());
             assert_eq!(line["resident"], json!(true));
-            assert_eq!(line["last"], json!(1));
+            assert_eq!(line["last_slot"], json!(1));
         }
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={}", next.replace('/', "%2F"));
@@ -160,7 +160,7 @@ async fn an_import_is_merged_as_an_editor_would() {
     let again = ask(&node, Method::PUT, CONTENT, other.state()).await.ok();
     assert_eq!(again["slot"], json!(2), "nothing new makes no slot");
     let stored = node.clone();
-    assert_eq!(get(&stored, NOTES).await.ok()["last"], json!(2));
+    assert_eq!(get(&stored, NOTES).await.ok()["last_slot"], json!(2));
 }
 
 /// R10.

@@ -100,7 +100,7 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
                 true => table.row([
                     name,
                     size,
-                    cell(document, "last"),
+                    cell(document, "last_slot"),
                     cell(document, "tail_slots"),
                     state(document).into(),
                     changed,
