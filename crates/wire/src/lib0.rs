@@ -208,8 +208,20 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_any_nested(&mut self, tag: u8, nesting_max: usize) -> Result<(), Malformed> {
+        // Nearly every value is shallow, and a large stack costs time to prepare.
+        let begin = self.at;
+        if nesting_max > SHALLOW {
+            match self.skip_any_open::<SHALLOW>(tag, SHALLOW) {
+                Err(Malformed::TooDeep { .. }) => self.at = begin,
+                outcome => return outcome,
+            }
+        }
+        self.skip_any_open::<ANY_NESTING_MAX>(tag, nesting_max)
+    }
+
+    fn skip_any_open<const N: usize>(&mut self, tag: u8, nesting_max: usize) -> Result<(), Malformed> {
         // What is open: how many values are still to come, and whether keys stand before them.
-        let mut open = [(0_u64, false); ANY_NESTING_MAX];
+        let mut open = [(0_u64, false); N];
         let mut depth = 0;
         let mut tag = tag;
         loop {
@@ -242,6 +254,9 @@ impl<'a> Reader<'a> {
 
 /// The deepest nesting of arrays and objects that [`Reader::skip_any`] can follow.
 pub const ANY_NESTING_MAX: usize = 512;
+
+/// Nesting that is followed on a small stack.
+const SHALLOW: usize = 8;
 
 pub(crate) const ANY_OBJECT: u8 = 0x76;
 const ANY_ARRAY: u8 = 0x75;

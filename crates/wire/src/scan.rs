@@ -15,9 +15,13 @@
 //! ([`Refusal::LegacyJson`]), XML hooks and weak links ([`Refusal::UnsupportedType`]), and embedded JSON that is nested
 //! deeper than 127 or holds numbers that it cannot hold ([`Refusal::Json`]).
 //!
-//! What it cannot see, because one update does not show it: whether what an update refers to exists (the document's
-//! gap gate does that), how deeply shared types are nested over many updates (likewise), and how long the CRDT takes
-//! to order very many concurrent insertions at one place.
+//! What it cannot see, because one update does not show it, the document's judge sees: whether what an update refers to
+//! is there, how deeply shared types are nested over many updates, and whether it contradicts what is known.
+//!
+//! Nobody sees how long the CRDT library will take. It is quadratic in concurrent insertions at one place by very many
+//! clients, and in deletions within one very long string; both can be honest. Nor how large a document becomes in the
+//! library: the smallest structs (shared types, subdocuments, single deletions) take 70 to 150 times their bytes, usual
+//! ones 10 to 30 times.
 
 mod awareness;
 mod delete_set;
