@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use ringleaf_document::{Document, Input};
+use ringleaf_document::{Document, Input, Weight};
 use ringleaf_types::{CloseReason, Slot};
 use ringleaf_wire::Event;
 use tokio::sync::{mpsc, oneshot};
@@ -170,18 +170,19 @@ impl DocumentTask {
         let loaded = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            loaded = load(&self.shared, &self.resident.document) => loaded,
+            // Boxed, like all that is long and rare: a task that serves does not carry the memory for it.
+            loaded = Box::pin(load(&self.shared, &self.resident.document)) => loaded,
         };
         let end = match loaded {
             Ok(loaded) => {
                 self.snapshot_upto = loaded.snapshot_upto;
                 self.resident.facts.touch(Instant::now());
-                self.serve(Box::new(loaded.document)).await
+                self.serve(loaded.document).await
             }
             Err(LoadEnd::Quarantined) => End::Quarantined(None),
             Err(LoadEnd::StoreClosed) => End::StoreClosed,
         };
-        self.end(end).await;
+        Box::pin(self.end(end)).await;
     }
 
     async fn serve(&mut self, mut document: Box<Document>) -> End {
@@ -197,9 +198,14 @@ impl DocumentTask {
                 turn::Next::Nothing => continue,
                 turn::Next::End(end) => return end,
             };
-            document = match self.handle(document, input, now).await {
+            let handled = match turn::weight(&document, &input) {
+                Ok(Weight::Light) => self.handle_here(document, input, now),
+                Ok(weight) => Box::pin(self.handle_on_pool(document, input, weight, now)).await,
+                Err(broken) => Err(broken),
+            };
+            document = match handled {
                 Ok(document) => document,
-                Err(end) => return end,
+                Err(broken) => return Box::pin(self.broken(broken)).await,
             };
         }
     }

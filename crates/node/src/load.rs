@@ -16,7 +16,7 @@ use crate::shared::Shared;
 
 /// A document that came out of the store.
 pub(crate) struct Loaded {
-    pub(crate) document: Document,
+    pub(crate) document: Box<Document>,
     /// What its newest snapshot covers.
     pub(crate) snapshot_upto: Slot,
 }
@@ -88,8 +88,8 @@ async fn open(shared: &Arc<Shared>, id: &DocumentId, stored: Stored) -> Result<L
     let document = id.clone();
     let open = move || {
         let now = Instant::now().into_std();
-        Document::open(document, stored.snapshot, stored.slots, settings, now)
-            .map_err(|error| error.to_string())
+        let opened = Document::open(document, stored.snapshot, stored.slots, settings, now);
+        opened.map(Box::new).map_err(|error| error.to_string())
     };
     let opened = if bytes <= INLINE_BYTES_MAX {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|_| ())

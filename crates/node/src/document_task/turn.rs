@@ -14,7 +14,7 @@ use super::{Answer, DocumentTask, End};
 use crate::append::AppendEnd;
 use crate::command::{Command, Operator};
 use crate::pool::Urgency;
-use crate::quarantine::{Note, TRIES};
+use crate::quarantine::{Note, Poisonous, TRIES};
 
 /// A router that opened a document is awaited for so long.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -161,59 +161,54 @@ impl DocumentTask {
         }
     }
 
-    /// Hands the input to the document: here if that is quick, else on the pool.
-    pub(super) async fn handle(
+    /// Hands the document an input that costs little.
+    pub(super) fn handle_here(
         &mut self,
         mut document: Box<Document>,
         input: Input,
         now: Instant,
-    ) -> Result<Box<Document>, End> {
+    ) -> Result<Box<Document>, Broken> {
         let sender = sender(&input);
-        let weight = document.weight(&input);
-        let note = match weight {
-            Weight::Light | Weight::Heavy => None,
-            Weight::Builds => match Note::begin(&self.shared, &self.resident.document).await {
-                Ok(note) => Some(note),
-                Err(poisonous) => return Err(End::Quarantined(Some(poisonous.reason))),
-            },
-        };
-        let handled = match weight {
-            Weight::Light => {
-                // A document that panicked is not looked at again.
-                let handled = catch_unwind(AssertUnwindSafe(|| document.handle(input, now.into_std())));
-                handled.map(|()| document).map_err(|_| ())
-            }
-            Weight::Heavy | Weight::Builds => {
-                let work = move || {
-                    document.handle(input, now.into_std());
-                    document
-                };
-                self.shared.pool.run(Urgency::Foreground, work).await.map_err(|_| ())
-            }
-        };
-        match handled {
-            Ok(document) => {
-                if let Some(note) = note {
-                    note.end(&self.shared, None);
-                }
-                Ok(document)
-            }
-            Err(()) => {
-                // When stored bytes were being decoded, the sender's bytes are not the only suspects.
-                let sender = if note.is_some() { None } else { sender };
-                if let Some(note) = note {
-                    note.end(
-                        &self.shared,
-                        Some("the document's task panicked while it decoded stored bytes".into()),
-                    );
-                }
-                Err(self.broken(sender).await)
-            }
-        }
+        // A document that panicked is not looked at again.
+        let handled = catch_unwind(AssertUnwindSafe(|| document.handle(input, now.into_std())));
+        handled.map(|()| document).map_err(|_| Broken::Panicked { sender })
     }
 
-    /// The document panicked: its state in memory is lost. What was not acknowledged comes again from the routers.
-    async fn broken(&mut self, sender: Option<(RouterId, SessionId)>) -> End {
+    /// Hands the document an input that may take long, on a thread of the pool.
+    pub(super) async fn handle_on_pool(
+        &mut self,
+        mut document: Box<Document>,
+        input: Input,
+        weight: Weight,
+        now: Instant,
+    ) -> Result<Box<Document>, Broken> {
+        let sender = sender(&input);
+        let work = move || {
+            document.handle(input, now.into_std());
+            document
+        };
+        let shared = &self.shared;
+        if weight < Weight::Builds {
+            let handled = shared.pool.run(Urgency::Foreground, work).await;
+            return handled.map_err(|_| Broken::Panicked { sender });
+        }
+        let note = Note::begin(shared, &self.resident.document)
+            .await
+            .map_err(|Poisonous { reason }| Broken::GivenUp { reason })?;
+        let handled = shared.pool.run(Urgency::Foreground, work).await;
+        let failed =
+            handled.is_err().then(|| "the document's task panicked while it decoded stored bytes".into());
+        note.end(shared, failed);
+        // Stored bytes were being decoded, so the sender's are not the only suspects.
+        handled.map_err(|_| Broken::Panicked { sender: None })
+    }
+
+    /// The state in memory is lost. What was not acknowledged comes again from the routers.
+    pub(super) async fn broken(&mut self, broken: Broken) -> End {
+        let sender = match broken {
+            Broken::GivenUp { reason } => return End::Quarantined(Some(reason)),
+            Broken::Panicked { sender } => sender,
+        };
         self.shared.metrics.rebuilds.increment(1);
         error!(blamed = sender.is_some(), "the document's task panicked, the document is loaded again");
         if let Some((router, session)) = sender {
@@ -229,6 +224,20 @@ impl DocumentTask {
         }
         End::Reload
     }
+}
+
+/// Why there is no document any more.
+pub(super) enum Broken {
+    /// It panicked over what this session sent, if over anybody's.
+    Panicked { sender: Option<(RouterId, SessionId)> },
+    /// Its stored bytes were not decoded another time.
+    GivenUp { reason: String },
+}
+
+/// What the input will cost. It looks into the sender's bytes, so it may break over them.
+pub(super) fn weight(document: &Document, input: &Input) -> Result<Weight, Broken> {
+    catch_unwind(AssertUnwindSafe(|| document.weight(input)))
+        .map_err(|_| Broken::Panicked { sender: sender(input) })
 }
 
 fn sender(input: &Input) -> Option<(RouterId, SessionId)> {
