@@ -233,6 +233,7 @@ impl Document {
         if self.over {
             return;
         }
+        let woken = matches!(input, Input::Wake);
         match input {
             Input::Request { router, request } => self.request(router, request, now),
             Input::RouterGone { router } => self.router_gone(router, now),
@@ -248,7 +249,7 @@ impl Document {
             Input::Export { ticket } => self.waiting.exports.push(ticket),
             Input::Wake => {}
         }
-        self.settle(now);
+        self.settle(now, woken);
     }
 
     /// The next thing to do, in order. The shell asks until there is nothing.

@@ -181,6 +181,11 @@ impl Stored {
         self.marks.iter().rev().find(|(at, _)| *at <= slot).map(|(_, state_vector)| state_vector.clone())
     }
 
+    /// Whether [`Stored::shrink`] would drop something, now or when the state is one update.
+    pub(crate) fn foldable(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     pub(crate) fn tail_slots(&self) -> usize {
         self.tail_slots
     }

@@ -110,7 +110,7 @@ impl Document {
             Input::Appended { .. } | Input::Saved if !self.waiting.is_empty() => self.weight_of_replica(),
             Input::Tail { last, .. } if *last < self.log.last() => self.weight_of_full(),
             Input::Wake if !self.waiting.is_empty() => self.weight_of_replica(),
-            Input::Wake if self.replica.is_some() && self.stored.state_bytes() > HEAVY_BYTES => Weight::Heavy,
+            Input::Wake if self.timers.fold_due => self.weight_of_replica(),
             Input::RouterGone { .. }
             | Input::Appended { .. }
             | Input::Tail { .. }
@@ -353,8 +353,8 @@ impl Document {
         }
     }
 
-    /// The replica is no longer needed: what it holds becomes the stored bytes, in their shortest form.
-    pub(super) fn drop_replica(&mut self) {
+    /// Nobody writes: everything becomes one update, in its shortest form, and the replica goes.
+    pub(super) fn fold(&mut self) {
         if self.stored.single().is_none() {
             let Some(state) = self.full_state() else { return };
             // It names deletions that followed from others; no update did.

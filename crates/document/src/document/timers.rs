@@ -25,6 +25,8 @@ pub(super) struct Timers {
     /// The last admitted update or computed answer.
     replica_used_at: Instant,
     replica_version: u64,
+    /// The next wake folds everything into one update. Said one wake ahead, so that the shell knows what that will cost.
+    pub(super) fold_due: bool,
     pub(super) compacting: bool,
     pub(super) compact_not_before: Option<Instant>,
     pub(super) save_again: bool,
@@ -39,6 +41,7 @@ impl Timers {
             idle_compacted: false,
             replica_used_at: now,
             replica_version: 0,
+            fold_due: false,
             compacting: false,
             compact_not_before: None,
             save_again: false,
@@ -55,15 +58,14 @@ impl Document {
         }
         let busy = self.log.busy();
         let held = self.timers.hold_until.filter(|_| !busy && self.has_work());
-        let replica =
-            self.replica.is_some().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
+        let fold = self.foldable().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
         [
             self.awareness.due_at(&self.limits, busy),
             self.awareness.sweep_at(),
             self.timers.tail_at,
             self.idle_at(),
             held,
-            replica.filter(|_| self.settled()),
+            fold,
         ]
         .into_iter()
         .flatten()
@@ -85,13 +87,18 @@ impl Document {
         !self.has_work() && !self.log.busy() && self.recovering.is_none() && self.waiting.is_empty()
     }
 
+    /// It could be held in fewer bytes: a replica, or slots beside the state.
+    fn foldable(&self) -> bool {
+        (self.replica.is_some() || self.stored.foldable()) && self.settled()
+    }
+
     fn idle_at(&self) -> Option<Instant> {
         let idle = self.sessions.is_empty() && self.settled() && !self.timers.compacting;
         idle.then(|| self.timers.idle_since + self.limits.idle_timeout)
     }
 
     /// Does everything that is due. The tail of every [`Document::handle`].
-    pub(super) fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant, woken: bool) {
         if self.over {
             return;
         }
@@ -102,7 +109,7 @@ impl Document {
         self.publish_awareness(now);
         self.look_at_tail(now);
         self.compact_if_long(now);
-        self.rest(now);
+        self.rest(now, woken);
     }
 
     fn write(&mut self, now: Instant) {
@@ -173,15 +180,19 @@ impl Document {
         true
     }
 
-    /// Lets go of the replica, then of everything.
-    fn rest(&mut self, now: Instant) {
+    /// Lets go of the replica and of single slots, then of everything.
+    fn rest(&mut self, now: Instant, woken: bool) {
         if self.timers.replica_version != self.version {
             self.timers.replica_version = self.version;
             self.timers.replica_used_at = now;
         }
         let unused = self.timers.replica_used_at + self.limits.replica_idle_timeout <= now;
-        if self.replica.is_some() && unused && self.settled() {
-            self.drop_replica();
+        let due = unused && self.foldable();
+        if std::mem::replace(&mut self.timers.fold_due, due) && due && woken {
+            self.timers.fold_due = false;
+            self.timers.replica_used_at = now;
+            self.fold();
+            self.timers.replica_version = self.version;
         }
         if !self.sessions.is_empty() {
             self.timers.idle_since = now;
