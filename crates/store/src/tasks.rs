@@ -27,3 +27,46 @@ impl Drop for AbortOnPanic {
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+
+    const CHILD: &str = "RINGLEAF_STORE_PANIC";
+
+    /// The life of the child below; does nothing when the tests run normally.
+    #[test]
+    fn child() {
+        if std::env::var_os(CHILD).is_some() {
+            let thread = thread("store-test", || panic!("announced")).unwrap();
+            let _ = thread.join();
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_thread_ends_the_process() {
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tasks::tests::child", "--test-threads", "1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.signal(), Some(6), "{ended:?}");
+    }
+
+    #[test]
+    fn a_thread_has_a_name_and_ends_quietly() {
+        let thread = thread("store-test", || {
+            assert_eq!(std::thread::current().name(), Some("store-test"));
+        });
+        thread.unwrap().join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn blocking_work_that_panics_gives_nothing() {
+        assert_eq!(blocking(|| 7).await, Some(7));
+        assert_eq!(blocking(|| -> u8 { panic!("announced") }).await, None);
+    }
+}

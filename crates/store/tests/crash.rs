@@ -12,12 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringleaf_store::{Created, SqliteOptions, SqliteStore, Store};
+use ringleaf_store::{Advice, Created, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Body, DocumentId, Epoch, Incarnation, Record, Slot, Snapshot, Writer};
 use tokio::task::JoinSet;
 
 /// Tells the child where its store is.
 const FOLDER: &str = "RINGLEAF_STORE_CRASH_FOLDER";
+/// Tells the child to try again when the store says so.
+const PATIENT: &str = "RINGLEAF_STORE_CRASH_PATIENT";
 const DOCUMENTS: u64 = 8;
 
 fn document(number: u64) -> DocumentId {
@@ -57,6 +59,20 @@ async fn append_for_ever(store: &SqliteStore, number: u64) {
     }
 }
 
+/// The same on a disk that often fails: what is refused is tried again, as the advice says.
+async fn append_patiently(store: &SqliteStore, number: u64) {
+    let document = document(number);
+    for slot in 1.. {
+        loop {
+            match store.create_slot(&document, Slot::new(slot), record(slot)).await {
+                Ok(created) => break assert!(created.by(&record(slot).writer), "{created:?}"),
+                Err(error) => assert_eq!(error.advice(), Advice::RetryLater, "{error}"),
+            }
+        }
+        std::io::stdout().write_all(format!("\ncreated {number} {slot}\n").as_bytes()).unwrap();
+    }
+}
+
 /// The child's whole life. When the tests run normally, it does nothing.
 #[test]
 fn child() {
@@ -68,7 +84,12 @@ fn child() {
         let mut appends = JoinSet::new();
         for number in 0..DOCUMENTS {
             let store = store.clone();
-            appends.spawn(async move { append_for_ever(&store, number).await });
+            appends.spawn(async move {
+                match std::env::var_os(PATIENT) {
+                    Some(_) => append_patiently(&store, number).await,
+                    None => append_for_ever(&store, number).await,
+                }
+            });
         }
         // It ends only by panic.
         appends.join_next().await.unwrap().unwrap();
@@ -145,6 +166,38 @@ fn traced(arguments: &[&str]) -> Command {
     command
 }
 
+/// Killing strace would leave the child alone, so that one is killed.
+fn kill_traced(strace: &mut Child) {
+    let children = format!("/proc/{0}/task/{0}/children", strace.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    for pid in children.split_whitespace() {
+        assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+    }
+}
+
+/// Writes that fail are not lost writes: the commit is rolled back, and everybody tries again.
+#[tokio::test]
+async fn writes_that_fail_now_and_then_lose_nothing() {
+    if !can_trace() {
+        return;
+    }
+    for error in ["ENOSPC", "EIO", "EDQUOT"] {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).close().await;
+        let inject = format!("inject=pwrite64:error={error}:when=30+17");
+        let mut command = traced(&["-o", "/dev/null", "-e", "trace=pwrite64", "-e", &inject]);
+        command.env(PATIENT, "1");
+        let mut child = start(command, folder.path());
+        let created = created_by(&mut child, 400, kill_traced);
+        let ended = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        let told = if error == "ENOSPC" { "the disk is full" } else { "a commit was rolled back" };
+        assert!(errors.contains(told), "{errors}");
+        assert_eq!(created.len() as u64, DOCUMENTS);
+        check(folder.path(), &created).await;
+    }
+}
+
 #[tokio::test]
 async fn a_failed_sync_ends_the_process_and_nothing_that_was_created_is_lost() {
     if !can_trace() {
@@ -179,14 +232,7 @@ async fn commits_sync_data_only() {
     let log = folder.path().join("trace");
     let mut child =
         start(traced(&["-o", log.to_str().unwrap(), "-e", "trace=fsync,fdatasync"]), folder.path());
-    // Killing strace would leave the child alone, so that one is killed.
-    created_by(&mut child, 400, |child| {
-        let children = format!("/proc/{0}/task/{0}/children", child.id());
-        let children = std::fs::read_to_string(children).unwrap();
-        for pid in children.split_whitespace() {
-            assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-        }
-    });
+    created_by(&mut child, 400, kill_traced);
     child.wait().unwrap();
     let trace = std::fs::read_to_string(log).unwrap();
     let data_syncs = trace.matches("fdatasync(").count();

@@ -69,3 +69,114 @@ impl Readers {
         let _ = tasks::blocking(move || drop(connections)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn readers() -> (Arc<Readers>, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("ringleaf.db");
+        drop(schema::open_for_writing(&database).unwrap());
+        (Arc::new(Readers::open(&database).unwrap()), folder)
+    }
+
+    fn one(connection: &Connection) -> Result<u8, StoreError> {
+        Ok(connection.query_row("SELECT 1", [], |row| row.get(0))?)
+    }
+
+    /// A read that lasts until it is told to end.
+    fn long_read(
+        readers: &Arc<Readers>,
+    ) -> (impl Future<Output = Result<u8, StoreError>> + use<>, Arc<Barrier>) {
+        let (readers, barrier) = (readers.clone(), Arc::new(Barrier::new(2)));
+        let end = barrier.clone();
+        let read = async move {
+            readers
+                .run(move |connection| {
+                    end.wait();
+                    one(connection)
+                })
+                .await
+        };
+        (read, barrier)
+    }
+
+    #[tokio::test]
+    async fn two_reads_run_at_the_same_time() {
+        let (readers, _folder) = readers();
+        let (first, end) = long_read(&readers);
+        let other = async {
+            let one = readers.run(one).await;
+            end.wait();
+            one
+        };
+        let (first, other) = tokio::join!(first, other);
+        assert_eq!((first.unwrap(), other.unwrap()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn many_reads_take_turns() {
+        let (readers, _folder) = readers();
+        let reads = (0..200).map(|_| readers.run(one));
+        for outcome in futures_util::future::join_all(reads).await {
+            assert_eq!(outcome.unwrap(), 1);
+        }
+        assert_eq!(readers.connections.lock().unwrap().len() as u32, readers.count);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_gives_its_connection_back() {
+        let (readers, _folder) = readers();
+        for _ in 0..50 {
+            let outcome = readers.run(|connection| Ok(connection.execute_batch("SELECT nothing")?)).await;
+            assert!(outcome.is_err());
+        }
+        assert_eq!(readers.run(one).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_dropped_gives_its_connection_back() {
+        let (readers, _folder) = readers();
+        for _ in 0..20 {
+            let (read, end) = long_read(&readers);
+            // The first poll takes a connection and starts the read.
+            assert!(tokio::time::timeout(Duration::from_millis(1), read).await.is_err());
+            end.wait();
+        }
+        for _ in 0..50 {
+            assert_eq!(readers.run(one).await.unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_the_reads_that_run_and_refuses_later_ones() {
+        let (readers, _folder) = readers();
+        let (read, end) = long_read(&readers);
+        let (started, running) = oneshot::channel();
+        let close = async {
+            running.await.unwrap();
+            let closed = tokio::time::timeout(Duration::from_millis(50), readers.close()).await;
+            assert!(closed.is_err(), "a read still runs");
+            end.wait();
+            readers.close().await;
+            assert!(matches!(readers.run(one).await, Err(StoreError::Closed)));
+            assert!(readers.connections.lock().unwrap().is_empty());
+        };
+        let read = async {
+            let mut read = std::pin::pin!(read);
+            // The first poll takes the connection.
+            assert!(tokio::time::timeout(Duration::from_millis(1), &mut read).await.is_err());
+            started.send(()).unwrap();
+            assert_eq!(read.await.unwrap(), 1);
+        };
+        tokio::join!(close, read);
+        readers.close().await;
+    }
+}

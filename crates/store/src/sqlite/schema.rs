@@ -118,6 +118,7 @@ fn set_up_writing(connection: &Connection) -> Result<bool, rusqlite::Error> {
     Ok(mode == "wal")
 }
 
+/// The page size stays at SQLite's 4 KiB: with 1, 2 and 8 KiB, small appends to a thousand documents cost the same.
 fn common(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);

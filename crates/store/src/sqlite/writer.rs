@@ -16,8 +16,8 @@ use crate::StoreError;
 
 /// Limit: changes in one transaction. More wait for the next; the queue has a bound of its own.
 const CHANGES_PER_COMMIT_MAX: usize = 4_096;
-/// Limit: bytes in one transaction, likewise. One change may always go.
-const BYTES_PER_COMMIT_MAX: usize = 16 << 20;
+/// Limit: bytes in one transaction, likewise, so that none takes much longer than 50 ms. One change may always go.
+const BYTES_PER_COMMIT_MAX: usize = 4 << 20;
 
 /// A change that somebody waits for.
 pub(super) struct Job {

@@ -123,6 +123,31 @@ async fn a_store_on_a_full_disk_goes_on_by_itself_when_there_is_room_again() {
     drop(store);
 }
 
+#[tokio::test]
+async fn a_backup_onto_a_full_disk_leaves_nothing_there() {
+    let Some(disk) = SmallDisk::mount("1m") else { return };
+    let (store, _folder) = filled(0).await;
+    let update = Bytes::from(vec![7; 400 << 10]);
+    for slot in 1..=6 {
+        store.create_slot(&id("notes"), Slot::new(slot), record_of(slot, update.clone())).await.unwrap();
+    }
+    let error = store.backup(&disk.0.path().join("copy.db"), |_| {}).await.unwrap_err();
+    assert!(matches!(error, BackupError::Write { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(disk.0.path()).unwrap().count(), 0);
+    append(&store, &id("notes"), [7]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_queue_makes_everybody_wait_and_nobody_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { appends_waiting_max: 1, ..SqliteOptions::default() };
+    let store = SqliteStore::open(folder.path(), options).unwrap();
+    let documents: Vec<DocumentId> = (0..100).map(|number| id(&format!("document {number}"))).collect();
+    let appends = documents.iter().map(|document| append(&store, document, 1..=2));
+    futures_util::future::join_all(appends).await;
+    assert_eq!(store.tails(&documents).await.unwrap().len(), 100);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn somebody_elses_lock_is_waited_for() {
     let (store, _folder) = filled(1).await;

@@ -6,6 +6,7 @@ mod faults;
 mod formats;
 mod large;
 mod model;
+mod torn;
 mod trim;
 
 use std::path::Path;
