@@ -84,8 +84,10 @@ async fn a_full_disk_stops_acknowledgements_and_loses_nothing() {
         writer.take_all();
         assert_eq!(writer.acknowledged, 0, "{fault:?}");
         assert!(store.append_calls() > 100, "it is tried again and again");
+        assert_eq!(node.status().failing_appends, 1, "{fault:?}");
         store.appends(Fault::None);
         writer.all_acknowledged().await;
+        assert_eq!(node.status().failing_appends, 0, "{fault:?}");
         assert_eq!(cold(&store, "notes").await, "one two three ");
     }
 }
