@@ -81,7 +81,7 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
             "keeps_nothing": config.memory,
             "kind": if config.memory { "memory" } else { "sqlite" },
             "bytes": admin.backup.as_ref().map(|store| file_bytes(store.database())),
-            "folder": (!config.memory).then(|| config.data.to_string_lossy().into_owned()),
+            "folder": (!config.memory).then(|| absolute(&config.data)),
         },
         "process": Process::now(),
         "faults": admin.faults.list(),
@@ -100,4 +100,9 @@ fn state(state: MemberState) -> &'static str {
         MemberState::Serving => "serving",
         MemberState::Draining => "draining",
     }
+}
+
+/// Whoever asks has another working directory.
+fn absolute(folder: &Path) -> String {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf()).to_string_lossy().into_owned()
 }

@@ -135,15 +135,29 @@ fn show(named: &Named, ask: Ask<'_>) -> Result<(), Failure> {
     output::answer(named.common.output.format, &answer, || fields(&answer))
 }
 
+/// What people look for first.
+const FIRST: [&str; 10] = [
+    "name",
+    "since",
+    "reason",
+    "deleted",
+    "quarantined",
+    "resident",
+    "sessions",
+    "bytes",
+    "last_slot",
+    "tail_slots",
+];
+
 /// Every field of an object on its own line.
 fn fields(answer: &Value) -> String {
+    let mut names: Vec<&str> =
+        answer.as_object().into_iter().flat_map(|object| object.keys()).map(String::as_str).collect();
+    names.sort_by_key(|name| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     let mut table = Table::new(&[]);
-    for name in answer.as_object().into_iter().flat_map(|object| object.keys()) {
-        let value = match name.as_str() {
-            "bytes" | "resident_bytes" | "state_bytes" => answer[name].as_u64().map(output::size),
-            _ => None,
-        };
-        table.row([name.replace('_', " "), value.unwrap_or_else(|| cell(answer, name))]);
+    for name in names {
+        let size = answer[name].as_u64().filter(|_| name.ends_with("bytes")).map(output::size);
+        table.row([name.replace('_', " "), size.unwrap_or_else(|| cell(answer, name))]);
     }
     table.render(false)
 }

@@ -35,7 +35,10 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
 
     let mut table = Table::new(&[]);
     table.row(["version".into(), string("/version")]);
-    table.row(["node".into(), string("/node")]);
+    let stopped = status["stage"] == "stopped";
+    if !stopped {
+        table.row(["node".into(), string("/node")]);
+    }
     if wide {
         table.row(["incarnation".into(), string("/incarnation")]);
         table.row(["pid".into(), number("/pid").to_string()]);
@@ -44,7 +47,9 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
         table.row(["editors".into(), format!("ws://{listen}/<document>")]);
     }
     let store = match of("/store/folder").as_str() {
-        Some(folder) => format!("{} in {folder}", string("/store/kind")),
+        Some(folder) => {
+            format!("{} in {folder} ({})", string("/store/kind"), output::size(number("/store/bytes")))
+        }
         None => string("/store/kind"),
     };
     table.row(["store".into(), store]);
@@ -62,6 +67,10 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
     if number("/counts/failing_appends") > 0 {
         table.row(["appends failing".into(), number("/counts/failing_appends").to_string()]);
     }
+    if stopped {
+        // The rest would be about this command.
+        return text + &table.render(false);
+    }
     table.row(["memory".into(), output::size(number("/process/resident_bytes"))]);
     if wide {
         table.row(["cpu".into(), format!("{:.1} s", of("/process/cpu_seconds").as_f64().unwrap_or(0.0))]);
@@ -70,14 +79,13 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
             format!("{} of {}", number("/process/open_files"), number("/process/open_files_max")),
         ]);
         table.row(["threads".into(), number("/process/threads").to_string()]);
-        table.row([
-            "ring".into(),
-            format!(
-                "version {}, {} member(s)",
-                number("/ring/version"),
-                of("/ring/members").as_array().map_or(0, Vec::len)
-            ),
-        ]);
+        let members: Vec<&str> = of("/ring/members")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|member| member["node"].as_str())
+            .collect();
+        table.row(["ring".into(), format!("version {}: {}", number("/ring/version"), members.join(", "))]);
     }
     text.push_str(&table.render(false));
     text.push_str(&faults(status, wide));
