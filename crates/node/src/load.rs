@@ -58,7 +58,7 @@ pub(crate) async fn load(shared: &Arc<Shared>, id: &DocumentId) -> Result<Loaded
             },
             Err(error) if error.advice() == Advice::RetryLater => {
                 if !std::mem::replace(&mut told, true) {
-                    warn!(document = %id, error = &error as &dyn std::error::Error, "waiting for the store");
+                    warn!(error = &error as &dyn std::error::Error, "waiting for the store");
                 }
             }
             Err(StoreError::Closed) => return Err(LoadEnd::StoreClosed),
@@ -97,14 +97,14 @@ async fn open(shared: &Arc<Shared>, id: &DocumentId, stored: Stored) -> Result<L
         shared.pool.run(Urgency::Foreground, open).await.map_err(|_| ())
     };
     let document = opened.unwrap_or_else(|()| Err("scanning the stored bytes panicked".into()))?;
-    info!(document = %id, epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");
+    info!(epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");
     Ok(Loaded { document, snapshot_upto })
 }
 
 /// Takes down that the bytes could not be used, in the store; a second time is the last.
 async fn failed(shared: &Arc<Shared>, id: &DocumentId, reason: String) -> Result<(), LoadEnd> {
     shared.metrics.load_failures.increment(1);
-    warn!(document = %id, reason, "document does not load");
+    warn!(reason, "document does not load");
     let given_up = match Note::begin(shared, id).await {
         Ok(note) => note.end(shared, Some(reason.clone())),
         Err(_) => true,

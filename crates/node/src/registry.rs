@@ -145,6 +145,8 @@ impl Registry {
             facts: Facts::new(),
         });
         state.residents.insert(document.clone(), Arc::clone(&resident));
+        // Order: not under the lock. A runtime that is shutting down drops the task at once, and that takes the lock.
+        drop(state);
         start(Arc::clone(&resident), receiver);
         Ok(resident)
     }

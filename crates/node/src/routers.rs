@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -105,8 +106,9 @@ impl Routers {
 impl Drop for Routers {
     fn drop(&mut self) {
         for attached in self.attached.values() {
-            // A router that has stopped needs no farewell.
-            let _ = attached.sink.deliver(self.farewell.clone());
+            // A router that has stopped needs no farewell. One that panics must not take the process along, when this is
+            // a panic already.
+            let _ = catch_unwind(AssertUnwindSafe(|| attached.sink.deliver(self.farewell.clone())));
         }
     }
 }
