@@ -1,7 +1,7 @@
 //! From bytes of a socket to requests of a host, as far as limits allow. Synchronous: it never waits itself.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,9 @@ use bytes::Bytes;
 use ringleaf_types::CloseReason;
 use ringleaf_wire::y_websocket::{self, Messages};
 use ringleaf_wire::{DocumentHost, Request, SubmitError};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::Waits;
@@ -62,6 +65,16 @@ enum Stopped {
     Ended,
 }
 
+/// What one read has brought.
+enum Read {
+    /// There may be more.
+    More,
+    /// Everything that there was, or nothing.
+    All,
+    /// Something that may not be taken yet.
+    Blocked(Waits),
+}
+
 impl Reader {
     pub(super) fn new(
         connection: Arc<Connection>,
@@ -94,32 +107,33 @@ impl Reader {
                 Stopped::Ended => return Turn::Ended,
             }
             match self.read(now) {
-                Ok(Some(())) => {}
-                Ok(None) => return self.wait(Waits { readable: true, ..Waits::default() }, now),
+                Ok(Read::More) => {}
+                Ok(Read::All) => return self.wait(Waits { readable: true, ..Waits::default() }, now),
+                Ok(Read::Blocked(waits)) => return self.wait(waits, now),
                 Err(_) => return Turn::Ended,
             }
         }
         Turn::Again
     }
 
-    /// Reads once, and deals with what came. `None`: there is nothing to read.
-    fn read(&mut self, now: Instant) -> io::Result<Option<()>> {
+    /// Reads once, and deals with what came.
+    fn read(&mut self, now: Instant) -> io::Result<Read> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = match self.connection.socket.try_read(scratch) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let (read, all) = receive(&self.connection.socket, scratch)?;
+            if read == 0 {
+                return Ok(Read::All);
+            }
             self.connection.lock().heard(now);
             let mut rest = &scratch[..read];
             match self.advance(&mut rest, now) {
-                Stopped::NeedsBytes => {}
-                // Whatever it was, the next turn finds out again.
-                Stopped::Blocked(_) => self.unread = Bytes::copy_from_slice(rest),
-                Stopped::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Stopped::NeedsBytes if all => Ok(Read::All),
+                Stopped::NeedsBytes => Ok(Read::More),
+                Stopped::Blocked(waits) => {
+                    self.unread = Bytes::copy_from_slice(rest);
+                    Ok(Read::Blocked(waits))
+                }
+                Stopped::Ended => Err(io::ErrorKind::UnexpectedEof.into()),
             }
-            Ok(Some(()))
         })
     }
 
@@ -210,6 +224,27 @@ impl Reader {
     pub(super) fn bring(&mut self) -> Option<Arc<dyn DocumentHost>> {
         let mut state = self.connection.lock();
         pump(&mut state, &self.fan_out, &mut self.generation, &self.shared)
+    }
+}
+
+/// Reads what there is. Returns how many bytes, and whether these are all for now.
+///
+/// A read that does not fill the buffer has emptied the socket, and says so to the runtime like one that would have had
+/// to wait: that spares the read that finds nothing. What comes later is announced anew.
+fn receive(socket: &TcpStream, into: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut short = 0;
+    let read = socket.try_io(Interest::READABLE, || match (&*SockRef::from(socket)).read(into)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        read if read < into.len() => {
+            short = read;
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        read => Ok(read),
+    });
+    match read {
+        Ok(read) => Ok((read, false)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((short, true)),
+        Err(error) => Err(error),
     }
 }
 
