@@ -110,6 +110,9 @@ impl Seen {
 
     /// What can be admitted of an update. Untrusted bytes are scanned here, and need no other scan.
     ///
+    /// No unit is ever admitted twice: a second sender may say something else about it than the first, and whoever merges
+    /// or replays both could take either. What was admitted therefore means the same in any order and any merge.
+    ///
     /// An update that follows on what was seen, as nearly all do, is judged in one pass and without allocating.
     ///
     /// # Errors

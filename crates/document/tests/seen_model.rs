@@ -229,6 +229,8 @@ proptest! {
             for part in admitted(update, &verdict) {
                 for unit in parse(&part).structs {
                     prop_assert!(unit.kind != Kind::Skip && unit.length > 0);
+                    // No unit is ever admitted twice, whatever a second sender says about it.
+                    prop_assert!(unit.clock >= seen.clock_of(ClientId::new(unit.client)).get());
                 }
                 prop_assert!(seen.judge(&part).unwrap() == Verdict::Complete, "{:?}", part);
                 seen.take_in(&part).unwrap();

@@ -14,9 +14,9 @@ use super::{OfClient, Seen};
 pub enum Verdict {
     /// Every struct and every deletion was seen.
     NothingNew,
-    /// Everything is complete: admit the bytes as they are.
+    /// Everything is complete, and no struct was seen: admit the bytes as they are.
     Complete,
-    /// Something is not complete, or not written in the way in which it is kept.
+    /// Something is not complete, was seen, or is not written in the way in which it is kept.
     Partial {
         /// What can be admitted instead, in order. Nothing, if all that is complete was seen.
         complete: Vec<Bytes>,
@@ -83,6 +83,7 @@ struct Quick<'s> {
     gave_up: bool,
     brings_structs: bool,
     brings_deletions: bool,
+    repeats_structs: bool,
     /// The client whose structs or deletions are being walked over, and what is complete of it.
     client: Option<ClientId>,
     of_client: Option<&'s OfClient>,
@@ -111,6 +112,7 @@ impl<'s> Quick<'s> {
             gave_up: false,
             brings_structs: false,
             brings_deletions: false,
+            repeats_structs: false,
             client: None,
             of_client: None,
             end: 0,
@@ -130,6 +132,7 @@ impl<'s> Quick<'s> {
         let brings_something = self.brings_structs || self.brings_deletions;
         if self.gave_up
             || !Joins::are_cheap(self.joined_bytes)
+            || (brings_something && self.repeats_structs)
             || (brings_something && self.known_deletions > KNOWN_DELETIONS_MAX)
         {
             None
@@ -210,12 +213,11 @@ impl<'a> Visit<'a> for Quick<'_> {
             self.gave_up = true;
             return;
         }
-        if item.end() <= self.end {
-            return;
-        }
         if item.clock.get() < self.end {
-            // Its beginning was seen, so only its end is kept.
-            self.gave_up = true;
+            // At least its beginning was seen. Beside something new it must not be kept: it may say something else than
+            // before, and whoever merges both may take either.
+            self.repeats_structs = true;
+            self.gave_up |= item.end() > self.end;
             return;
         }
         self.depth_max = self.depth_max.max(self.depth_max_of(item));

@@ -79,6 +79,16 @@ fn references_forward_are_followed_and_circles_are_not() {
 }
 
 #[test]
+fn what_was_seen_is_cut_off_what_is_new() {
+    // "hello" again, and it says something else: nobody may ever merge this with the first.
+    let repeated = [1, 2, 1, 0, 0x84, 9, 9, 5, b'H', b'E', b'L', b'L', b'O', 0x84, 1, 4, 1, b'!', 0];
+    assert_eq!(seen(&[HELLO]).judge(&repeated), partial(&[MORE], 0));
+    // The beginning of a struct was seen.
+    let longer = [1, 1, 1, 0, 4, 1, 1, b'u', 6, b'H', b'E', b'L', b'L', b'O', b'!', 0];
+    assert_eq!(seen(&[HELLO]).judge(&longer), partial(&[MORE], 0));
+}
+
+#[test]
 fn an_item_of_length_zero_is_left_out() {
     let update = &[1, 2, 1, 0, 4, 1, 1, b't', 0, 4, 1, 1, b't', 1, b'a', 0];
     assert_eq!(seen(&[]).judge(update), partial(&[&[1, 1, 1, 0, 4, 1, 1, b't', 1, b'a', 0]], 0));

@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
     Memory(u64),
     /// It does not come to an end.
     Hangs,
+    /// What it merged is not the same.
+    MergedWrongly,
 }
 
 /// A running child, and the pipes to it.
@@ -94,6 +96,7 @@ impl Child {
                 "not-decoded" => Outcome::NotDecoded,
                 "pending" => Outcome::Pending,
                 "hangs" => Outcome::Hangs,
+                "merged-wrongly" => Outcome::MergedWrongly,
                 "memory" => Outcome::Memory(rest.parse().unwrap()),
                 _ => Outcome::Panicked(rest.to_owned()),
             };
@@ -130,6 +133,7 @@ pub(crate) fn serve() {
             Outcome::Memory(bytes) => format!("memory {bytes}"),
             Outcome::Panicked(text) => format!("panicked {}", text.replace('\n', " ")),
             Outcome::Hangs => "hangs".to_owned(),
+            Outcome::MergedWrongly => "merged-wrongly".to_owned(),
             Outcome::Died => unreachable!("the dead do not answer"),
         };
         writeln!(stdout, "outcome {answer}").unwrap();
@@ -199,6 +203,21 @@ fn apply_all(case: &[Vec<u8>]) -> Outcome {
     let state = doc.transact().encode_state_as_update_v1(&StateVector::default());
     let vector = doc.transact().state_vector();
     drop(doc);
+    // Few updates are merged before they are published.
+    if (2..=16).contains(&case.len()) {
+        let Ok(merged) = yrs::merge_updates_v1(case) else { return Outcome::NotDecoded };
+        let editor = Doc::with_client_id(997);
+        for piece in crate::cases::admit(&[merged]) {
+            let Ok(update) = Update::decode_v1(&piece) else { return Outcome::NotDecoded };
+            if editor.transact_mut().apply_update(update).is_err() {
+                return Outcome::Refused;
+            }
+        }
+        let editor = editor.transact();
+        if editor.has_missing_updates() || editor.state_vector() != vector {
+            return Outcome::MergedWrongly;
+        }
+    }
     let again = Doc::with_client_id(998);
     // As the server loads it: judged, and perhaps in pieces.
     for piece in crate::cases::admit(&[state]) {

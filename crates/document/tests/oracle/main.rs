@@ -41,7 +41,8 @@ fn run(child: &mut Child, cases: &[(String, Vec<Vec<u8>>)]) -> usize {
             | Outcome::Panicked(_)
             | Outcome::Died
             | Outcome::Memory(_)
-            | Outcome::Hangs => {
+            | Outcome::Hangs
+            | Outcome::MergedWrongly => {
                 panic!("{name}: {outcome:?}\n{}", hex(case))
             }
         }
