@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "everything in here is a test")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ use tokio::task::JoinSet;
 const FOLDER: &str = "RINGLEAF_STORE_CRASH_FOLDER";
 /// Tells the child to try again when the store says so.
 const PATIENT: &str = "RINGLEAF_STORE_CRASH_PATIENT";
+/// Where the child's standard error goes, beside its store.
+const ERRORS: &str = "errors";
 const DOCUMENTS: u64 = 8;
 
 fn document(number: u64) -> DocumentId {
@@ -101,18 +105,33 @@ fn start(mut command: Command, folder: &Path) -> Child {
         .args(["--exact", "child", "--nocapture", "--test-threads", "1"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        // Not a pipe: nobody reads it while the child runs, and a full one would stop it.
+        .stderr(File::create(folder.join(ERRORS)).unwrap())
         .spawn()
         .unwrap()
+}
+
+/// What the child said on its standard error.
+fn errors_of(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join(ERRORS)).unwrap()
 }
 
 /// Reads what the child created, until it ends; after `lines` it is asked to end with `kill`.
 fn created_by(child: &mut Child, lines: usize, kill: impl Fn(&mut Child)) -> BTreeMap<u64, u64> {
     let output = BufReader::new(child.stdout.take().unwrap());
+    let (read, reading) = sync_channel(1_000);
+    let reader = std::thread::spawn(move || output.lines().try_for_each(|line| read.send(line.unwrap())));
     let mut last = BTreeMap::new();
     let mut seen = 0;
-    for line in output.lines() {
-        let line = line.unwrap();
+    loop {
+        let line = match reading.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                kill(child);
+                panic!("the child created nothing for a minute");
+            }
+        };
         let Some(numbers) = line.strip_prefix("created ") else { continue };
         let (number, slot) = numbers.split_once(' ').unwrap();
         last.insert(number.parse().unwrap(), slot.parse().unwrap());
@@ -121,6 +140,7 @@ fn created_by(child: &mut Child, lines: usize, kill: impl Fn(&mut Child)) -> BTr
             kill(child);
         }
     }
+    reader.join().unwrap().unwrap();
     last
 }
 
@@ -184,13 +204,14 @@ async fn writes_that_fail_now_and_then_lose_nothing() {
     for error in ["ENOSPC", "EIO", "EDQUOT"] {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).close().await;
-        let inject = format!("inject=pwrite64:error={error}:when=30+17");
+        // A commit takes some twenty writes, a piece of a large record three hundred: rare enough for all to succeed.
+        let inject = format!("inject=pwrite64:error={error}:when=30+701");
         let mut command = traced(&["-o", "/dev/null", "-e", "trace=pwrite64", "-e", &inject]);
         command.env(PATIENT, "1");
         let mut child = start(command, folder.path());
         let created = created_by(&mut child, 400, kill_traced);
-        let ended = child.wait_with_output().unwrap();
-        let errors = String::from_utf8(ended.stderr).unwrap();
+        child.wait().unwrap();
+        let errors = errors_of(folder.path());
         let told = if error == "ENOSPC" { "the disk is full" } else { "a commit was rolled back" };
         assert!(errors.contains(told), "{errors}");
         assert_eq!(created.len() as u64, DOCUMENTS);
@@ -210,10 +231,10 @@ async fn a_failed_sync_ends_the_process_and_nothing_that_was_created_is_lost() {
         let inject = format!("inject=fdatasync:error=EIO:when={when}");
         let trace = ["-o", "/dev/null", "-e", "trace=fdatasync", "-e", &inject];
         let mut child = start(traced(&trace), folder.path());
-        let created = created_by(&mut child, usize::MAX, |_| {});
-        let ended = child.wait_with_output().unwrap();
-        let errors = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.signal(), Some(6), "it aborts: {errors}");
+        let created = created_by(&mut child, usize::MAX, kill_traced);
+        let ended = child.wait().unwrap();
+        let errors = errors_of(folder.path());
+        assert_eq!(ended.signal(), Some(6), "it aborts: {errors}");
         let told = errors.matches("the disk did not keep what was written to it").count();
         assert_eq!(told, 1, "{errors}");
         assert!(errors.contains("ERROR"), "{errors}");
