@@ -20,6 +20,7 @@ mod local;
 mod log;
 mod output;
 mod page;
+mod progress;
 mod serve;
 mod signals;
 mod tasks;
@@ -63,8 +64,10 @@ impl Style {
                 || words.contains(&format!("{flag}={value}").as_str())
         };
         let json = pair("-o", "json") || pair("--output", "json") || words.contains(&"-ojson");
-        let log_json = pair("--log", "json")
-            || (!pair("--log", "text") && std::env::var("RINGLEAF_LOG").is_ok_and(|value| value == "json"));
+        let variable = || std::env::var("RINGLEAF_LOG").is_ok_and(|value| value == "json");
+        // Only a server logs; the commands speak to people.
+        let serve = words.get(1) == Some(&"serve");
+        let log_json = serve && (pair("--log", "json") || (!pair("--log", "text") && variable()));
         Self { json, log: if log_json { log::LogFormat::Json } else { log::LogFormat::Text } }
     }
 

@@ -10,6 +10,7 @@ use crate::cli::{Content, Doc, Format, Named, OutputAndTarget, Quarantine, Targe
 use crate::client::{Ask, Client, segment};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
+use crate::progress;
 
 /// Documents asked for in one request.
 const PAGE: usize = 500;
@@ -209,7 +210,11 @@ fn import(name: &str, file: &Path, common: &OutputAndTarget) -> Result<(), Failu
     let bytes = update.len();
     let path = format!("{}/content", path(name));
     let ask = Ask { method: "PUT", path: &path, body: Some((BYTES, update)) };
-    let answer = match Client::open(&common.target)?.json(ask)? {
+    let client = Client::open(&common.target)?;
+    let spinner = progress::spinner("merging");
+    let answer = client.json(ask)?;
+    drop(spinner);
+    let answer = match answer {
         Value::Null => json!({ "name": name, "bytes": bytes }),
         answer => answer,
     };
@@ -221,7 +226,9 @@ fn import(name: &str, file: &Path, common: &OutputAndTarget) -> Result<(), Failu
 fn export(name: &str, file: &Path, force: bool, common: &OutputAndTarget) -> Result<(), Failure> {
     let client = Client::open(&common.target)?;
     let path = format!("{}/content?as=update", path(name));
+    let spinner = progress::spinner("reading");
     let update = client.bytes(Ask::get(&path))?;
+    drop(spinner);
     if file == Path::new("-") {
         return output::print_bytes(&update);
     }
@@ -254,9 +261,17 @@ fn file_failure(file: &Path, what: &str, error: &std::io::Error) -> Failure {
 
 fn verify(named: &Named) -> Result<(), Failure> {
     let path = format!("{}/verify", path(&named.name));
-    let answer = Client::open(&named.common.target)?.json(Ask::post(&path))?;
+    let client = Client::open(&named.common.target)?;
+    let spinner = progress::spinner("verifying");
+    let answer = client.json(Ask::post(&path))?;
+    drop(spinner);
     output::answer(named.common.output.format, &answer, || {
-        format!("{} is sound\n{}", named.name, fields(&answer))
+        let mut details = answer.clone();
+        if let Some(details) = details.as_object_mut() {
+            // The verdict says these.
+            details.retain(|name, _| name != "name" && name != "sound");
+        }
+        format!("{} is sound\n\n{}", named.name, fields(&details))
     })
 }
 

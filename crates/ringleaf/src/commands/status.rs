@@ -1,14 +1,12 @@
 //! `ringleaf status`, `healthcheck` and `backup`.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::{Backup, Format, OutputAndTarget, Target};
 use crate::client::{Ask, Client};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
+use crate::progress;
 
 pub(super) fn status(command: &OutputAndTarget) -> Result<(), Failure> {
     let client = Client::open(&command.target)?;
@@ -158,7 +156,7 @@ pub(super) fn backup(command: &Backup) -> Result<(), Failure> {
     })?;
     let body = json!({ "file": file.to_string_lossy() }).to_string().into_bytes();
     let ask = Ask { method: "POST", path: "/api/v1/backup", body: Some(("application/json", body)) };
-    let bar = progress();
+    let bar = progress::bar();
     let mut last = Value::Null;
     let outcome = client.lines(ask, |line| {
         if let (Some(done), Some(total)) = (line["pages_done"].as_u64(), line["pages"].as_u64()) {
@@ -180,15 +178,4 @@ pub(super) fn backup(command: &Backup) -> Result<(), Failure> {
     output::answer(command.common.output.format, &last, || {
         format!("{} written ({})\n", file.display(), output::size(last["bytes"].as_u64().unwrap_or(0)))
     })
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("  {bar:32} {percent:>3} %  {elapsed}")
-        .expect("the template is well-formed")
-        .progress_chars("━╸─");
-    ProgressBar::no_length().with_style(style)
 }
