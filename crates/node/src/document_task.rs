@@ -65,10 +65,13 @@ pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc
         answers: FuturesUnordered::new(),
         compacting: false,
         checking_tail: false,
+        check_tail_again: false,
         questions: Questions::default(),
         timer: Box::pin(tokio::time::sleep_until(Instant::now())),
         timer_set: false,
         snapshot_upto: Slot::ZERO,
+        measured_at: None,
+        measure_due: None,
         asked: false,
         awaited_until: None,
         stopping: false,
@@ -95,11 +98,15 @@ struct DocumentTask {
     answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
     compacting: bool,
     checking_tail: bool,
+    check_tail_again: bool,
     questions: Questions,
     timer: Pin<Box<Sleep>>,
     timer_set: bool,
     /// What the newest snapshot covers.
     snapshot_upto: Slot,
+    /// When its memory was measured, and when it is to be measured again.
+    measured_at: Option<Instant>,
+    measure_due: Option<Instant>,
     /// Somebody has wanted something of the document since it was loaded.
     asked: bool,
     /// A router has opened the document, and nothing has come from it yet.
@@ -191,7 +198,8 @@ impl DocumentTask {
             if let Some(end) = self.carry_out_all(&mut document).or_else(|| self.settle(&document, now)) {
                 return end;
             }
-            let woken = self.wait(document.full(), document.next_deadline()).await;
+            let due = document.next_deadline().map(Instant::from_std);
+            let woken = self.wait(document.full(), due.into_iter().chain(self.measure_due).min()).await;
             now = Instant::now();
             let input = match self.input(woken, &document, now) {
                 turn::Next::Input(input) => input,

@@ -56,7 +56,12 @@ impl Pool {
             drop(permit);
             result
         });
-        result.await.map_err(|_| Panicked)
+        match result.await {
+            Ok(result) => Ok(result),
+            Err(error) if error.is_panic() => Err(Panicked),
+            // The runtime is shutting down, and so is whoever waits here.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

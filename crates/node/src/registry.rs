@@ -63,13 +63,17 @@ impl Facts {
         }
     }
 
-    /// Takes down how the document is now. Answers how much its memory has grown.
-    pub(crate) fn publish(&self, document: &ringleaf_document::Document) -> isize {
-        let bytes = document.resident_bytes();
+    /// Takes down how the document is now, as far as that costs nothing.
+    pub(crate) fn publish(&self, document: &ringleaf_document::Document) {
         self.serving.store(true, Ordering::Relaxed);
         self.sessions.store(document.session_count(), Ordering::Relaxed);
         self.epoch.store(document.epoch().get(), Ordering::Relaxed);
         self.last_slot.store(document.last_slot().get(), Ordering::Relaxed);
+    }
+
+    /// Measures the document's memory. Answers how much that has grown.
+    pub(crate) fn measure(&self, document: &ringleaf_document::Document) -> isize {
+        let bytes = document.resident_bytes();
         bytes.cast_signed() - self.bytes.swap(bytes, Ordering::Relaxed).cast_signed()
     }
 

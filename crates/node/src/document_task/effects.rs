@@ -1,6 +1,7 @@
 //! Carrying out what the document wants done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -20,6 +21,8 @@ use crate::shared::Shared;
 /// A stopping document with so many slots above its snapshot makes one more, if it is small: the next start is quicker.
 const STOP_TAIL_SLOTS_MIN: u64 = 128;
 const STOP_SNAPSHOT_BYTES_MAX: usize = 4 << 20;
+/// How old the measure of a document's memory may be.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl DocumentTask {
     /// Carries out every effect, in the order in which they come.
@@ -87,8 +90,12 @@ impl DocumentTask {
         self.answers.push(async move { Some(Answer::Input(answer.await.unwrap_or(otherwise))) }.boxed());
     }
 
+    /// Asks for the next look at the ends of all logs. One that is wanted while another is awaited comes after it, so
+    /// that no look is missed, whatever the phases of the two clocks.
     fn check_tail(&mut self, after: Slot) {
-        if !std::mem::replace(&mut self.checking_tail, true) {
+        if std::mem::replace(&mut self.checking_tail, true) {
+            self.check_tail_again = true;
+        } else {
             let answer = self.shared.tails.ask(&self.resident.document);
             self.answers.push(async move { Some(Answer::Tail { after, last: answer.await.ok()? }) }.boxed());
         }
@@ -143,7 +150,12 @@ impl DocumentTask {
             self.acknowledged();
             self.gathering_since = None;
         }
-        self.shared.grow(self.resident.facts.publish(document));
+        if self.check_tail_again && !self.checking_tail {
+            self.check_tail_again = false;
+            self.check_tail(document.last_slot());
+        }
+        self.resident.facts.publish(document);
+        self.measure(document, now);
         if document.session_count() > 0 {
             self.resident.facts.touch(now);
         }
@@ -160,6 +172,16 @@ impl DocumentTask {
         }
         // Whoever made it resident has yet to say what for, at first.
         (deleted && self.asked).then_some(End::Deleted)
+    }
+
+    /// Measuring a document that many have edited takes microseconds, so it is not done in every turn.
+    fn measure(&mut self, document: &Document, now: Instant) {
+        let due = self.measured_at.map(|at| at + MEASURE_INTERVAL).filter(|due| *due > now);
+        self.measure_due = due;
+        if due.is_none() {
+            self.measured_at = Some(now);
+            self.shared.grow(self.resident.facts.measure(document));
+        }
     }
 
     /// Everything is durable, and the node stops.

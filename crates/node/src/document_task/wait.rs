@@ -1,7 +1,5 @@
 //! Waiting for the next thing that happens.
 
-use std::time::Instant as StdInstant;
-
 use futures_util::StreamExt;
 use ringleaf_types::RouterId;
 use tokio::time::Instant;
@@ -28,7 +26,7 @@ impl DocumentTask {
     /// # Cancel safety
     ///
     /// Never dropped but with the task.
-    pub(super) async fn wait(&mut self, full: bool, deadline: Option<StdInstant>) -> Woken {
+    pub(super) async fn wait(&mut self, full: bool, deadline: Option<Instant>) -> Woken {
         if let Some(input) = self.pending.pop_front() {
             return Woken::Pending(input);
         }
@@ -54,8 +52,8 @@ impl DocumentTask {
 
     /// Sets the timer, unless it fires early enough already: moving a deadline back costs nothing, at the price of
     /// waking once for nothing.
-    fn set_timer(&mut self, deadline: Option<StdInstant>) -> bool {
-        let Some(deadline) = deadline.map(Instant::from_std) else { return false };
+    fn set_timer(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else { return false };
         if !self.timer_set || deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
             self.timer_set = true;

@@ -290,6 +290,7 @@ async fn the_ends_of_all_logs_are_looked_at_in_one_query() {
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     let calls = store.tails_calls();
+    // Each document is looked at every five seconds or so, all of them at once.
     assert!((10..=14).contains(&calls), "{calls} queries in a minute");
 }
 
