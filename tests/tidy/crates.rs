@@ -21,7 +21,7 @@ const GRANTS: [Grant; 9] = [
     grant("wire", &["types"], &[]),
     grant("ring", &["types"], &["hashring"]),
     grant("document", &["types", "wire"], &["yrs"]),
-    grant("store", &["types"], &["rusqlite", "rustix"]),
+    grant("store", &["types"], &["rusqlite"]),
     grant("coordinator", &["types", "ring"], &["etcd-client"]),
     grant("router", &["types", "wire", "ring", "coordinator"], &["tokio-tungstenite"]),
     grant("node", &["types", "wire", "ring", "document", "store", "coordinator"], &[]),
