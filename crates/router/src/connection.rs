@@ -100,14 +100,16 @@ impl Connection {
         self.nudge.notified().await;
     }
 
-    /// Hands over what all sessions of the document get.
-    pub(crate) fn publish(&self, round: &Round, now: Instant) {
+    /// Hands over what all sessions of the document get. Whether the editor is sent the updates now.
+    pub(crate) fn publish(&self, round: &Round, now: Instant) -> bool {
         let mut locked = self.lock();
         let sent = locked.inner.state.publish(self, round, &self.shared.limits, now);
         self.nudge_after(sent);
-        if locked.session.lacks_after().is_some() {
+        let behind = locked.session.behind();
+        if behind && locked.session.lacks_after().is_some() {
             self.nudge();
         }
+        round.slots.is_some() && !behind && locked.open()
     }
 
     /// Hands over something that the editor waits for, if `wanted` says that it does. `through`: it holds everything

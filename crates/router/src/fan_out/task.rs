@@ -324,18 +324,16 @@ impl Task {
         self.missed(&published);
         let (mut turn_began, mut cost) = (began, Duration::ZERO);
         for round in rounds(published) {
+            let mut handed = 0;
             for (at, member) in self.members.iter().enumerate() {
-                member.publish(&round, began);
+                handed += u64::from(member.publish(&round, began));
                 if at % SOCKETS_PER_TURN == SOCKETS_PER_TURN - 1 {
                     cost += turn_began.elapsed();
                     tokio::task::yield_now().await;
                     turn_began = Instant::now();
                 }
             }
-            self.shared
-                .metrics
-                .deliveries
-                .increment(u64::from(round.updates.frames) * self.members.len() as u64);
+            self.shared.metrics.deliveries.increment(handed * u64::from(round.updates.frames));
         }
         cost += turn_began.elapsed();
         self.shared.metrics.fan_out_seconds.record(cost);

@@ -158,11 +158,13 @@ impl Reader {
                 Ok(None) => return Stopped::NeedsBytes,
                 Err(error) => return self.broken(error, now),
             };
+            // Pings cost too.
+            let bytes = if let Message::Binary(frame) = &message { frame.len() } else { 0 };
+            self.rate.charge(bytes, &self.shared.limits, now);
             match message {
                 Message::Binary(frame) => {
                     self.shared.metrics.messages.increment(1);
-                    self.shared.metrics.message_bytes.increment(frame.len() as u64);
-                    self.rate.charge(frame.len(), &self.shared.limits, now);
+                    self.shared.metrics.message_bytes.increment(bytes as u64);
                     self.messages = Some(y_websocket::decode(frame));
                 }
                 Message::Text => self.shared.metrics.ignored_bytes.increment(1),
