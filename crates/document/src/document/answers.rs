@@ -129,6 +129,8 @@ impl Document {
         if self.replica.is_none() && !self.stored.is_empty() {
             return match self.seen.judge(update) {
                 Ok(Verdict::NothingNew) | Err(_) => Weight::Light,
+                // All of it stays with its editor.
+                Ok(Verdict::Partial { complete, .. }) if complete.is_empty() => Weight::Light,
                 Ok(Verdict::Complete | Verdict::Partial { .. }) => Weight::Builds,
             };
         }
