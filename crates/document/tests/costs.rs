@@ -276,3 +276,36 @@ fn a_worthwhile_tail_is_compacted_before_the_document_is_forgotten() {
     stage.now = stage.now.max(stage.document.next_deadline().unwrap());
     assert_eq!(stage.handle(Input::Wake), [Effect::Forget]);
 }
+
+/// Run by hand, optimized: `cargo test --release -p ringleaf-document --test costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures, and says nothing when it is not optimized"]
+fn a_typed_character_takes_microseconds() {
+    let (doc, slots) = written();
+    let mut stage = Stage::new(&slots, 0);
+    for session in 1..=1_000 {
+        stage.attach(session);
+    }
+    let text = doc.get_or_insert_text("t");
+    let updates: Vec<Vec<u8>> = (0..20_000)
+        .map(|_| {
+            let mut transaction = doc.transact_mut();
+            text.push(&mut transaction, "y");
+            transaction.encode_update_v1()
+        })
+        .collect();
+    let (mut admitted, mut appended) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    for (number, bytes) in updates.into_iter().enumerate() {
+        let request = update(number as u64 % 1_000 + 1, number as u64, false, bytes);
+        let begun = Instant::now();
+        let weight = stage.document.weight(&Input::Request { router: ROUTER, request: request.clone() });
+        stage.ask(request);
+        admitted += begun.elapsed();
+        assert!(number == 0 || weight == Weight::Light);
+        let slot = stage.document.last_slot().next();
+        let begun = Instant::now();
+        stage.handle(Input::Appended { slot, outcome: AppendOutcome::Created });
+        appended += begun.elapsed();
+    }
+    println!("admit {:?}, append {:?} each", admitted / 20_000, appended / 20_000);
+}
