@@ -322,17 +322,19 @@ impl Session {
             // What came before is in the answer to the editor's own question.
             self.delivered = Some(slot);
             self.queued = slot;
-        } else if slot > self.queued {
+        }
+        if self.newest > self.queued {
             self.progress = Progress::Behind;
         }
     }
 
     /// Whether the slots after `previous` through `through` go to the editor now.
     pub(crate) fn published(&mut self, previous: Slot, through: Slot) -> bool {
+        // Noted also before the owner's word that the session is attached has come: the two may overtake each other.
+        self.newest = self.newest.max(through);
         if self.delivered.is_none() || self.ended {
             return false;
         }
-        self.newest = self.newest.max(through);
         if through <= self.queued || self.progress != Progress::Following {
             return false;
         }

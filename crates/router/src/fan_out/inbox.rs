@@ -106,9 +106,10 @@ impl Inbox {
         self.bytes
     }
 
-    pub(super) fn take_published(&mut self) -> Published {
+    /// Everything for a round, and what came before it for single sessions: they are told first.
+    pub(super) fn take_all(&mut self) -> (VecDeque<Told>, Published) {
         self.bytes = 0;
-        std::mem::take(&mut self.published)
+        (self.take_told(), std::mem::take(&mut self.published))
     }
 
     /// From now on another host's events count. What the last one said and was not handed on is forgotten: whoever
@@ -141,12 +142,12 @@ mod tests {
         for slot in 1..=3 {
             inbox.deliver(0, publish(slot, 600), 1_000).unwrap();
         }
-        assert_eq!(inbox.take_told().len(), 1);
-        let published = inbox.take_published();
+        let (told, published) = inbox.take_all();
+        assert_eq!(told.len(), 1);
         assert!(published.overrun);
         assert_eq!(published.slots.iter().map(|p| p.slot.get()).collect::<Vec<_>>(), [3]);
         inbox.deliver(0, publish(4, 600), 1_000).unwrap();
-        assert!(!inbox.take_published().overrun, "what was taken no longer counts");
+        assert!(!inbox.take_all().1.overrun, "what was taken no longer counts");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The task of one document.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -201,6 +201,10 @@ impl Task {
     /// Carries out what concerns single sessions, in order.
     fn hear(&mut self, now: Instant) {
         let told = self.fan_out.inbox().take_told();
+        self.carry_out(told, now);
+    }
+
+    fn carry_out(&mut self, told: VecDeque<Told>, now: Instant) {
         for told in told {
             match told {
                 Told::Joined(connection) => self.join(connection, now),
@@ -316,11 +320,12 @@ impl Task {
 
     /// Hands on everything that waits, to everybody.
     async fn round(&mut self) {
-        let published = self.fan_out.inbox().take_published();
+        let (told, published) = self.fan_out.inbox().take_all();
+        let began = Instant::now();
+        self.carry_out(told, began);
         if self.members.is_empty() {
             return;
         }
-        let began = Instant::now();
         self.missed(&published);
         let (mut turn_began, mut cost) = (began, Duration::ZERO);
         for round in rounds(published) {

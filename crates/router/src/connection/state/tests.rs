@@ -72,6 +72,8 @@ enum Step {
     Hear,
     /// What concerns this session alone overtakes what is for all.
     HearOwn,
+    /// What is for all overtakes what concerns this session alone: it came between two looks into the inbox.
+    HearPublished,
     Overrun,
     Bring,
     SocketTakes(usize),
@@ -121,13 +123,8 @@ impl World {
             }
             Step::Presence => self.say(Said::Presence),
             Step::Hear => self.hear(),
-            Step::HearOwn => {
-                let own = |said: &Said| !matches!(said, Said::Published(_) | Said::Presence);
-                if let Some(said) = self.said.iter().position(own).and_then(|at| self.said.remove(at)) {
-                    self.said.push_front(said);
-                    self.hear();
-                }
-            }
+            Step::HearOwn => self.hear_first(false),
+            Step::HearPublished => self.hear_first(true),
             Step::Overrun => {
                 self.said.retain(|said| !matches!(said, Said::Published(_) | Said::Presence));
                 // The inbox hands on everything else before it says that something was dropped.
@@ -159,6 +156,14 @@ impl World {
                 self.pending.clear();
                 self.state.session.lost();
             }
+        }
+    }
+
+    fn hear_first(&mut self, published: bool) {
+        let wanted = |said: &Said| matches!(said, Said::Published(_) | Said::Presence) == published;
+        if let Some(said) = self.said.iter().position(wanted).and_then(|at| self.said.remove(at)) {
+            self.said.push_front(said);
+            self.hear();
         }
     }
 
@@ -285,6 +290,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Presence),
         8 => Just(Step::Hear),
         4 => Just(Step::HearOwn),
+        2 => Just(Step::HearPublished),
         1 => Just(Step::Overrun),
         6 => Just(Step::Bring),
         4 => (0..80_usize).prop_map(Step::SocketTakes),
@@ -301,7 +307,10 @@ proptest! {
     #[test]
     fn no_order_of_events_loses_an_update(
         slots in 0..5_u64,
-        steps in proptest::collection::vec(any_step(), 0..120),
+        steps in prop_oneof![
+            proptest::collection::vec(any_step(), 0..12),
+            proptest::collection::vec(any_step(), 0..120),
+        ],
     ) {
         let mut world = World::new(slots);
         for step in steps {
@@ -341,6 +350,16 @@ fn what_is_partly_written_is_never_dropped() {
     for _ in 0..50 {
         world.step(Step::Publish);
         world.step(Step::Hear);
+    }
+    world.check();
+}
+
+#[test]
+fn a_slot_that_overtakes_the_word_that_the_session_is_attached_is_not_lost() {
+    let mut world = World::new(3);
+    // The owner attaches it, and answers its question, before the slot.
+    for step in [Step::Bring, Step::Bring, Step::Publish, Step::HearPublished] {
+        world.step(step);
     }
     world.check();
 }
