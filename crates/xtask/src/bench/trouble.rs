@@ -74,6 +74,8 @@ pub(crate) fn kill(run: &Run) -> anyhow::Result<Figures> {
     load.port = process.port;
     let reader = load.connections.len();
     load.connect_all([document])?;
+    // y-websocket with LevelDB brings the document some time after it has said that there is none.
+    load.run_for(WARM_UP)?;
     let kept = &load.connections[reader].seen;
     let lost =
         |(writer, shown): (usize, &u64)| shown.saturating_sub(kept.get(writer).copied().unwrap_or_default());
