@@ -1,6 +1,8 @@
 //! A server under measurement: started on its own core, watched through `/proc`, always ended.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,10 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command` on one core and waits until it takes connections on `port`.
-    pub(crate) fn start(command: &Command, core: usize, port: u16) -> anyhow::Result<Self> {
+    /// What it says goes to `log`.
+    pub(crate) fn start(command: &Command, core: usize, port: u16, log: &Path) -> anyhow::Result<Self> {
         let mut pinned = pinned(command, core);
+        pinned.stderr(File::options().create(true).append(true).open(log)?);
         let child =
             pinned.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("could not start taskset")?;
         let mut process = Self { child, port };

@@ -63,7 +63,7 @@ impl Server {
                 command
             }
         };
-        Process::start(&command, core, port)
+        Process::start(&command, core, port, &data.join("log"))
     }
 }
 
