@@ -24,7 +24,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server on this machine
-    #[command(after_help = SETTINGS)]
+    // Whoever wraps the command has the last word: flags may be said again.
+    #[command(after_help = SETTINGS, args_override_self = true)]
     Serve(Serve),
     /// Is the server well, and what is it doing?
     Status(OutputAndTarget),
@@ -318,6 +319,14 @@ mod tests {
                 ("allow_origin", Raw::Words(vec!["https://a".into(), "https://b".into()])),
             ]
         );
+    }
+
+    #[test]
+    fn the_last_of_two_equal_flags_wins() {
+        let cli =
+            parse("ringleaf serve --listen 127.0.0.1:1 --memory --listen 127.0.0.1:2 --memory").unwrap();
+        let Command::Serve(serve) = cli.command else { panic!("not serve") };
+        assert_eq!(serve.settings()[0], ("listen", Raw::Word("127.0.0.1:2".into())));
     }
 
     #[test]
