@@ -143,8 +143,12 @@ impl Server {
         answer.json()
     }
 
-    /// The number of the last slot that was written for a document.
+    /// The number of the last slot that was written for a document; zero before the first.
     pub fn last_slot(&self, name: &str) -> u64 {
+        let answer = self.admin_request("GET", &format!("/api/v1/documents/{}", percent(name)), b"");
+        if answer.status == 404 {
+            return 0;
+        }
         let document = self.document(name);
         document["last_slot"].as_u64().unwrap_or_else(|| panic!("no last slot in {document}"))
     }
