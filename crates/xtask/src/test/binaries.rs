@@ -20,22 +20,35 @@ pub(crate) struct Binary {
     pub(crate) folder: PathBuf,
 }
 
-pub(crate) fn build() -> anyhow::Result<Vec<Binary>> {
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--package", "ringleaf"]))?;
+/// What was built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) tests: Vec<Binary>,
+    /// The server, for the tests that start it.
+    pub(crate) server: PathBuf,
+}
+
+pub(crate) fn build() -> anyhow::Result<Built> {
     let mut command = workspace::cargo();
     command.args(["test", "--quiet", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
-    let mut binaries = BTreeMap::new();
+    let (mut tests, mut server) = (BTreeMap::new(), None);
     for message in serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>() {
-        if let Some(binary) = test_binary(&message.context("cargo's output is not JSON")?) {
-            binaries.insert(binary.name.clone(), binary);
+        let message = message.context("cargo's output is not JSON")?;
+        if let Some(binary) = test_binary(&message) {
+            tests.insert(binary.name.clone(), binary);
+        }
+        // Cargo builds it because the package has integration tests.
+        if message["profile"]["test"] == false && message["target"]["name"] == "ringleaf" {
+            server = message["executable"].as_str().map(PathBuf::from).or(server);
         }
     }
     if !child.wait()?.success() {
         bail!("the tests do not compile");
     }
-    Ok(binaries.into_values().collect())
+    let server = server.context("cargo did not build the ringleaf binary")?;
+    Ok(Built { tests: tests.into_values().collect(), server })
 }
 
 fn test_binary(message: &Value) -> Option<Binary> {

@@ -41,7 +41,7 @@ pub(crate) fn run(options: &TestOptions) -> anyhow::Result<ExitCode> {
     checks::run(options, &mut report);
     // The page goes into the binary, so it was built by the checks.
     match binaries::build() {
-        Ok(binaries) => run::run_all(&binaries, options, &mut report),
+        Ok(built) => run::run_all(&built, options, &mut report),
         Err(error) => report.failed("build", started_at.elapsed(), &format!("{error:#}")),
     }
     checks::documentation_tests(options, &mut report);

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::TestOptions;
-use super::binaries::Binary;
+use super::binaries::{Binary, Built};
 use super::report::Report;
 
 /// Tests that hang are ended.
@@ -50,9 +51,9 @@ struct Finished {
     output: String,
 }
 
-pub(crate) fn run_all(binaries: &[Binary], options: &TestOptions, report: &mut Report) {
+pub(crate) fn run_all(built: &Built, options: &TestOptions, report: &mut Report) {
     let (mut working, mut waiting, mut alone) = (Vec::new(), Vec::new(), Vec::new());
-    for binary in binaries {
+    for binary in &built.tests {
         let names = match binary.tests() {
             Ok(names) => names,
             Err(error) => {
@@ -78,11 +79,19 @@ pub(crate) fn run_all(binaries: &[Binary], options: &TestOptions, report: &mut R
         }
     }
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    run_side_by_side(working, cores, waiting, options.long, report);
-    run_side_by_side(alone, 1, Vec::new(), options.long, report);
+    let how = How { server: &built.server, long: options.long };
+    run_side_by_side(working, cores, waiting, how, report);
+    run_side_by_side(alone, 1, Vec::new(), how, report);
 }
 
-fn run_side_by_side(working: Vec<Test>, cores: usize, waiting: Vec<Test>, long: bool, report: &mut Report) {
+/// What every test is told.
+#[derive(Debug, Clone, Copy)]
+struct How<'a> {
+    server: &'a Path,
+    long: bool,
+}
+
+fn run_side_by_side(working: Vec<Test>, cores: usize, waiting: Vec<Test>, how: How<'_>, report: &mut Report) {
     let working = Mutex::new(VecDeque::from(working));
     let waiting = Mutex::new(VecDeque::from(waiting));
     let (sender, receiver) = mpsc::sync_channel::<Finished>(64);
@@ -92,7 +101,7 @@ fn run_side_by_side(working: Vec<Test>, cores: usize, waiting: Vec<Test>, long: 
                 let sender = sender.clone();
                 scope.spawn(move || {
                     while let Some(test) = next(queue) {
-                        if sender.send(run_one(test, long)).is_err() {
+                        if sender.send(run_one(test, how)).is_err() {
                             return;
                         }
                     }
@@ -122,19 +131,20 @@ fn show(finished: &Finished, report: &mut Report) {
     }
 }
 
-fn run_one(test: Test, long: bool) -> Finished {
+fn run_one(test: Test, how: How<'_>) -> Finished {
     let started_at = Instant::now();
     let mut command = Command::new(&test.binary.path);
     command.args([&test.name, "--exact", "--nocapture"]);
-    if long {
+    if how.long {
         command.arg("--include-ignored").env("RINGLEAF_TEST_LONG", "1");
     }
     command.current_dir(&test.binary.folder).env("CARGO_MANIFEST_DIR", &test.binary.folder);
+    command.env("RINGLEAF_BINARY", how.server);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that a test that hangs is ended together with the servers that it started.
     command.process_group(0);
     let (outcome, output) = match command.spawn() {
-        Ok(child) => wait(child, if long { LONG_TEST_TIMEOUT } else { TEST_TIMEOUT }),
+        Ok(child) => wait(child, if how.long { LONG_TEST_TIMEOUT } else { TEST_TIMEOUT }),
         Err(error) => (Outcome::Failed, error.to_string()),
     };
     Finished { test, took: started_at.elapsed(), outcome, output }
