@@ -226,9 +226,8 @@ fn a_deleted_document_is_closed_to_everybody_until_it_is_undeleted() {
 
 #[test]
 fn other_machines_are_served_only_when_told_so() {
-    let mut server = Server::launch(
-        ServerOptions::default().argument("--listen").argument("0.0.0.0:0").announce("open-to-anyone"),
-    );
+    let options = ServerOptions { listen: Some("0.0.0.0:0"), ..ServerOptions::default() };
+    let mut server = Server::launch(options.announce("open-to-anyone"));
     let status = server.wait_exit(Duration::from_secs(20));
     assert!(!status.success());
     assert!(server.log_text().contains("--open-to-anyone"), "{}", server.log_text());

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::yjs::{self, Contents, Frame};
-use harness::{Event, Server, Socket, wait_for};
+use harness::{Event, Server, Socket};
 use serde_json::Value;
+
+const SETTLED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a client was told, by whoever told it.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -40,6 +42,17 @@ impl Told {
             Frame::Other(message) => panic!("an unexpected message: {message:02x?}"),
         }
     }
+
+    /// Whether this is all of `other`, and perhaps more.
+    fn covers(&self, other: &Self) -> bool {
+        let clock = |client| self.contents.clocks.get(client).copied().unwrap_or(0);
+        let has_clocks = other.contents.clocks.iter().all(|(client, wanted)| clock(client) >= *wanted);
+        let has_awareness = other.awareness.iter().all(|(client, wanted)| {
+            self.awareness.get(client).is_some_and(|told| told.0 > wanted.0 || told == wanted)
+        });
+        let has_deleted = self.contents.deleted.is_superset(&other.contents.deleted);
+        has_clocks && has_deleted && has_awareness && self.answers >= other.answers
+    }
 }
 
 struct Client {
@@ -65,9 +78,12 @@ impl Stage {
             self.clients.insert(connection.into(), client);
         } else if let Some(hex) = entry["hex"].as_str() {
             let client = self.clients.get_mut(connection).unwrap();
-            match entry["dir"].as_str() {
-                Some("c2s") => client.socket.send(&bytes(hex)).unwrap(),
-                _ => client.wanted.hear(&bytes(hex)),
+            if entry["dir"] == "s2c" {
+                client.wanted.hear(&bytes(hex));
+            } else {
+                // What a client sends may be its answer to what it was told before.
+                client.settle(entry["note"].as_str().unwrap(), |heard, wanted| heard.covers(wanted));
+                client.socket.send(&bytes(hex)).unwrap();
             }
         } else if let Some(code) = entry["close"].as_u64() {
             let mut client = self.clients.remove(connection).unwrap();
@@ -84,18 +100,22 @@ impl Stage {
     /// Waits until every client was told what the recorded server told it, and nothing else.
     fn settle(&mut self, before: &str) {
         for (name, client) in &mut self.clients {
-            let mut told = String::new();
-            let fact = format!("{name} knows what it should before: {before}");
-            let settled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                wait_for(&fact, Duration::from_secs(5), || {
-                    while let Event::Message(message) = client.socket.receive(Duration::from_millis(2)) {
-                        client.heard.hear(&message);
-                    }
-                    told = format!("told   {:?}\nwanted {:?}", client.heard, client.wanted);
-                    (client.heard == client.wanted).then_some(())
-                });
-            }));
-            assert!(settled.is_ok(), "{fact}\n{told}");
+            client.settle(&format!("{name} before {before}"), |heard, wanted| heard == wanted);
+        }
+    }
+}
+
+impl Client {
+    fn settle(&mut self, before: &str, enough: impl Fn(&Told, &Told) -> bool) {
+        let since = Instant::now();
+        while !enough(&self.heard, &self.wanted) {
+            match self.socket.receive(Duration::from_millis(100)) {
+                Event::Message(message) => self.heard.hear(&message),
+                Event::Silence => {}
+                end => panic!("{end:?}: {before}"),
+            }
+            let Self { heard, wanted, .. } = self;
+            assert!(since.elapsed() < SETTLED_TIMEOUT, "{before}\ntold   {heard:?}\nwanted {wanted:?}");
         }
     }
 }

@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct ServerOptions {
     /// Where it keeps its documents; without it a folder that goes away with the server.
     pub data: Option<PathBuf>,
+    /// Where editors connect; without it a free port on loopback.
+    pub listen: Option<&'static str>,
     pub arguments: Vec<String>,
     /// Configuration, such as `("RINGLEAF_LIMITS_IDLE_TIMEOUT", "1s")`.
     pub environment: Vec<(&'static str, String)>,
@@ -102,7 +104,8 @@ impl Server {
             }
             None => Command::new(&binary),
         };
-        command.arg("serve").arg(&data).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let listen = options.listen.unwrap_or("127.0.0.1:0");
+        command.arg("serve").arg(&data).args(["--listen", listen, "--admin", "127.0.0.1:0"]);
         command.args(["--log", "json", "--ports-file"]).arg(folder.path().join("ports"));
         command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
