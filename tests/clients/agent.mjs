@@ -7,6 +7,9 @@ import { contentOfUpdate, load } from './lines.mjs'
 // Providers talk to the console; stdout is ours.
 console.log = console.info = console.error
 
+// One for each provider.
+process.setMaxListeners(0)
+
 const line = await load(process.argv[2])
 const { Y, Provider } = line
 const clients = new Map()

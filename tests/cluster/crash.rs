@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -66,7 +67,12 @@ pub(crate) fn under_load(
                 scope.spawn(move || write(address, document, client));
             }
         }
-        act(server);
+        // Whatever happens in there, the others end when the server does.
+        let acted = panic::catch_unwind(AssertUnwindSafe(|| act(server)));
+        if let Err(trouble) = acted {
+            server.kill();
+            panic::resume_unwind(trouble);
+        }
     });
     for (key, clock) in seen.into_inner().unwrap() {
         let known = shown.entry(key).or_default();

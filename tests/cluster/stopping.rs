@@ -13,11 +13,9 @@ fn stop_under_load(signal: &str) {
     let mut took = Duration::ZERO;
     let orderly = under_load(&mut server, 1, &mut shown, |server| {
         // Some load first: everybody has been shown something.
-        let probe = Instant::now();
-        harness::wait_for("there is load", Duration::from_secs(20), || {
+        harness::wait_for("there is load", Duration::from_secs(60), || {
             (server.last_slot("three") > 20).then_some(())
         });
-        assert!(probe.elapsed() < Duration::from_secs(20));
         let asked_at = Instant::now();
         server.signal(signal);
         let status = server.wait_exit(Duration::from_secs(30));

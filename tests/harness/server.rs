@@ -146,13 +146,16 @@ impl Server {
         answer.json()
     }
 
-    /// The number of the last slot that was written for a document; zero before the first.
+    /// The number of the last slot that was written for a document; 0 when there is none yet.
+    ///
+    /// # Panics
+    /// When the server does not say it.
     pub fn last_slot(&self, name: &str) -> u64 {
         let answer = self.admin_request("GET", &format!("/api/v1/documents/{}", percent(name)), b"");
         if answer.status == 404 {
             return 0;
         }
-        let document = self.document(name);
+        let document = answer.json();
         document["last_slot"].as_u64().unwrap_or_else(|| panic!("no last slot in {document}"))
     }
 
