@@ -81,7 +81,7 @@ const verbs = {
   openMany: ({ names, ...rest }) => { for (const name of names) open({ name, ...rest }) },
   status: ({ name }) => status(client(name)),
   statuses: ({ names }) => each(names).map(status),
-  allSynced: ({ names }) => each(names).every(({ provider }) => provider.synced),
+  unsynced: ({ names }) => names.filter((name) => !client(name).provider.synced).map((name) => [name, status(client(name))]),
   disconnect: ({ names }) => { for (const { provider } of each(names)) provider.disconnect() },
   connect: ({ names }) => { for (const { provider } of each(names)) provider.connect() },
   /** The network fails: no goodbye; the provider connects again by itself. */

@@ -21,6 +21,7 @@ fn five_hundred_clients_reconnect_without_a_slot_or_a_broadcast() {
 
     let names: Vec<_> = (0..CLIENTS_PER_LINE).map(|number| format!("client-{number}")).collect();
     for (number, agent) in agents.iter_mut().enumerate() {
+        eprintln!("clients of {} join", LINES[number]);
         if number > 0 {
             agent.run(
                 "open",

@@ -77,8 +77,10 @@ fn something_is_sent_at_least_every_twenty_seconds() {
             end => panic!("{end:?} after {:?}", last_at.elapsed()),
         }
     }
-    assert!(kept_alive >= 2, "{kept_alive} keepalives");
     harness::figure(&format!("longest silence {:.1} s", longest.as_secs_f64()));
+    assert!(kept_alive >= 3, "{kept_alive} keepalives");
+    // A second for a machine that is busy.
+    assert!(longest < Duration::from_secs(21), "{longest:?}");
 }
 
 #[test]

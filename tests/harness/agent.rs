@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ pub const LINES: [&str; 5] =
 
 /// Those on Yjs 13.
 pub const LINES_13: [&str; 4] = ["y-websocket-1", "y-websocket-2", "y-websocket-3.0", "y-websocket-3.1"];
+
+const SYNCED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Clients of one line in one process.
 #[derive(Debug)]
@@ -66,9 +69,15 @@ impl Agent {
 
     pub fn wait_synced(&mut self, names: &[impl AsRef<str>]) {
         let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-        wait_for(&format!("all synced: {}", names.join(" ")), Duration::from_secs(60), || {
-            self.run("allSynced", json!({"names": names})).as_bool().unwrap_or(false).then_some(())
-        });
+        let since = Instant::now();
+        loop {
+            let waiting = self.run("unsynced", json!({"names": names}));
+            match waiting.as_array().and_then(|waiting| waiting.first()) {
+                None => return,
+                Some(first) => assert!(since.elapsed() < SYNCED_TIMEOUT, "not synced, among others: {first}"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The text of a client once it is what it should be.

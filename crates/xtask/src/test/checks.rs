@@ -1,7 +1,7 @@
 //! What is no Rust test: formatting, lints, the page's build, examples in documentation.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::TestOptions;
 use super::report::Report;
@@ -12,13 +12,15 @@ pub(crate) fn run(options: &TestOptions, report: &mut Report) {
     format.args(["fmt", "--all", "--check"]);
     check("check: formatting", &mut format, options, report);
 
-    let page = workspace::page();
-    if page.join("node_modules/.installed-from").exists() {
-        let mut build = Command::new("npm");
-        build.args(["run", "--silent", "build"]).current_dir(page);
-        check("check: the page builds", &mut build, options, report);
-    } else {
-        report.skipped("check: the page builds", std::time::Duration::ZERO, "no npm packages (see above)");
+    for (name, script) in [("check: the page builds", "build"), ("check: the page's own tests", "test")] {
+        let page = workspace::page();
+        if page.join("node_modules/.installed-from").exists() {
+            let mut npm = Command::new("npm");
+            npm.args(["run", "--silent", script]).current_dir(page);
+            check(name, &mut npm, options, report);
+        } else {
+            report.skipped(name, Duration::ZERO, "its npm packages are missing (see above)");
+        }
     }
 
     let mut lints = workspace::cargo();
@@ -28,7 +30,7 @@ pub(crate) fn run(options: &TestOptions, report: &mut Report) {
 
 fn check(name: &str, command: &mut Command, options: &TestOptions, report: &mut Report) {
     // A filter that names one test should not wait for all the checks; the page is embedded, so it is always built.
-    if !options.wants(name) && !name.contains("page") {
+    if !options.wants(name) && !name.contains("page builds") {
         return;
     }
     let started_at = Instant::now();
