@@ -156,7 +156,7 @@ impl Server {
             return 0;
         }
         let document = answer.json();
-        document["last"].as_u64().unwrap_or_else(|| panic!("no last slot in {document}"))
+        document["last_slot"].as_u64().unwrap_or_else(|| panic!("no last slot in {document}"))
     }
 
     /// The stored state of a document, as one update.
