@@ -31,7 +31,6 @@ impl DocumentHost for Host {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), Gone>> {
-        // The permit is given back: it only shows that there is room.
-        async { self.resident.mailbox.reserve().await.map(drop).map_err(|_| Gone) }.boxed()
+        self.resident.room().boxed()
     }
 }

@@ -9,12 +9,14 @@
 //! it shut waits until it has ended and starts over, so there are never two tasks for one document.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringleaf_types::{DocumentId, Epoch, Slot};
-use tokio::sync::mpsc;
+use ringleaf_wire::Gone;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,11 +32,54 @@ pub(crate) struct Stopping;
 pub(crate) struct Resident {
     pub(crate) document: DocumentId,
     pub(crate) mailbox: mpsc::Sender<Command>,
+    /// Says that the mailbox has room again. Not the mailbox's own queue of senders: a permit that is only looked at goes
+    /// to the next who waits, so with many waiting all permits go round for ever, and nobody who tries finds one.
+    room: Notify,
     /// Asks the task to flush and end.
     pub(crate) stop: CancellationToken,
     /// The task has ended, and the registry no longer has it.
     pub(crate) ended: CancellationToken,
     pub(crate) facts: Facts,
+}
+
+impl Resident {
+    /// A command was taken out of the mailbox.
+    pub(crate) fn made_room(&self, empty: bool) {
+        if empty {
+            // Whoever was woken before may have had no use for the room.
+            self.room.notify_waiters();
+        } else {
+            self.room.notify_one();
+        }
+    }
+
+    /// Waits until a command may fit into the mailbox. Does not keep the place.
+    ///
+    /// # Errors
+    ///
+    /// The mailbox is shut for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping the future: what woke it wakes the next.
+    pub(crate) async fn room(&self) -> Result<(), Gone> {
+        loop {
+            let mut made = pin!(self.room.notified());
+            // Order: before the look at the mailbox, so that room made in between is not missed.
+            made.as_mut().enable();
+            if self.mailbox.is_closed() {
+                return Err(Gone);
+            }
+            if self.mailbox.capacity() > 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.mailbox.closed() => return Err(Gone),
+                () = made => {}
+            }
+        }
+    }
 }
 
 /// What a document's task publishes about itself. For listings and for the memory budget; nothing is decided by it
@@ -144,6 +189,7 @@ impl Registry {
         let resident = Arc::new(Resident {
             document: document.clone(),
             mailbox,
+            room: Notify::new(),
             stop: self.stop.child_token(),
             ended: CancellationToken::new(),
             facts: Facts::new(),

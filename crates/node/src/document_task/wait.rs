@@ -39,10 +39,10 @@ impl DocumentTask {
             end = async { append.as_mut().expect("there is one").await }, if append.is_some() => Woken::Append(end),
             Some(answer) = answers.next(), if !answers.is_empty() => Woken::Answer(answer),
             () = timer.as_mut(), if timed => Woken::Deadline,
-            command = mailbox.recv(), if listening => match command {
-                Some(command) => Woken::Command(command),
-                // The registry holds a sender, so this is the end of everything.
-                None => Woken::Stop,
+            command = mailbox.recv(), if listening => {
+                resident.made_room(mailbox.is_empty());
+                // The registry holds a sender, so no command is the end of everything.
+                command.map_or(Woken::Stop, Woken::Command)
             },
             // Order: behind the mailbox, so that what a router sent before it went is carried out first.
             Some((router, attachment)) = routers.departures.next(), if listening && !routers.departures.is_empty() =>

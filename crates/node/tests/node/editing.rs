@@ -161,6 +161,26 @@ async fn a_document_that_cannot_write_stops_taking_requests() {
     assert_eq!(Editor::join(&node, "notes", 2).await.text().len() as u64, number * 1_000);
 }
 
+/// Limit: `mailbox_requests_max`, with many more at the door than that. Looking whether there is room takes none away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_who_wait_for_room_than_there_is_room_all_get_it() {
+    let limits = Limits { mailbox_requests_max: 4, ..limits() };
+    let node = start_with(Arc::new(MemoryStore::new()), limits);
+    let mut crowd = tokio::task::JoinSet::new();
+    for router in 1..=100 {
+        let node = node.clone();
+        crowd.spawn(async move {
+            let mut editor = Editor::join(&node, "notes", router).await;
+            for _ in 0..10 {
+                editor.type_in("x").await;
+            }
+            editor.all_acknowledged().await;
+        });
+    }
+    crowd.join_all().await;
+    assert_eq!(Editor::join(&node, "notes", 999).await.text().len(), 1_000);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_documents_open_at_once() {
     let node = start(Arc::new(MemoryStore::new()));
