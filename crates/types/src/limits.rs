@@ -80,9 +80,9 @@ pub struct Limits {
     pub resident_bytes_max: usize,
     /// A replica that nobody wrote to for so long is dropped; the stored bytes stay.
     pub replica_idle_timeout: Duration,
-    /// Slots above the newest snapshot. Above it: a snapshot is made.
+    /// Slots above the newest snapshot. Above it: a snapshot is made. Documents over 1 MiB may have one per KiB.
     pub tail_slots_max: usize,
-    /// Bytes of those slots, likewise.
+    /// Bytes of those slots, likewise. Documents over four times as large may have a quarter of their size.
     pub tail_bytes_max: usize,
     /// Slots that a snapshot covers stay for so long, for whoever resumes from one.
     pub retention: Duration,

@@ -196,6 +196,27 @@ fn stored_poison_never_becomes_a_writable_document() {
 }
 
 #[test]
+fn the_tail_of_a_large_document_may_be_longer() {
+    const MIB: usize = 1 << 20;
+    let asks = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Compact { .. }));
+    let mut stage = Stage::new();
+    let writes = |stage: &mut Stage, number, mib: usize| {
+        stage.send(1, number, &"x".repeat(mib * MIB));
+        asks(&stage.durable())
+    };
+    assert!(writes(&mut stage, 1, 8));
+    let snapshot = Snapshot {
+        upto: Slot::new(1),
+        epoch: Epoch::new(1),
+        deleted: false,
+        state: typed(11, &"x".repeat(8 * MIB)),
+    };
+    stage.handle(Input::Compacted { snapshot });
+    assert!(!writes(&mut stage, 2, 2), "a snapshot of 10 MiB for the sake of 2 MiB");
+    assert!(writes(&mut stage, 3, 1));
+}
+
+#[test]
 fn the_bytes_that_wait_are_bounded() {
     let mut stage = Stage::new();
     let limits = Limits { gathered_bytes_max: 200, ..Limits::default() };

@@ -16,6 +16,11 @@ const WORTHWHILE_SLOTS: usize = 16;
 /// Nor are fewer bytes.
 const WORTHWHILE_BYTES: usize = 16 << 10;
 
+/// A document's tail may have a slot for so many bytes of its state …
+const STATE_BYTES_PER_TAIL_SLOT: usize = 1 << 10;
+/// … and a byte for so many.
+const STATE_BYTES_PER_TAIL_BYTE: usize = 4;
+
 pub(super) struct Timers {
     tail_at: Option<Instant>,
     /// When the last session left, or the document was opened.
@@ -162,10 +167,13 @@ impl Document {
         self.effects.push_back(Effect::ReadTail { after: self.log.last() });
     }
 
+    /// A snapshot costs as much as the state is large, so a large document may have a longer tail: what snapshots
+    /// cost per byte written stays the same however large it grows.
     fn compact_if_long(&mut self, now: Instant) {
-        let long = self.stored.tail_slots() > self.limits.tail_slots_max
-            || self.stored.tail_bytes() > self.limits.tail_bytes_max;
-        if long {
+        let state = self.stored.state_bytes();
+        let slots_max = self.limits.tail_slots_max.max(state / STATE_BYTES_PER_TAIL_SLOT);
+        let bytes_max = self.limits.tail_bytes_max.max(state / STATE_BYTES_PER_TAIL_BYTE);
+        if self.stored.tail_slots() > slots_max || self.stored.tail_bytes() > bytes_max {
             self.compact(now);
         }
     }
