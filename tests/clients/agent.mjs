@@ -72,7 +72,8 @@ const open = ({ name, url, document, awareness = true, clientId, connect = true,
   // Providers that share a document share its awareness too.
   if (shares) options.awareness = client(shares).provider.awareness
   const provider = new Provider(url, document, doc, options)
-  if (!awareness) provider.awareness.setLocalState(null)
+  // Shared awareness is what the first made it: every change would be sent by every provider.
+  if (!awareness && !shares) provider.awareness.setLocalState(null)
   clients.set(name, { doc, provider, seen })
 }
 
