@@ -8,6 +8,7 @@ mod browser;
 mod clients;
 mod crash;
 mod disk;
+mod echo;
 mod hostile;
 mod names;
 mod replay;

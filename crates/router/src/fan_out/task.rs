@@ -261,11 +261,10 @@ impl Task {
                 let frame = frame(&ServerMessage::Awareness { payload });
                 self.tell(session, |member| member.reply(&frame, None, Session::here, now));
             }
-            Event::SyncAnswer { sessions, through, update } => {
+            Event::SyncAnswer { sessions, update, .. } => {
                 let frame = frame(&ServerMessage::SyncAnswer { update });
                 for session in sessions {
-                    let wanted = |session: &mut Session| session.answered(through);
-                    self.tell(session, |member| member.reply(&frame, Some(through), wanted, now));
+                    self.tell(session, |member| member.reply(&frame, None, Session::answered, now));
                 }
             }
             Event::SyncRequest { session, state_vector } => {

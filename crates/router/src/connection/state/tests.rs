@@ -186,7 +186,7 @@ impl World {
             // Now in one piece, now in two.
             let at = if through % 2 == 0 { FRAME } else { 5 };
             let frame = Frame { head: bytes.slice(..at), body: bytes.slice(at..) };
-            state.reply(socket, &frame, Some(slot(through)), limits, *now);
+            state.reply(socket, &frame, (kind == b'c').then(|| slot(through)), limits, *now);
         };
         match said {
             Said::Attached(through) => state.session.attached(slot(through)),
@@ -211,7 +211,7 @@ impl World {
                 state.publish(socket, &round, limits, *now);
             }
             Said::Answer(through) => {
-                if state.session.answered(slot(through)) {
+                if state.session.answered() {
                     reply(state, b'a', 0, through);
                 }
             }
