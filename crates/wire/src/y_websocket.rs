@@ -27,11 +27,13 @@ pub const KEEPALIVE: &[u8] = &[0x01, 0x01, 0x00];
 #[derive(Debug)]
 pub struct Messages {
     rest: Bytes,
+    frame_bytes: usize,
 }
 
-/// Splits a frame from an editor into its messages. They share the frame's memory.
+/// Splits a frame from an editor into its messages. One that is most of its frame shares the frame's memory; others are
+/// copied, so that a few bytes never keep a large frame alive.
 pub fn decode(frame: Bytes) -> Messages {
-    Messages { rest: frame }
+    Messages { frame_bytes: frame.len(), rest: frame }
 }
 
 impl Messages {
@@ -47,7 +49,7 @@ impl Messages {
         let message = match reader.var_uint()? {
             SYNC => {
                 let kind = reader.var_uint()?;
-                let payload = rest.slice_ref(reader.var_bytes()?);
+                let payload = self.keep(reader.var_bytes()?);
                 match kind {
                     SYNC_REQUEST => Some(ClientMessage::SyncRequest { state_vector: payload }),
                     SYNC_ANSWER => Some(ClientMessage::SyncAnswer { update: payload }),
@@ -55,7 +57,7 @@ impl Messages {
                     _ => return Err(Malformed::UnknownTag { tag: kind as u8 }),
                 }
             }
-            AWARENESS => Some(ClientMessage::Awareness { payload: rest.slice_ref(reader.var_bytes()?) }),
+            AWARENESS => Some(ClientMessage::Awareness { payload: self.keep(reader.var_bytes()?) }),
             AUTH => {
                 // Servers deny permissions, clients do not.
                 reader.var_uint()?;
@@ -71,6 +73,14 @@ impl Messages {
         };
         self.rest = rest.slice(reader.position()..);
         Ok(message)
+    }
+
+    fn keep(&self, payload: &[u8]) -> Bytes {
+        if payload.len() < self.frame_bytes / 2 {
+            Bytes::copy_from_slice(payload)
+        } else {
+            self.rest.slice_ref(payload)
+        }
     }
 }
 
@@ -158,6 +168,23 @@ mod tests {
         let (messages, ignored) = decode_all(&[0, 1, 2, 0, 0, 0, 0]);
         assert_eq!(messages, [ClientMessage::SyncAnswer { update: bytes(&[0, 0]) }]);
         assert_eq!(ignored, 2, "a stray tail, as y-websocket 4 appends it");
+    }
+
+    #[test]
+    fn a_small_message_does_not_keep_a_large_frame() {
+        let shares = |frame: &Bytes, message: ClientMessage| {
+            let ClientMessage::Update { update } = message else { panic!("{message:?}") };
+            frame.as_ptr_range().contains(&update.as_ptr())
+        };
+        let update = |length| encode(&ServerMessage::Update { update: Bytes::from(vec![7; length]) });
+        let alone = update(1_000);
+        assert!(shares(&alone, decode(alone.clone()).next().unwrap()), "nothing is copied without need");
+        for parts in [[&update(1_000)[..], &[0xff; 5_000]], [&update(5_000)[..], &update(1_000)[..]]] {
+            let frame = Bytes::from(parts.concat());
+            let small = decode(frame.clone())
+                .find(|message| matches!(message, ClientMessage::Update { update } if update.len() == 1_000));
+            assert!(!shares(&frame, small.unwrap()));
+        }
     }
 
     #[test]
