@@ -32,6 +32,9 @@ const HEAVY_BYTES: usize = 64 << 10;
 /// A document below this size is sent whole rather than made into a replica for the sake of a difference.
 const WHOLE_BYTES_MAX: usize = 16 << 10;
 
+/// The state vector of an editor that has nothing.
+const NOTHING_SEEN: &[u8] = &[0];
+
 /// Who waits for the next moment at which nothing is being written.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -143,8 +146,8 @@ impl Document {
             return Weight::Light;
         }
         match self.lacks(state_vector) {
-            Ok(Lacks::Nothing) | Err(_) => Weight::Light,
-            Ok(Lacks::Everything) => self.weight_of_full(),
+            Ok(Lacks::Nothing) => Weight::Light,
+            Ok(Lacks::Everything) | Err(_) => self.weight_of_full(),
             Ok(Lacks::Since(_)) => self.weight_of_replica(),
         }
     }
@@ -172,15 +175,18 @@ impl Document {
         }
     }
 
+    /// One that cannot be read is counted, and answered like that of an editor that has nothing: a router reads no more
+    /// from an editor that waits for too many answers.
     pub(super) fn sync_request(&mut self, key: SessionKey, state_vector: Bytes, now: Instant) {
         if !self.speaks(key) {
             return;
         }
-        if self.seen.lacks_nothing(&state_vector).is_err() {
+        let readable = self.seen.lacks_nothing(&state_vector).is_ok();
+        if !readable {
             self.count(crate::Count::Refused);
             self.refused(key, now);
-            return;
         }
+        let state_vector = if readable { state_vector } else { Bytes::from_static(NOTHING_SEEN) };
         self.waiting.syncs.push((key, state_vector));
     }
 
@@ -252,7 +258,7 @@ impl Document {
         if self.seen.lacks_nothing(state_vector)? {
             return Ok(Lacks::Nothing);
         }
-        let nothing_seen = matches!(state_vector, [] | [0]);
+        let nothing_seen = matches!(state_vector, [] | NOTHING_SEEN);
         let small = self.replica.is_none() && self.stored.state_bytes() <= WHOLE_BYTES_MAX;
         if nothing_seen || small {
             return Ok(Lacks::Everything);

@@ -195,6 +195,20 @@ fn stored_poison_never_becomes_a_writable_document() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "I11");
 }
 
+/// A router reads no more from a session to which it owes four answers.
+#[test]
+fn a_state_vector_that_cannot_be_read_is_answered_all_the_same() {
+    let mut stage = Stage::new();
+    stage.send(1, 1, "hello");
+    stage.durable();
+    let answered = stage.ask(Request::SyncRequest {
+        session: SessionId::new(2),
+        state_vector: Bytes::from_static(&[9, 9, 9]),
+    });
+    assert!(answered.contains(&Effect::Count(Count::Refused)));
+    assert_eq!(words(&answered), words(&stage.sync(3)), "everything");
+}
+
 #[test]
 fn the_tail_of_a_large_document_may_be_longer() {
     const MIB: usize = 1 << 20;
