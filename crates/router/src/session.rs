@@ -12,7 +12,6 @@
 //! no gap, or the session is behind and will ask for what it lacks (I5).
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringleaf_types::{Limits, MessageNumber, Rights, SessionId, Slot, Subject};
@@ -21,9 +20,6 @@ use ringleaf_wire::{ClientMessage, Request, lib0};
 /// Limit: state vectors of one session that wait for their answer. An answer can be as large as the document, and a
 /// stock client asks once per connection; above it the socket is not read.
 const QUESTIONS_MAX: usize = 4;
-
-/// The window in which refused messages are counted.
-const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// See the module's description.
 #[derive(Debug, Clone)]
@@ -67,8 +63,6 @@ pub(crate) struct Session {
     /// The newest slot that is known to be published.
     newest: Slot,
     progress: Progress,
-    refusals: u32,
-    refusals_since: Option<Instant>,
 }
 
 /// Where a session stands with its owner.
@@ -136,8 +130,6 @@ impl Session {
             queued: Slot::ZERO,
             newest: Slot::ZERO,
             progress: Progress::Following,
-            refusals: 0,
-            refusals_since: None,
         }
     }
 
@@ -393,16 +385,6 @@ impl Session {
             self.outstanding = VecDeque::new();
         }
         before != self.outstanding.len()
-    }
-
-    /// A message was refused. Returns whether there were too many of these lately.
-    pub(crate) fn refused(&mut self, now: Instant, limits: &Limits) -> bool {
-        if self.refusals_since.is_none_or(|since| now.duration_since(since) >= REFUSALS_WINDOW) {
-            self.refusals_since = Some(now);
-            self.refusals = 0;
-        }
-        self.refusals += 1;
-        self.refusals >= limits.refusals_per_minute_max
     }
 
     // ---- what becomes of it on the way to the editor ----

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use ringleaf_types::{CloseReason, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::inbox::{Published, Told};
 use super::round::{frame, rounds};
@@ -274,7 +274,8 @@ impl Task {
             Event::Acknowledge { session, through } => self.tell(session, |member| {
                 member.tell(|session| session.acknowledged(through));
             }),
-            Event::Refused { session, .. } => self.refused(session, now),
+            // The document says which of these are the editor's fault, and when there were too many.
+            Event::Refused { .. } => self.shared.metrics.refused.increment(1),
             Event::CaughtUp { from, through, update } => self.caught_up(from, through, update, now),
             Event::CloseSession { session, reason } => self.tell(session, |member| member.close(reason, now)),
             Event::Closed { reason } => self.end(Opened::Refused(reason), reason),
@@ -287,15 +288,6 @@ impl Task {
     fn tell(&self, session: SessionId, tell: impl FnOnce(&Connection)) {
         if let Some(member) = self.member(session) {
             tell(member);
-        }
-    }
-
-    fn refused(&self, session: SessionId, now: Instant) {
-        self.shared.metrics.refused.increment(1);
-        let Some(member) = self.member(session) else { return };
-        if member.lock().session.refused(now, &self.shared.limits) {
-            warn!(session = %session, "too many messages of a session were refused");
-            member.close(CloseReason::Misbehaved, now);
         }
     }
 

@@ -235,14 +235,3 @@ fn an_answer_to_the_editor_stands_for_nothing_that_is_published() {
     assert!(session.answered());
     assert!(session.behind(), "what was dropped is still owed to it");
 }
-
-#[test]
-fn the_twentieth_refusal_within_a_minute_is_too_many() {
-    let (limits, start) = (Limits::default(), Instant::now());
-    let mut session = attached();
-    for _ in 0..19 {
-        assert!(!session.refused(start, &limits));
-    }
-    assert!(session.refused(start + Duration::from_secs(59), &limits));
-    assert!(!session.refused(start + Duration::from_secs(60), &limits), "a new minute");
-}
