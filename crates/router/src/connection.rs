@@ -159,8 +159,12 @@ impl Connection {
         let mut locked = self.lock();
         if locked.inner.state.close(self, reason, &self.shared.limits, now) {
             self.shared.metrics.closed(reason);
-            self.nudge();
         }
+        if !outlived_by_messages(reason) {
+            // Also when the editor is gone already: what broke a document must not be brought to the next host.
+            locked.session.forget_messages();
+        }
+        self.nudge();
     }
 
     /// Ends the connection without a word.
@@ -283,6 +287,19 @@ impl Drop for Connection {
         if self.inner.get_mut().is_ok_and(|inner| inner.counted_behind) {
             self.shared.count_behind(false);
         }
+    }
+}
+
+/// Whether what an editor sent still has somewhere to go after it was closed for this reason.
+fn outlived_by_messages(reason: CloseReason) -> bool {
+    match reason {
+        CloseReason::ServiceRestart
+        | CloseReason::TryAgainLater
+        | CloseReason::SlowConsumer
+        | CloseReason::Dead
+        | CloseReason::MessageTooLarge
+        | CloseReason::ProtocolError => true,
+        CloseReason::Misbehaved | CloseReason::DocumentDeleted | CloseReason::DocumentQuarantined => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringleaf_types::{CloseReason, Rights, Subject};
+use ringleaf_types::{Rights, Subject};
 use ringleaf_wire::DocumentHost;
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -53,13 +53,7 @@ async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Cou
             Turn::Ended => break,
         }
     }
-    {
-        let mut state = connection.lock();
-        state.session.end();
-        if !state.closing().is_none_or(outlived_by_its_messages) {
-            state.session.forget_messages();
-        }
-    }
+    connection.lock().session.end();
     // The owner hears at once that the editor is gone, also when that takes long to read why.
     let _ = reader.bring();
     Box::pin(close(&connection, &shared)).await;
@@ -67,19 +61,6 @@ async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Cou
     drop(counted);
     Box::pin(linger(&mut reader, &connection, &shared)).await;
     seat.fan_out.leave(connection.session());
-}
-
-/// Whether what an editor sent still has somewhere to go.
-fn outlived_by_its_messages(reason: CloseReason) -> bool {
-    match reason {
-        CloseReason::ServiceRestart
-        | CloseReason::TryAgainLater
-        | CloseReason::SlowConsumer
-        | CloseReason::Dead
-        | CloseReason::MessageTooLarge
-        | CloseReason::ProtocolError => true,
-        CloseReason::Misbehaved | CloseReason::DocumentDeleted | CloseReason::DocumentQuarantined => false,
-    }
 }
 
 /// What a connection's task waits for.

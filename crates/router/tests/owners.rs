@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use ringleaf_types::{MessageNumber, Slot};
+use ringleaf_types::{CloseReason, MessageNumber, Slot};
 use ringleaf_wire::Request;
 
 #[tokio::test]
@@ -102,6 +102,28 @@ async fn the_last_word_outlives_its_socket() {
     document.until("the last word", |hosting| !hosting.slots.is_empty()).await;
     assert_eq!(document.numbers(), [7].into());
     wait_for("nothing is left", || world.server.status() == Default::default()).await;
+}
+
+/// Who sends poison and leaves at once must not have it brought to one host after the other.
+#[tokio::test]
+async fn a_last_word_that_broke_its_host_is_not_brought_to_the_next() {
+    let world = start();
+    let document = world.host.document("notes");
+    let (mut editor, mut other) = (world.synced("notes").await, world.synced("notes").await);
+    document.hold();
+    editor.send(&[7]).await;
+    document.until("it taken", |hosting| hosting.log.iter().any(is_update)).await;
+    let _ = editor.socket.close(None).await;
+    drop(editor);
+    document.until("it detached", |hosting| hosting.sessions() == 1).await;
+    document.lock().slots.clear();
+    document.blame_and_let_go(CloseReason::Misbehaved);
+    document.until("the other attached again", |hosting| hosting.sessions() > 0).await;
+    wait_for("the seat free", || world.server.status().sessions == 1).await;
+    document.lock().holding = false;
+    other.send(&[8]).await;
+    other.until_has([8]).await;
+    assert_eq!(document.numbers(), [8].into());
 }
 
 #[tokio::test]

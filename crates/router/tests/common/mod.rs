@@ -205,6 +205,18 @@ impl FakeDocument {
         hosting.sessions.clear();
     }
 
+    /// What the session that sent the last update sent has broken the host.
+    pub fn blame_and_let_go(&self, reason: CloseReason) {
+        let blamed = self.lock().log.iter().rev().find_map(|request| match request {
+            Request::Update { session, .. } => Some(*session),
+            _ => None,
+        });
+        if let (Some(session), Some(sink)) = (blamed, &self.lock().sink) {
+            let _ = sink.deliver(Event::CloseSession { session, reason });
+        }
+        self.let_go();
+    }
+
     /// The host is gone without a word, and with it what was not acknowledged.
     pub fn crash(&self) {
         let mut hosting = self.lock();
