@@ -53,7 +53,7 @@ pub(crate) enum End {
 
 /// Starts the task of a document that is being made resident.
 pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc::Receiver<Command>) {
-    let span = tracing::info_span!("document", document = %resident.document);
+    let span = tracing::info_span!(parent: None, "document", document = %resident.document);
     let ending = Ending { shared: Arc::clone(shared), resident: Arc::clone(&resident) };
     let task = DocumentTask {
         shared: Arc::clone(shared),

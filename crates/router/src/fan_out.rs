@@ -14,7 +14,7 @@ use std::time::Duration;
 use ringleaf_types::{CloseReason, DocumentId, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, EventSink, Gone};
 use tokio::sync::{Notify, watch};
-use tracing::info_span;
+use tracing::debug_span;
 
 use crate::connection::Connection;
 use crate::shared::Shared;
@@ -58,7 +58,7 @@ pub(crate) enum Opened {
 
 /// Starts a document's task. It ends when nobody has a seat.
 pub(crate) fn start(fan_out: Arc<FanOut>, shared: &Arc<Shared>) {
-    let span = info_span!(parent: None, "fan_out", document = %fan_out.document);
+    let span = debug_span!(parent: None, "fan_out", document = %fan_out.document);
     shared.tasks.spawn(span, task::run(fan_out, Arc::clone(shared)));
 }
 

@@ -176,7 +176,7 @@ impl Task {
         if self.fan_out.hosted().generation != generation || self.closed.is_some() {
             return;
         }
-        info!(sessions = self.members.len(), "host let go of a document");
+        info!(document = %self.fan_out.document(), sessions = self.members.len(), "host let go of a document");
         self.shared.metrics.reattached.increment(1);
         self.fan_out.drop_host();
         self.fan_out.opened.send_replace(Opened::NotYet);
