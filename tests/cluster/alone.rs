@@ -167,6 +167,7 @@ fn catch_up(slow: &mut Socket, last: u64) -> (usize, Duration) {
     let started_at = Instant::now();
     let (mut bytes, mut clock) = (0, 0);
     while clock < last {
+        assert!(started_at.elapsed() < Duration::from_secs(30), "it was left at {clock} of {last}");
         match slow.receive(Duration::from_secs(20)) {
             Event::Message(message) => {
                 bytes += message.len();

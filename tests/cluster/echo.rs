@@ -1,14 +1,16 @@
 //! What an editor wrote comes back to it: stock clients and the demo page take that for "it is durable".
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::yjs::{self, Frame};
 use harness::{Event, Server, Socket};
 
 /// Reads until an update (no answer) brings that client's clock.
 fn wait_echo(socket: &mut Socket, client: u64, clock: u64) {
+    let since = Instant::now();
     loop {
+        assert!(since.elapsed() < Duration::from_secs(30), "client {client} never gets {clock} back");
         match socket.receive(Duration::from_secs(10)) {
             Event::Message(message) => {
                 if let Frame::Update(update) = yjs::frame(&message) {

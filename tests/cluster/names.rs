@@ -34,7 +34,9 @@ fn message(socket: &mut Socket) -> Vec<u8> {
 
 /// Reads until a client's text was shown up to a clock.
 pub(crate) fn wait_shown(socket: &mut Socket, client: u64, clock: u64) {
+    let since = Instant::now();
     loop {
+        assert!(since.elapsed() < Duration::from_secs(30), "client {client} is not shown up to {clock}");
         let shown = match yjs::frame(&message(socket)) {
             yjs::Frame::Step2(update) | yjs::Frame::Update(update) => yjs::contents(&update).clocks,
             yjs::Frame::Step1(clocks) => clocks,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -174,7 +174,9 @@ impl Server {
     pub fn state(&self, name: &str) -> Vec<u8> {
         let mut socket = Socket::open(self.editors, &format!("/{}", percent(name)));
         socket.send(&yjs::STEP1_OF_NOTHING).expect("the server reads");
+        let since = Instant::now();
         loop {
+            assert!(since.elapsed() < Duration::from_secs(60), "no answer about {name}");
             match socket.receive(Duration::from_secs(60)) {
                 Event::Message(message) => {
                     if let yjs::Frame::Step2(update) = yjs::frame(&message) {
