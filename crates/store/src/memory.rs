@@ -250,6 +250,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError> {
+        let state = self.state()?;
+        let noted = state.marks.iter().filter(|(_, mark)| mark.attempts > 0);
+        Ok(noted.map(|(document, mark)| (document.clone(), mark.attempts)).collect())
+    }
+
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
         let mut state = self.state()?;
         if let Entry::Vacant(entry) = state.quarantine.entry(document.clone()) {

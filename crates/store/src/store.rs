@@ -137,6 +137,9 @@ pub trait Store: Send + Sync + 'static {
     /// The decoding ended well (`None`: the notes are removed) or not (the reason is kept with them).
     async fn mark_outcome(&self, document: &DocumentId, failed: Option<String>) -> Result<(), StoreError>;
 
+    /// The documents that have such notes, and how many.
+    async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError>;
+
     /// Closes a document until a person releases it.
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError>;
 

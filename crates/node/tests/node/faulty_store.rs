@@ -275,6 +275,10 @@ impl Store for FaultyStore {
         self.inner.mark_outcome(document, failed).await
     }
 
+    async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError> {
+        self.inner.noted().await
+    }
+
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
         self.inner.quarantine(document, reason).await
     }

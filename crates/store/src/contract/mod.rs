@@ -75,6 +75,7 @@ macro_rules! contract_tests {
             a_listing_knows_what_is_in_quarantine
             times_in_a_listing_are_those_of_the_changes
             attempts_are_counted_until_one_ends_well
+            who_has_notes_can_be_asked
             the_reason_of_a_failed_attempt_is_kept
             a_noted_document_is_not_a_written_one
             quarantine_keeps_the_first_reason_until_released

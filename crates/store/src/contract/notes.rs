@@ -21,6 +21,18 @@ pub async fn attempts_are_counted_until_one_ends_well(store: Arc<dyn Store>) {
     assert_eq!(store.mark_attempt(&other).await.expect("mark"), mark(2, None));
 }
 
+pub async fn who_has_notes_can_be_asked(store: Arc<dyn Store>) {
+    assert_eq!(store.noted().await.expect("noted"), []);
+    for name in ["notes", "other", "notes"] {
+        store.mark_attempt(&id(name)).await.expect("mark");
+    }
+    store.mark_outcome(&id("third"), Some("it never began".into())).await.expect("outcome");
+    assert_eq!(store.noted().await.expect("noted"), [(id("notes"), 2), (id("other"), 1)]);
+    store.mark_outcome(&id("notes"), None).await.expect("outcome");
+    store.mark_outcome(&id("other"), Some("it panicked".into())).await.expect("outcome");
+    assert_eq!(store.noted().await.expect("noted"), [(id("other"), 1)]);
+}
+
 /// R8.
 pub async fn the_reason_of_a_failed_attempt_is_kept(store: Arc<dyn Store>) {
     let document = id("notes");

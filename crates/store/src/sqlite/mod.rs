@@ -293,6 +293,10 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError> {
+        self.readers.run(queries::noted).await
+    }
+
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
         self.change(Change::Quarantine { document: document.clone(), reason }).await?;
         Ok(())

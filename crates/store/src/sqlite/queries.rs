@@ -220,6 +220,18 @@ pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, S
     Ok(quarantined)
 }
 
+/// All documents with notes of loads.
+pub(super) fn noted(connection: &Connection) -> Result<Vec<(DocumentId, u32)>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, attempts FROM attempts WHERE attempts > 0 ORDER BY name")?;
+    let mut rows = statement.query([])?;
+    let mut noted = Vec::new();
+    while let Some(row) = rows.next()? {
+        noted.push((name(row)?, row.get(1)?));
+    }
+    Ok(noted)
+}
+
 /// Reads every row and checks its checksum.
 pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
     let mut slots = connection.prepare(
