@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::pool::Urgency;
-use crate::quarantine::{Note, Poisonous};
+use crate::quarantine::{Poisonous, decode};
 use crate::shared::Shared;
 
 /// After a snapshot the next one waits for as long as this one took, but not longer than this: half of a core at most
@@ -71,17 +71,12 @@ async fn compact(
     // R6: from slots that are read back, not from memory.
     let Stored { snapshot, mut slots } = shared.store.read(document).await?;
     slots.retain(|(slot, _)| *slot <= through);
-    let note = Note::begin(shared, document).await?;
     let id = document.clone();
-    let compacted = shared
-        .pool
-        .run(Urgency::Background, move || {
-            compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string())
-        })
-        .await
-        .unwrap_or_else(|panicked| Err(panicked.to_string()));
     // A snapshot that does not come about leaves the document as it is, so that alone closes nothing.
-    note.end(shared, None);
+    let work = move || compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string());
+    let compacted = decode(shared, document, Urgency::Background, None, work)
+        .await?
+        .unwrap_or_else(|panicked| Err(panicked.to_string()));
     let snapshot = compacted.map_err(CompactError::Bytes)?;
     if !shared.store.create_snapshot(document, snapshot.clone()).await? {
         // Perhaps our own, by a try whose reply was lost.

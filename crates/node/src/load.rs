@@ -106,7 +106,7 @@ async fn failed(shared: &Arc<Shared>, id: &DocumentId, reason: String) -> Result
     shared.metrics.load_failures.increment(1);
     warn!(reason, "document does not load");
     let given_up = match Note::begin(shared, id).await {
-        Ok(note) => note.end(shared, Some(reason.clone())),
+        Ok(note) => note.end(Some(reason.clone())),
         Err(_) => true,
     };
     if given_up {

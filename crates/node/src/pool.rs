@@ -5,13 +5,21 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const NEVER_CLOSED: &str = "the pool is never closed";
 
 /// Two queues: what an editor waits for, and what nobody waits for.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
+    threads: u32,
     foreground: Arc<Semaphore>,
     background: Arc<Semaphore>,
+}
+
+/// The whole pool, for one piece of work.
+pub(crate) struct Alone {
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 /// The work panicked, and what it held is lost.
@@ -32,8 +40,20 @@ impl Pool {
     /// One thread is left to the sockets; at least one works.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.saturating_sub(1).max(1);
-        Self { foreground: Arc::new(Semaphore::new(threads)), background: Arc::new(Semaphore::new(1)) }
+        let threads = u32::try_from(cores.saturating_sub(1).max(1)).unwrap_or(u32::MAX);
+        let foreground = Arc::new(Semaphore::new(threads as usize));
+        Self { threads, foreground, background: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Waits until nothing runs, and lets nothing else run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the place in the queue.
+    pub(crate) async fn alone(&self) -> Alone {
+        let background = Arc::clone(&self.background).acquire_owned().await.expect(NEVER_CLOSED);
+        let all = Arc::clone(&self.foreground).acquire_many_owned(self.threads).await.expect(NEVER_CLOSED);
+        Alone { _permits: [background, all] }
     }
 
     /// Runs the work on a thread of the pool.
@@ -50,7 +70,20 @@ impl Pool {
             Urgency::Foreground => &self.foreground,
             Urgency::Background => &self.background,
         };
-        let permit = Arc::clone(queue).acquire_owned().await.expect("the pool is never closed");
+        let permit = Arc::clone(queue).acquire_owned().await.expect(NEVER_CLOSED);
+        self.run_with(permit, work).await
+    }
+
+    /// The same for whoever has his turn already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Work that has begun runs to its end; its result is dropped.
+    pub(crate) async fn run_with<T: Send + 'static>(
+        &self,
+        permit: impl Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
         let result = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

@@ -1,7 +1,8 @@
 //! Which documents wait for a person, and the notes that a decoding leaves in the store before it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ringleaf_store::{Store, StoreError};
@@ -10,6 +11,7 @@ use tokio::sync::OnceCell;
 use tracing::{error, warn};
 
 use crate::backoff::Backoff;
+use crate::pool::{Panicked, Urgency};
 use crate::shared::Shared;
 
 /// The documents in quarantine, as the store has them.
@@ -19,6 +21,8 @@ use crate::shared::Shared;
 pub(crate) struct Quarantine {
     read: OnceCell<()>,
     documents: Mutex<BTreeSet<DocumentId>>,
+    /// Documents that were being decoded when an earlier process died. One of them may be why.
+    suspects: Mutex<BTreeSet<DocumentId>>,
 }
 
 impl Quarantine {
@@ -30,6 +34,8 @@ impl Quarantine {
     ) -> Result<bool, StoreError> {
         self.read
             .get_or_try_init(async || {
+                let noted = store.noted().await?;
+                self.suspected().extend(noted.into_iter().map(|(document, _)| document));
                 let read = store.quarantined().await?;
                 self.lock().extend(read.into_iter().map(|quarantined| quarantined.document));
                 Ok::<(), StoreError>(())
@@ -50,8 +56,12 @@ impl Quarantine {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<DocumentId>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<DocumentId>> {
         self.documents.lock().expect("no holder of this lock panics")
+    }
+
+    fn suspected(&self) -> MutexGuard<'_, BTreeSet<DocumentId>> {
+        self.suspects.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -61,13 +71,15 @@ pub(crate) struct Notes {
     live: Mutex<BTreeMap<DocumentId, u32>>,
 }
 
-/// A note in the store: these bytes are being decoded. [`Note::end`] says how that went.
-#[derive(Debug)]
+/// A note in the store: these bytes are being decoded. [`Note::end`] says how that went; dropped before, it is taken
+/// back.
 #[must_use]
 pub(crate) struct Note {
+    shared: Arc<Shared>,
     document: DocumentId,
     /// Earlier notes, left by processes that died, or by decodings that failed.
     earlier: u32,
+    ended: bool,
 }
 
 /// The bytes of this document have ended a process, or have failed to decode, twice.
@@ -83,6 +95,10 @@ pub(crate) const TRIES: u32 = 2;
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Notes {
+    fn documents(&self) -> Vec<DocumentId> {
+        self.live.lock().expect("no holder of this lock panics").keys().cloned().collect()
+    }
+
     fn add(&self, document: &DocumentId) -> u32 {
         let mut live = self.live.lock().expect("no holder of this lock panics");
         let live = live.entry(document.clone()).or_default();
@@ -110,50 +126,118 @@ impl Note {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may leave a note behind, which counts as one failed try.
-    pub(crate) async fn begin(shared: &Shared, document: &DocumentId) -> Result<Self, Poisonous> {
+    /// Dropping the future takes the note back.
+    pub(crate) async fn begin(shared: &Arc<Shared>, document: &DocumentId) -> Result<Self, Poisonous> {
         let live = shared.notes.add(document);
+        let mut note =
+            Self { shared: Arc::clone(shared), document: document.clone(), earlier: 0, ended: false };
         let mark = tokio::time::timeout(NOTE_TIMEOUT, shared.store.mark_attempt(document)).await;
         let mark = match mark {
             Ok(Ok(mark)) => mark,
             Ok(Err(error)) => {
                 warn!(%document, error = &error as &dyn std::error::Error, "decoding without a note in the store");
-                return Ok(Self { document: document.clone(), earlier: 0 });
+                return Ok(note);
             }
             Err(_) => {
                 warn!(%document, "decoding without a note in the store, which does not answer");
-                return Ok(Self { document: document.clone(), earlier: 0 });
+                return Ok(note);
             }
         };
-        let earlier = mark.attempts.saturating_sub(live);
-        if earlier >= TRIES {
+        note.earlier = mark.attempts.saturating_sub(live);
+        if note.earlier >= TRIES {
+            // It stays, as what it adds to is evidence.
+            note.ended = true;
             shared.notes.remove(document);
             let reason =
                 mark.reason.unwrap_or_else(|| "the process ended while it decoded the document".into());
             return Err(Poisonous { reason });
         }
-        Ok(Self { document: document.clone(), earlier })
+        Ok(note)
     }
 
     /// The decoding has ended: well, or for this reason. Answers whether the document has had all its tries. Nobody
     /// waits for the store here.
-    pub(crate) fn end(self, shared: &Arc<Shared>, failed: Option<String>) -> bool {
+    pub(crate) fn end(mut self, failed: Option<String>) -> bool {
         let kept = failed.is_some();
-        let given_up = kept && self.earlier + 1 >= TRIES;
         if kept {
             // It stays in the store, so from now on it counts as an earlier one.
-            shared.notes.remove(&self.document);
+            self.shared.notes.remove(&self.document);
+        } else {
+            self.shared.quarantine.suspected().remove(&self.document);
         }
-        let shared_too = Arc::clone(shared);
-        shared.outcomes.start(tracing::debug_span!("note", document = %self.document), async move {
-            if let Err(error) = shared_too.store.mark_outcome(&self.document, failed).await {
-                warn!(document = %self.document, error = &error as &dyn std::error::Error, "could not remove a note");
+        self.tell(failed);
+        kept && self.earlier + 1 >= TRIES
+    }
+
+    fn tell(&mut self, failed: Option<String>) {
+        self.ended = true;
+        let kept = failed.is_some();
+        let (shared, document) = (Arc::clone(&self.shared), self.document.clone());
+        self.shared.outcomes.start(tracing::debug_span!("note", %document), async move {
+            if let Err(error) = shared.store.mark_outcome(&document, failed).await {
+                warn!(%document, error = &error as &dyn std::error::Error, "could not remove a note");
             }
             if !kept {
-                shared_too.notes.remove(&self.document);
+                shared.notes.remove(&document);
             }
         });
-        given_up
+    }
+}
+
+impl Drop for Note {
+    /// Nothing was decoded: whoever wanted it has gone, or the node stops.
+    fn drop(&mut self) {
+        if !self.ended && tokio::runtime::Handle::try_current().is_ok() {
+            self.tell(None);
+        }
+    }
+}
+
+/// Decodes stored bytes on a thread of the pool, with a note in the store meanwhile. `panicked`: what a panic says
+/// against the bytes; without it one is no evidence.
+///
+/// What was being decoded when an earlier process died is decoded alone, so that of all those which happened to be at it
+/// only the one that ends the process a second time is to blame.
+///
+/// # Errors
+///
+/// The bytes have had all their tries.
+///
+/// # Cancel safety
+///
+/// What has begun runs to its end, and only then is the note taken back.
+pub(crate) async fn decode<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    document: &DocumentId,
+    urgency: Urgency,
+    panicked: Option<&'static str>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, Panicked>, Poisonous> {
+    let suspect = shared.quarantine.suspected().contains(document);
+    let turn = if suspect { Some(shared.pool.alone().await) } else { None };
+    let note = Note::begin(shared, document).await?;
+    let work = move || {
+        let decoded = catch_unwind(AssertUnwindSafe(work));
+        let failed = panicked.filter(|_| decoded.is_err()).map(str::to_owned);
+        note.end(failed);
+        decoded.map_err(|_| Panicked)
+    };
+    let decoded = match turn {
+        Some(turn) => shared.pool.run_with(turn, work).await,
+        None => shared.pool.run(urgency, work).await,
+    };
+    Ok(decoded.and_then(|decoded| decoded))
+}
+
+/// Takes back the notes of what is still being decoded: the process ends in order, not of these.
+pub(crate) fn take_back_notes(shared: &Arc<Shared>) {
+    for document in shared.notes.documents() {
+        let shared_too = Arc::clone(shared);
+        shared.outcomes.start(tracing::debug_span!("note", %document), async move {
+            if let Err(error) = shared_too.store.mark_outcome(&document, None).await {
+                warn!(%document, error = &error as &dyn std::error::Error, "could not remove a note");
+            }
+        });
     }
 }
 
@@ -181,7 +265,11 @@ pub(crate) async fn release(shared: &Shared, document: &DocumentId) -> Result<bo
     let released = shared.store.release(document).await?;
     // Order: the store first. If it does not do it, the document stays closed here too.
     shared.quarantine.remove(document);
+    shared.quarantine.suspected().remove(document);
     shared.forget_panics(document);
     shared.metrics.documents_quarantined.set(shared.quarantine.count() as f64);
     Ok(released)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::command::{Command, Operator, Refused};
 use crate::host::Host;
 use crate::registry::{Resident, Stopping};
 use crate::shared::Shared;
-use crate::{document_task, memory, tail_watch};
+use crate::{document_task, memory, quarantine, tail_watch};
 
 /// Who this node is, and within which bounds it works.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ impl Node {
         let flushed = residents.iter().filter(|resident| resident.ended.is_cancelled()).count();
         let forced = documents - flushed;
         self.shared.tasks.end().await;
+        quarantine::take_back_notes(&self.shared);
         let _store_is_away = timeout_at(deadline, self.shared.outcomes.finished()).await;
         self.shared.outcomes.end().await;
         if forced > 0 {

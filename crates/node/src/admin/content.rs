@@ -19,7 +19,7 @@ use super::{Changed, Name};
 use crate::Node;
 use crate::command::Operator;
 use crate::pool::Urgency;
-use crate::quarantine::Note;
+use crate::quarantine;
 
 /// The slot through which the answer is complete.
 const SLOT: HeaderName = HeaderName::from_static("ringleaf-slot");
@@ -105,11 +105,9 @@ pub(super) async fn decode<T: Send + 'static>(
     document: &DocumentId,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let note = Note::begin(&node.shared, document)
+    let decoded = quarantine::decode(&node.shared, document, Urgency::Background, None, work)
         .await
         .map_err(|poisonous| ApiError::unreadable(poisonous.to_string()))?;
-    let decoded = node.shared.pool.run(Urgency::Background, work).await;
-    note.end(&node.shared, None);
     decoded.map_err(|panicked| ApiError::unreadable(panicked.to_string()))?.map_err(ApiError::unreadable)
 }
 

@@ -14,7 +14,7 @@ use super::{Answer, DocumentTask, End};
 use crate::append::AppendEnd;
 use crate::command::{Command, Operator};
 use crate::pool::Urgency;
-use crate::quarantine::{Note, Poisonous, TRIES};
+use crate::quarantine::{Poisonous, TRIES, decode};
 
 /// A router that opened a document is awaited for so long.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -192,13 +192,10 @@ impl DocumentTask {
             let handled = shared.pool.run(Urgency::Foreground, work).await;
             return handled.map_err(|_| Broken::Panicked { sender });
         }
-        let note = Note::begin(shared, &self.resident.document)
+        let panicked = Some("the document's task panicked while it decoded stored bytes");
+        let handled = decode(shared, &self.resident.document, Urgency::Foreground, panicked, work)
             .await
             .map_err(|Poisonous { reason }| Broken::GivenUp { reason })?;
-        let handled = shared.pool.run(Urgency::Foreground, work).await;
-        let failed =
-            handled.is_err().then(|| "the document's task panicked while it decoded stored bytes".into());
-        note.end(shared, failed);
         // Stored bytes were being decoded, so the sender's are not the only suspects.
         handled.map_err(|_| Broken::Panicked { sender: None })
     }
