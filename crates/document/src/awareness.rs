@@ -85,6 +85,12 @@ impl Awareness {
         if known.is_none() && self.entries.len() >= limits.awareness_clients_max {
             return;
         }
+        let bytes = |state: Option<usize>| state.unwrap_or(0);
+        let held = bytes(known.and_then(|entry| entry.state.as_ref()).map(Bytes::len));
+        let spoken = bytes(heard.state.map(str::len));
+        if spoken > held && self.state_bytes - held + spoken > limits.awareness_bytes_max {
+            return;
+        }
         let raised_by = if newer { Some(from) } else { known.and_then(|entry| entry.raised_by) };
         let entry = Entry {
             clock: heard.clock,
@@ -288,6 +294,23 @@ mod tests {
         assert!(world.published().is_empty());
         world.hear(A, 7, 4, Some("{}"));
         assert_eq!(world.published(), [here(7, 4)]);
+    }
+
+    /// Client ids cost nothing, so a bound for each state alone is none for all together.
+    #[test]
+    fn all_states_together_are_bounded_and_may_still_change() {
+        let mut world = World::new();
+        world.limits.awareness_bytes_max = 10;
+        world.hear(A, 1, 1, Some("{\"a\":12}"));
+        world.hear(A, 2, 1, Some("{}"));
+        world.hear(A, 3, 1, Some("{}"));
+        assert_eq!(world.published().len(), 2, "the third finds no room");
+        world.hear(A, 1, 2, Some("{\"a\":34}"));
+        world.hear(A, 2, 2, Some("{\"b\":1}"));
+        assert_eq!(world.published(), [(1, 2, Some("{\"a\":34}".to_owned()))], "one may not grow");
+        world.hear(A, 1, 3, None);
+        world.hear(A, 3, 2, Some("{}"));
+        assert_eq!(world.published(), [(1, 3, None), here(3, 2)]);
     }
 
     #[test]

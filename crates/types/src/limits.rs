@@ -49,6 +49,9 @@ pub struct Limits {
     pub awareness_clients_max: usize,
     /// One awareness state. Above it: it is ignored.
     pub awareness_state_bytes_max: usize,
+    /// All awareness states of one document. Above it: what would make it more is ignored. Ten thousand editors with a
+    /// kilobyte each are well below.
+    pub awareness_bytes_max: usize,
     /// Awareness that was not renewed for so long is removed: what every Yjs client does too.
     pub awareness_timeout: Duration,
     /// Awareness changes are published together, once per tick.
@@ -120,6 +123,7 @@ impl Default for Limits {
             merged_updates_max: 16,
             awareness_clients_max: 20_000,
             awareness_state_bytes_max: 64 << 10,
+            awareness_bytes_max: 32 * MIB,
             awareness_timeout: Duration::from_secs(30),
             awareness_tick: Duration::from_millis(40),
             outbox_frames_max: 256,

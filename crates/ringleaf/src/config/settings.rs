@@ -116,6 +116,7 @@ limits! {
     merged_updates_max: Count,
     awareness_clients_max: Count,
     awareness_state_bytes_max: Size,
+    awareness_bytes_max: Size,
     awareness_timeout: Span,
     awareness_tick: Pause,
     outbox_frames_max: Count,
