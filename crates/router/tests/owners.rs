@@ -155,6 +155,28 @@ async fn a_host_without_room_makes_the_editor_wait_and_nobody_else() {
     editor.until_has(0..500).await;
 }
 
+/// Someone types while the document cannot take it, and closes the tab. The owner's next word finds the socket broken.
+#[tokio::test]
+async fn last_words_are_read_out_of_a_broken_socket() {
+    let world = start_with(|limits| limits.outstanding_messages_max = 4);
+    let document = world.host.document("notes");
+    let mut editor = world.synced("notes").await;
+    document.lock().full = true;
+    for number in 0..100 {
+        editor.send(&[number]).await;
+    }
+    document.publish(update(&[1000]));
+    editor.socket.get_ref().readable().await.unwrap();
+    // What it has not read makes this a reset.
+    drop(editor);
+    for number in 1001..1010 {
+        document.publish(update(&[number]));
+        tokio::task::yield_now().await;
+    }
+    document.make_room();
+    document.until("its last words", |hosting| (0..100).all(|number| hosting.has(number))).await;
+}
+
 #[tokio::test]
 async fn what_is_outstanding_is_bounded_and_nothing_is_lost() {
     let world = start_with(|limits| {

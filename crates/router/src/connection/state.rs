@@ -89,7 +89,7 @@ impl State {
         self.reading = reading;
     }
 
-    /// The socket is gone; the session may have something left to do.
+    /// The socket takes nothing any more. What the editor sent before may still be in it, to be read to its end.
     pub(crate) fn cut(&mut self) {
         self.open = false;
         self.outbox = Outbox::default();
@@ -148,7 +148,7 @@ impl State {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.sent_at = now,
                 Err(_) => {
-                    self.open = false;
+                    self.cut();
                     return Sent::Nudge;
                 }
             }
@@ -202,7 +202,7 @@ impl State {
             match outbox.flush(|slices| pipe.write(slices), |contents| taken(session, contents)) {
                 Ok(true) => self.sent_at = now,
                 Ok(false) => {}
-                Err(_) => self.open = false,
+                Err(_) => self.cut(),
             }
         }
         if self.outbox.is_empty() {

@@ -139,7 +139,7 @@ impl Reader {
 
     fn wait(&self, mut waits: Waits, now: Instant) -> Turn {
         let mut state = self.connection.lock();
-        if !state.open() || state.closing().is_some() {
+        if state.closing().is_some() {
             return Turn::Ended;
         }
         state.reads(waits.readable, now);
@@ -199,7 +199,8 @@ impl Reader {
         let mut state = connection.lock();
         loop {
             state.flush(now);
-            if !state.open() || state.closing().is_some() {
+            // A socket that takes nothing any more is read to its end: somebody's last words may be in it.
+            if state.closing().is_some() {
                 return Some(Stopped::Ended);
             }
             let limits = &self.shared.limits;

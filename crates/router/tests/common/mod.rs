@@ -253,6 +253,10 @@ impl Hosting {
         self.sessions.len()
     }
 
+    pub fn has(&self, number: u32) -> bool {
+        self.slots.iter().any(|slot| numbers(slot).contains(&number))
+    }
+
     fn last(&self) -> Slot {
         Slot::new(self.slots.len() as u64)
     }
