@@ -2,24 +2,42 @@
 
 use std::sync::Arc;
 
-use ringleaf_ring::RingView;
-use ringleaf_types::NodeId;
+use async_trait::async_trait;
+use ringleaf_ring::{Member, RingView};
+use ringleaf_types::{NodeId, RingVersion};
 use tokio::sync::watch;
+
+use crate::{Coordinator, CoordinatorStatus, RegisterError, Ring};
 
 /// A ring of one. It never changes, and it needs nothing outside the process.
 #[derive(Debug)]
 pub struct Embedded {
-    ring: watch::Sender<Arc<RingView>>,
+    ring: watch::Sender<Option<Arc<RingView>>>,
 }
 
 impl Embedded {
     pub fn new(node: NodeId) -> Self {
-        Self { ring: watch::Sender::new(Arc::new(RingView::of_one(node))) }
+        Self { ring: watch::Sender::new(Some(Arc::new(RingView::of_one(node)))) }
+    }
+}
+
+#[async_trait]
+impl Coordinator for Embedded {
+    /// The ring view. There are no changes, so waiting for one lasts until the coordinator is dropped.
+    fn ring(&self) -> Ring {
+        self.ring.subscribe()
     }
 
-    /// The ring view, and its changes: here there are none, so waiting for one lasts until the coordinator is dropped.
-    pub fn ring(&self) -> watch::Receiver<Arc<RingView>> {
-        self.ring.subscribe()
+    async fn register(&self, _member: Member) -> Result<(), RegisterError> {
+        Ok(())
+    }
+
+    async fn withdraw(&self) {}
+
+    fn heard(&self, _version: RingVersion) {}
+
+    fn status(&self) -> CoordinatorStatus {
+        CoordinatorStatus { place: "embedded".into(), connected: true, ..CoordinatorStatus::default() }
     }
 }
 
@@ -31,7 +49,7 @@ mod tests {
     fn the_ring_of_one_gives_everything_to_its_node() {
         let coordinator = Embedded::new("here".parse().unwrap());
         let ring = coordinator.ring();
-        let view = Arc::clone(&ring.borrow());
+        let view = ring.borrow().clone().unwrap();
         assert_eq!(view.owner(&"notes".parse().unwrap()).as_str(), "here");
         assert!(!ring.has_changed().unwrap());
         drop(coordinator);

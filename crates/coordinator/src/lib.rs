@@ -1,15 +1,17 @@
 //! The agreed facts: who the members are, and which ring follows from that.
 //!
 //! ```text
-//! coordinator ──watch::Receiver<Arc<RingView>>──▶ router (who owns this name?) · node (what should I own?)
+//! coordinator ──watch::Receiver<Option<Arc<RingView>>>──▶ router (who owns this name?) · node (what should I own?)
 //! ```
 //!
 //! On one machine the facts are [`Embedded`] in the process: a ring of one, for ever.
 //!
 //! **Must not** know documents, or decide who *may* write to one: that is the log's to say.
 //!
-//! Start reading at [`Embedded`].
+//! Start reading at [`Coordinator`].
 
+mod coordinator;
 mod embedded;
 
+pub use coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
 pub use embedded::Embedded;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use ringleaf_store::Store;
-use ringleaf_types::{DocumentId, Incarnation, Limits, NodeId, RouterId};
-use ringleaf_wire::{DocumentHost, EventSink, OpenError, SessionHost};
+use ringleaf_types::{DocumentId, Incarnation, Limits, NodeId};
+use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, info_span, warn};
@@ -152,11 +152,11 @@ impl Node {
 impl SessionHost for Node {
     fn open(
         &self,
-        document: DocumentId,
-        router: RouterId,
+        opening: Opening,
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
         async move {
+            let Opening { document, router, .. } = opening;
             let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
             let (answer, resident) = self.ask(&document, open).await.map_err(|Stopping| OpenError::Busy)?;
             let attached = answer.map_err(|reason| OpenError::Refused { reason })?;

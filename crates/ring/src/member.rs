@@ -15,6 +15,12 @@ pub struct Member {
     pub state: MemberState,
     /// How much it should own, next to the others.
     pub weight: Weight,
+    /// Where other processes reach it, as `host:port`. Empty in a ring of one, where nobody asks.
+    pub address: String,
+    /// The failure domain that it stands in, as its operator calls it. Recorded and shown; it does not move documents.
+    pub zone: String,
+    /// The version of its program.
+    pub version: String,
 }
 
 /// How far a member takes part. The member itself moves from each state to the next, by writing to the coordinator.

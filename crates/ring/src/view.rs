@@ -123,6 +123,9 @@ impl RingView {
             incarnation: Incarnation::default(),
             state: MemberState::Serving,
             weight: Weight::ONE,
+            address: String::new(),
+            zone: String::new(),
+            version: String::new(),
         };
         Self::new(ClusterId::EMBEDDED, RingVersion::new(1), vec![only]).expect("one member serves")
     }
@@ -246,6 +249,9 @@ mod tests {
             incarnation: Incarnation::new(7),
             state,
             weight: Weight::new(weight).unwrap(),
+            address: format!("{node}:1236"),
+            zone: String::new(),
+            version: String::new(),
         }
     }
 

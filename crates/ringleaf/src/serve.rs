@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ringleaf_coordinator::Embedded;
+use ringleaf_coordinator::{Coordinator, Embedded};
 use ringleaf_node::{Node, NodeConfig};
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};

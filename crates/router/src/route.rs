@@ -11,7 +11,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Route {
     this: NodeId,
-    ring: watch::Receiver<Arc<RingView>>,
+    ring: watch::Receiver<Option<Arc<RingView>>>,
     local: Option<Arc<dyn SessionHost>>,
 }
 
@@ -19,7 +19,7 @@ impl Route {
     /// `local` is the node in this process, if there is one; it is called `this`.
     pub fn new(
         this: NodeId,
-        ring: watch::Receiver<Arc<RingView>>,
+        ring: watch::Receiver<Option<Arc<RingView>>>,
         local: Option<Arc<dyn SessionHost>>,
     ) -> Self {
         Self { this, ring, local }
@@ -27,7 +27,7 @@ impl Route {
 
     /// Where sessions of this document belong now. `None`: nobody who owns it can be reached from here.
     pub(crate) fn host(&self, document: &DocumentId) -> Option<Arc<dyn SessionHost>> {
-        let view = Arc::clone(&self.ring.borrow());
+        let view = self.ring.borrow().clone()?;
         if view.owner(document) == &self.this { self.local.clone() } else { None }
     }
 }

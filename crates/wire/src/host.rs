@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use ringleaf_types::{CloseReason, DocumentId, MessageNumber, Rights, RouterId, SessionId, Slot, Subject};
+use ringleaf_types::{
+    CloseReason, DocumentId, MessageNumber, NodeId, Rights, RingVersion, RouterId, SessionId, Slot, Subject,
+};
 
 /// What a router asks of a document, always on behalf of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,28 @@ pub enum Event {
     LetGo,
 }
 
+/// What a router says when it opens a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The document.
+    pub document: DocumentId,
+    /// Who opens it.
+    pub router: RouterId,
+    /// The ring version that led here. A host that knows a lower one looks again. Zero: no ring did.
+    pub ring: RingVersion,
+    /// Nodes that come before this one and that the router cannot reach. An answer that points at one of them is void.
+    pub unreachable: Vec<NodeId>,
+    /// A node that the router can reach passes it on. It goes no further.
+    pub relayed: bool,
+}
+
+impl Opening {
+    /// The opening of a router that came straight to whom the ring names.
+    pub fn new(document: DocumentId, router: RouterId) -> Self {
+        Self { document, router, ring: RingVersion::default(), unreachable: Vec::new(), relayed: false }
+    }
+}
+
 /// Hosts documents.
 pub trait SessionHost: Send + Sync + 'static {
     /// Makes the document resident, if it is not, and says where its sessions' requests go.
@@ -85,8 +109,7 @@ pub trait SessionHost: Send + Sync + 'static {
     /// Dropping the future leaves at most a resident document without sessions, which is forgotten when it is idle.
     fn open(
         &self,
-        document: DocumentId,
-        router: RouterId,
+        opening: Opening,
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>>;
 }
@@ -136,4 +159,10 @@ pub enum OpenError {
     /// The host stops, or has no room; another try may succeed.
     #[error("the host takes no documents at the moment")]
     Busy,
+    /// Another node owns it, as of this ring version.
+    #[error("node {owner} owns the document")]
+    Moved { owner: NodeId, ring: RingVersion },
+    /// There is no way to the host at the moment.
+    #[error("the host cannot be reached")]
+    Unreachable,
 }

@@ -261,7 +261,9 @@ async fn a_panic_in_one_document_leaves_the_others_alone() {
     let bomb = Arc::new(Bomb);
     let name = "notes".parse().expect("it is a name");
     let _host =
-        ringleaf_wire::SessionHost::open(&*node, name, RouterId::new(4), bomb).await.expect("it opens");
+        ringleaf_wire::SessionHost::open(&*node, ringleaf_wire::Opening::new(name, RouterId::new(4)), bomb)
+            .await
+            .expect("it opens");
     writer.type_in(" lost?").await;
     other.until("let go", |_, editor| editor.closed == Some(Event::LetGo)).await;
     writer.until("let go", |_, editor| editor.closed == Some(Event::LetGo)).await;

@@ -11,7 +11,9 @@ use ringleaf_store::Store;
 use ringleaf_types::{
     DocumentId, Incarnation, Limits, MessageNumber, Rights, RouterId, SessionId, Slot, Subject,
 };
-use ringleaf_wire::{DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError};
+use ringleaf_wire::{
+    DocumentHost, Event, EventSink, Gone, OpenError, Opening, Request, SessionHost, SubmitError,
+};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use yrs::updates::decoder::Decode;
@@ -75,7 +77,7 @@ impl Editor {
     pub(crate) async fn open(node: &Node, name: &str, router: u64) -> Result<Self, OpenError> {
         let sink = Arc::new(Sink::default());
         let router = RouterId::new(router);
-        let opened = timeout(PATIENCE, node.open(document(name), router, sink.clone()));
+        let opened = timeout(PATIENCE, node.open(Opening::new(document(name), router), sink.clone()));
         let host = opened.await.expect("the document opens in time")?;
         // Client ids are given, so that a failure looks the same every time.
         let doc = Doc::with_client_id(1_000 + router.get());

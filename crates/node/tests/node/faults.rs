@@ -192,12 +192,16 @@ async fn a_gap_that_closes_is_waited_for_and_one_that_stays_is_quarantined() {
 /// Opens without the patience of [`Editor::open`].
 async fn node_open(node: &ringleaf_node::Node, name: &str) -> Option<CloseReason> {
     let sink = Arc::new(crate::editor::Sink::default());
-    let opened =
-        ringleaf_wire::SessionHost::open(node, document(name), ringleaf_types::RouterId::new(7), sink).await;
+    let opened = ringleaf_wire::SessionHost::open(
+        node,
+        ringleaf_wire::Opening::new(document(name), ringleaf_types::RouterId::new(7)),
+        sink,
+    )
+    .await;
     match opened.map(|_| ()) {
         Ok(()) => None,
         Err(OpenError::Refused { reason }) => Some(reason),
-        Err(OpenError::Busy) => panic!("busy"),
+        Err(other) => panic!("{other}"),
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use ringleaf_ring::{MemberState, RingView};
+use ringleaf_coordinator::Ring;
+use ringleaf_ring::MemberState;
 use ringleaf_router::RunningServer;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::Admin;
 use super::process::Process;
@@ -28,18 +28,19 @@ pub(crate) struct Facts {
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) editors: Arc<RunningServer>,
-    pub(crate) ring: watch::Receiver<Arc<RingView>>,
+    pub(crate) ring: Ring,
 }
 
 impl Serving {
-    fn ring(&self) -> Value {
-        let view = Arc::clone(&self.ring.borrow());
+    /// Null: no member has ever served.
+    fn ring(&self) -> Option<Value> {
+        let view = self.ring.borrow().clone()?;
         let members: Vec<Value> = view
             .members()
             .iter()
             .map(|member| json!({ "node": member.node.as_str(), "state": state(member.state), "share": view.share(&member.node) }))
             .collect();
-        json!({ "version": view.version().get(), "members": members })
+        Some(json!({ "version": view.version().get(), "members": members }))
     }
 }
 

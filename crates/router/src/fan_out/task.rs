@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringleaf_types::{CloseReason, SessionId, Slot};
-use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
+use ringleaf_wire::{DocumentHost, Event, OpenError, Opening, ServerMessage};
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 use tracing::info;
 
@@ -142,7 +142,7 @@ impl Task {
         self.opening = Some(Box::pin(async move {
             tokio::time::sleep(after).await;
             match shared.route.host(&document) {
-                Some(host) => host.open(document, shared.router, sink).await,
+                Some(host) => host.open(Opening::new(document, shared.router), sink).await,
                 None => Err(OpenError::Busy),
             }
         }));
@@ -158,10 +158,12 @@ impl Task {
             }
             Err(OpenError::Refused { reason }) => self.end(Opened::Refused(reason), reason),
             // Nobody waits for it but those who come, and they can be told so.
-            Err(OpenError::Busy) if self.members.is_empty() => {
+            Err(_) if self.members.is_empty() => {
                 self.end(Opened::Busy, CloseReason::TryAgainLater);
             }
-            Err(OpenError::Busy) => self.open(self.pause()),
+            Err(OpenError::Busy | OpenError::Moved { .. } | OpenError::Unreachable) => {
+                self.open(self.pause())
+            }
         }
     }
 

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
-use ringleaf_coordinator::Embedded;
+use ringleaf_coordinator::{Coordinator, Embedded};
 use ringleaf_router::{Config, Route, RunningServer, Server};
-use ringleaf_types::{CloseReason, DocumentId, Limits, MessageNumber, RouterId, SessionId, Slot};
+use ringleaf_types::{CloseReason, Limits, MessageNumber, SessionId, Slot};
 use ringleaf_wire::{
-    ClientMessage, DocumentHost, Event, EventSink, Gone, OpenError, Request, SessionHost, SubmitError,
-    y_websocket,
+    ClientMessage, DocumentHost, Event, EventSink, Gone, OpenError, Opening, Request, SessionHost,
+    SubmitError, y_websocket,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -106,8 +106,7 @@ impl FakeHost {
 impl SessionHost for FakeHost {
     fn open(
         &self,
-        document: DocumentId,
-        _router: RouterId,
+        opening: Opening,
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
         Box::pin(async move {
@@ -122,7 +121,7 @@ impl SessionHost for FakeHost {
             if *self.busy.lock().unwrap() {
                 return Err(OpenError::Busy);
             }
-            let document = self.document(document.as_str());
+            let document = self.document(opening.document.as_str());
             let generation = {
                 let mut hosting = document.lock();
                 assert!(hosting.sink.is_none(), "a router opens a document once");

@@ -1,0 +1,73 @@
+//! The trait: what a process may ask of whoever keeps the agreed facts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ringleaf_ring::{Member, RingView};
+use ringleaf_types::{Incarnation, NodeId, RingVersion};
+use tokio::sync::watch;
+
+/// The newest ring view. `None`: none is known yet, because no member has ever served.
+pub type Ring = watch::Receiver<Option<Arc<RingView>>>;
+
+/// Keeps the agreed facts, and says when they change.
+#[async_trait]
+pub trait Coordinator: Send + Sync + 'static {
+    /// The ring view, and its changes. Views of one coordinator only ever get newer (I17). It closes when the coordinator
+    /// is dropped.
+    fn ring(&self) -> Ring;
+
+    /// Puts this member on record and keeps it there, in this and in every later state, until [`withdraw`](Self::withdraw)
+    /// or drop. While the coordinator's store is away the member stays as it is and is put on record when it is back.
+    ///
+    /// # Errors
+    ///
+    /// Another process lives under this name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it open whether the member is on record; calling it again finds out.
+    async fn register(&self, member: Member) -> Result<(), RegisterError>;
+
+    /// Takes the member that was registered here off the record, and returns when nobody can find it there any more, or
+    /// when its lease will have run out by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the rest to the lease.
+    async fn withdraw(&self);
+
+    /// Somebody has seen this version: look, unless it is known.
+    fn heard(&self, version: RingVersion);
+
+    /// How the way to the coordinator's store is.
+    fn status(&self) -> CoordinatorStatus;
+}
+
+/// Why a member cannot be put on record.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Two processes of one name would both think that they own its documents.
+    #[error(
+        "another process (incarnation {incarnation}) lives as node {node}: stop it, or give this one another id"
+    )]
+    Foreign { node: NodeId, incarnation: Incarnation },
+    /// What the member says about itself cannot be kept.
+    #[error("the member cannot be put on record: {reason}")]
+    Refused { reason: String },
+}
+
+/// How the way to the coordinator's store is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CoordinatorStatus {
+    /// Where the facts are: `embedded`, or the addresses of etcd.
+    pub place: String,
+    /// The store answers.
+    pub connected: bool,
+    /// Since when it is as it is, in seconds.
+    pub since_seconds: u64,
+    /// Why it does not answer.
+    pub problem: Option<String>,
+    /// A foreign process has taken this member's name: this one must stop.
+    pub displaced: bool,
+}
