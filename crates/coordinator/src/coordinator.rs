@@ -45,7 +45,7 @@ pub trait Coordinator: Send + Sync + 'static {
 }
 
 /// Why a member cannot be put on record.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RegisterError {
     /// Two processes of one name would both think that they own its documents.
     #[error(

@@ -45,6 +45,13 @@ impl Coordinator for Embedded {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn it_keeps_the_contract() {
+        let coordinator = Embedded::new("here".parse().unwrap());
+        let only = coordinator.ring().borrow().as_ref().unwrap().members()[0].clone();
+        crate::contract::check(&coordinator, only).await;
+    }
+
     #[test]
     fn the_ring_of_one_gives_everything_to_its_node() {
         let coordinator = Embedded::new("here".parse().unwrap());

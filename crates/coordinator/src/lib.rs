@@ -4,14 +4,20 @@
 //! coordinator ──watch::Receiver<Option<Arc<RingView>>>──▶ router (who owns this name?) · node (what should I own?)
 //! ```
 //!
-//! On one machine the facts are [`Embedded`] in the process: a ring of one, for ever.
+//! On one machine the facts are [`Embedded`] in the process: a ring of one, for ever. In a cluster they are in [`Etcd`].
 //!
 //! **Must not** know documents, or decide who *may* write to one: that is the log's to say.
 //!
 //! Start reading at [`Coordinator`].
 
+pub mod contract;
 mod coordinator;
 mod embedded;
+mod etcd;
+mod prober;
+mod tasks;
 
 pub use coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdConfig, EtcdTls};
+pub use prober::Prober;

@@ -12,6 +12,11 @@ struct Program {
     why: &'static str,
 }
 
+const BUILD: [Program; 1] = [Program {
+    name: "protoc",
+    package: "protobuf-compiler",
+    why: "builds the client of etcd",
+}];
 const NODE: [Program; 2] = [
     Program { name: "node", package: "nodejs", why: "builds the demo page and drives the Yjs clients" },
     Program {
@@ -20,14 +25,16 @@ const NODE: [Program; 2] = [
         why: "installs the Yjs clients and what the demo page is made of",
     },
 ];
-const TESTS: [Program; 2] = [
+const TESTS: [Program; 3] = [
     Program { name: "chromium", package: "chromium", why: "types into the demo page" },
     Program { name: "strace", package: "strace", why: "makes fsync fail" },
+    Program { name: "etcd", package: "etcd-server", why: "is what the members of a cluster agree in" },
 ];
 
 /// Installs what is missing if that is possible here; returns a line for each thing that stays missing.
 pub(crate) fn for_tests() -> Vec<String> {
-    let mut missing = programs(&NODE);
+    let mut missing = programs(&BUILD);
+    missing.extend(programs(&NODE));
     missing.extend(programs(&TESTS));
     if missing_node(&missing) {
         return missing;
@@ -39,7 +46,8 @@ pub(crate) fn for_tests() -> Vec<String> {
 
 /// As [`for_tests`], with only what the page needs.
 pub(crate) fn for_the_page() -> Vec<String> {
-    let mut missing = programs(&NODE);
+    let mut missing = programs(&BUILD);
+    missing.extend(programs(&NODE));
     if !missing_node(&missing) {
         missing.extend(npm_packages(&workspace::page()));
     }
@@ -48,7 +56,8 @@ pub(crate) fn for_the_page() -> Vec<String> {
 
 /// As [`for_tests`], with only the servers that ringleaf is compared with.
 pub(crate) fn for_the_bench() -> Vec<String> {
-    let mut missing = programs(&NODE);
+    let mut missing = programs(&BUILD);
+    missing.extend(programs(&NODE));
     if !missing_node(&missing) {
         missing.extend(npm_packages(&workspace::peers()));
     }

@@ -1,0 +1,156 @@
+//! How the facts are written in etcd: which keys there are and what stands under them.
+
+use std::collections::BTreeMap;
+
+use ringleaf_ring::{Member, MemberState, Weight};
+use ringleaf_types::{Incarnation, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::picture::{Change, Facts};
+
+/// Limit: a member's record is about 200 bytes. Whoever writes more than this did not write a member.
+const RECORD_BYTES_MAX: usize = 4 << 10;
+
+/// The keys of one cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn of(cluster: &str) -> Self {
+        Self { prefix: format!("/ringleaf/{cluster}/") }
+    }
+
+    /// What all of them begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn member(&self, node: &NodeId) -> String {
+        format!("{}members/{node}", self.prefix)
+    }
+
+    /// What it means that `value` stands under `key`, or that nothing does any more. `None`: nothing to the ring.
+    pub(crate) fn change(&self, key: &[u8], value: Option<&[u8]>) -> Option<Change> {
+        let key = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?;
+        let (kind, node) = key.split_once('/')?;
+        let node: NodeId = node.parse().ok()?;
+        match kind {
+            "members" => Some(Change::Member(node.clone(), value.and_then(|value| member(node, value)))),
+            "cordons" => Some(Change::Cordon(node, value.is_some())),
+            "weights" => Some(Change::Weight(node, value.and_then(weight))),
+            _ => None,
+        }
+    }
+
+    /// All facts of a list.
+    pub(crate) fn facts<'a>(&self, listed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Facts {
+        let mut facts = Facts::default();
+        for (key, value) in listed {
+            if let Some(change) = self.change(key, Some(value)) {
+                facts.take(change);
+            }
+        }
+        facts
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Joining,
+    Serving,
+    Draining,
+}
+
+/// A member without its name, which is in the key. Fields that a newer version adds are passed over.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// In hexadecimal digits: JSON's numbers end at 2^53.
+    incarnation: String,
+    state: State,
+    weight: u32,
+    address: String,
+    #[serde(default)]
+    zone: String,
+    #[serde(default)]
+    version: String,
+}
+
+/// What stands under a member's key.
+pub(crate) fn encode(member: &Member) -> String {
+    serde_json::to_string(&record(member)).expect("a record has only texts and numbers")
+}
+
+fn record(member: &Member) -> Record {
+    Record {
+        incarnation: format!("{:016x}", member.incarnation.get()),
+        state: match member.state {
+            MemberState::Joining => State::Joining,
+            MemberState::Serving => State::Serving,
+            MemberState::Draining => State::Draining,
+        },
+        weight: member.weight.get(),
+        address: member.address.clone(),
+        zone: member.zone.clone(),
+        version: member.version.clone(),
+    }
+}
+
+/// The member of this name, if that is what stands there.
+pub(crate) fn member(node: NodeId, value: &[u8]) -> Option<Member> {
+    if value.len() > RECORD_BYTES_MAX {
+        return None;
+    }
+    from_record(node, serde_json::from_slice(value).ok()?)
+}
+
+fn from_record(node: NodeId, record: Record) -> Option<Member> {
+    Some(Member {
+        node,
+        incarnation: Incarnation::new(u64::from_str_radix(&record.incarnation, 16).ok()?),
+        state: match record.state {
+            State::Joining => MemberState::Joining,
+            State::Serving => MemberState::Serving,
+            State::Draining => MemberState::Draining,
+        },
+        weight: Weight::new(record.weight).ok()?,
+        address: record.address,
+        zone: record.zone,
+        version: record.version,
+    })
+}
+
+fn weight(value: &[u8]) -> Option<Weight> {
+    Weight::new(std::str::from_utf8(value).ok()?.trim().parse().ok()?).ok()
+}
+
+/// The last view, as it is kept on disk.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Cached {
+    cluster: u64,
+    version: u64,
+    members: BTreeMap<String, Record>,
+}
+
+impl Cached {
+    pub(crate) fn of(view: &ringleaf_ring::RingView) -> Self {
+        let members = view.members().iter();
+        Self {
+            cluster: view.cluster().get(),
+            version: view.version().get(),
+            members: members.map(|member| (member.node.to_string(), record(member))).collect(),
+        }
+    }
+
+    /// The view, if one was kept.
+    pub(crate) fn view(self) -> Option<ringleaf_ring::RingView> {
+        let members = self.members.into_iter();
+        let members: Option<Vec<Member>> =
+            members.map(|(node, record)| from_record(node.parse().ok()?, record)).collect();
+        let cluster = ringleaf_ring::ClusterId::new(self.cluster);
+        let version = ringleaf_types::RingVersion::new(self.version);
+        ringleaf_ring::RingView::new(cluster, version, members?).ok()
+    }
+}

@@ -1,0 +1,91 @@
+//! Keeps a session with etcd going: whatever goes wrong in one, the next starts over, with the last view kept meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringleaf_ring::RingView;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::picture::{Picture, Verdict};
+use super::record::Keys;
+use super::session::{self, Ended};
+use super::{EtcdConfig, Shared, cache, connect};
+use crate::Prober;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Limit: an etcd that comes back is noticed within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
+
+/// What outlives a session.
+pub(crate) struct Supervisor {
+    pub(crate) config: EtcdConfig,
+    pub(crate) keys: Keys,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) prober: Option<Arc<dyn Prober>>,
+    pub(crate) picture: Picture,
+    /// Our lease, as far as we know.
+    pub(crate) lease: Option<i64>,
+    /// The wish that is on record. Whoever holds our name after that is not waited for: we are displaced.
+    pub(crate) on_record: bool,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        config: EtcdConfig,
+        keys: Keys,
+        shared: Arc<Shared>,
+        prober: Option<Arc<dyn Prober>>,
+        cached: Option<Arc<RingView>>,
+    ) -> Self {
+        let picture = Picture::new(config.lease, cached);
+        Self { config, keys, shared, prober, picture, lease: None, on_record: false }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        for turn in 0_usize.. {
+            let Some(endpoint) = self.config.endpoints.get(turn % self.config.endpoints.len().max(1)).cloned()
+            else {
+                self.shared.set_status(false, Some("no address of etcd is given".into()));
+                return;
+            };
+            let started_at = Instant::now();
+            let Ended { problem, connected } = match connect::connect(&self.config, &endpoint).await {
+                Ok(client) => session::run(&mut self, client).await,
+                Err(problem) => Ended { problem, connected: false },
+            };
+            if connected {
+                warn!(endpoint, error = problem, "etcd is away, the ring stays as it is");
+            }
+            self.shared.set_status(false, Some(problem));
+            if connected && started_at.elapsed() > BACKOFF_MAX {
+                backoff = BACKOFF_MIN;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Carries out what follows from news.
+    pub(crate) async fn take(&self, verdict: Verdict) -> Result<(), String> {
+        match verdict {
+            Verdict::Same => Ok(()),
+            Verdict::Older => Err("it is older than what is known already".into()),
+            Verdict::View(view) => {
+                info!(ring_version = %view.version(), members = view.members().len(), "the ring has changed");
+                self.shared.ring.send_replace(Some(view.clone()));
+                self.keep(view).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn keep(&self, view: Arc<RingView>) {
+        let Some(file) = self.config.cache.clone() else { return };
+        let kept = tokio::task::spawn_blocking(move || cache::keep(&file, &view)).await;
+        if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            warn!(%error, "the ring view could not be kept on disk");
+        }
+    }
+}

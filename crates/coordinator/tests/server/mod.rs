@@ -1,0 +1,56 @@
+//! An etcd of one, in a folder that goes away with it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+pub(crate) struct Server {
+    folder: TempDir,
+    ports: [u16; 2],
+    process: Option<Child>,
+}
+
+impl Server {
+    /// `None`, with the reason on stderr, when etcd is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
+            eprintln!("skipped: etcd is not installed (apt-get install etcd-server)");
+            return None;
+        }
+        let free = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = free.map(|listener| listener.local_addr().unwrap().port());
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), ports, process: None };
+        server.again();
+        Some(server)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Starts it, with what it had. Who wants something of it waits for it.
+    pub(crate) fn again(&mut self) {
+        let peer = format!("http://127.0.0.1:{}", self.ports[1]);
+        let mut command = Command::new("etcd");
+        command.args(["--name", "one", "--unsafe-no-fsync", "--log-level", "error"]);
+        command.arg("--data-dir").arg(self.folder.path());
+        command.args(["--listen-client-urls", &self.address(), "--advertise-client-urls", &self.address()]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("one={peer}")]);
+        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
