@@ -1,5 +1,5 @@
 //! The coordinator against a real etcd.
-#![allow(clippy::unwrap_used, reason = "all of it is tests, helpers too")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of it is tests, helpers too")]
 
 mod server;
 

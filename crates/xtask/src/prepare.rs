@@ -12,11 +12,8 @@ struct Program {
     why: &'static str,
 }
 
-const BUILD: [Program; 1] = [Program {
-    name: "protoc",
-    package: "protobuf-compiler",
-    why: "builds the client of etcd",
-}];
+const BUILD: [Program; 1] =
+    [Program { name: "protoc", package: "protobuf-compiler", why: "builds the client of etcd" }];
 const NODE: [Program; 2] = [
     Program { name: "node", package: "nodejs", why: "builds the demo page and drives the Yjs clients" },
     Program {

@@ -23,7 +23,8 @@ pub(crate) async fn connect(config: &EtcdConfig, endpoint: &str) -> Result<Clien
         options = options.with_user(user, password);
     }
     if let Some(tls) = &config.tls {
-        options = options.with_tls(files(tls).await.map_err(|error| format!("certificates for etcd: {error}"))?);
+        options =
+            options.with_tls(files(tls).await.map_err(|error| format!("certificates for etcd: {error}"))?);
     }
     let client = Client::connect([endpoint], Some(options));
     match tokio::time::timeout(config.timeout, client).await {

@@ -93,7 +93,13 @@ impl Picture {
     }
 
     /// All facts at a revision.
-    pub(crate) fn listed(&mut self, cluster: ClusterId, revision: u64, facts: Facts, now: Instant) -> Verdict {
+    pub(crate) fn listed(
+        &mut self,
+        cluster: ClusterId,
+        revision: u64,
+        facts: Facts,
+        now: Instant,
+    ) -> Verdict {
         // Versions of different clusters do not compare: an etcd that was set up anew starts from one again.
         let same = self.view.as_ref().is_none_or(|view| view.cluster() == cluster);
         if same && revision < self.seen {
@@ -137,7 +143,9 @@ impl Picture {
         let vanished: Vec<Member> = before
             .members
             .into_values()
-            .filter(|member| member.state == MemberState::Serving && !facts.members.contains_key(&member.node))
+            .filter(|member| {
+                member.state == MemberState::Serving && !facts.members.contains_key(&member.node)
+            })
             .collect();
         let window = self.window;
         self.gone.retain(|(at, node)| {
@@ -179,4 +187,3 @@ impl Picture {
 fn too_many(gone: usize, left: usize) -> bool {
     gone >= 2 && gone * 3 > gone + left
 }
-

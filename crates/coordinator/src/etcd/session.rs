@@ -67,7 +67,7 @@ struct Session<'a> {
 /// Runs until something goes wrong.
 pub(crate) async fn run(supervisor: &mut Supervisor, client: Client) -> Ended {
     let mut connected = false;
-    let problem = match lead(supervisor, client, &mut connected).await {
+    let problem = match Box::pin(lead(supervisor, client, &mut connected)).await {
         Err(problem) => problem,
         Ok(never) => match never {},
     };
@@ -144,13 +144,18 @@ impl Session<'_> {
     }
 
     /// News from the watch.
-    async fn told(&mut self, told: &WatchResponse, wanted: &mut watch::Receiver<Wanted>) -> Result<(), String> {
+    async fn told(
+        &mut self,
+        told: &WatchResponse,
+        wanted: &mut watch::Receiver<Wanted>,
+    ) -> Result<(), String> {
         self.told_at = Instant::now();
         // A compacted start is not an error to etcd: the watch would stay open and silent for ever.
         if told.canceled() || told.compact_revision() > 0 {
             return Err(format!("the watch was canceled (compacted at {})", told.compact_revision()));
         }
-        let Some(newest) = told.events().iter().filter_map(|event| event.kv()).map(KeyValue::mod_revision).max()
+        let Some(newest) =
+            told.events().iter().filter_map(|event| event.kv()).map(KeyValue::mod_revision).max()
         else {
             return Ok(());
         };
@@ -248,7 +253,8 @@ impl Session<'_> {
             self.foreign = None;
             return Some(refused);
         }
-        let same = self.foreign.as_ref().is_some_and(|foreign| foreign.member.incarnation == holder.incarnation);
+        let same =
+            self.foreign.as_ref().is_some_and(|foreign| foreign.member.incarnation == holder.incarnation);
         if !same {
             self.foreign = Some(Foreign { since: Instant::now(), dead: false, member: holder });
             self.probe();
@@ -274,9 +280,10 @@ impl Session<'_> {
             }
             let holder = found.and_then(|kv| record::member(member.node.clone(), kv.value()));
             if let Some(holder) = holder.filter(|holder| holder.incarnation != member.incarnation) {
-                let dead = self.foreign.as_ref().is_some_and(|foreign| {
-                    foreign.dead && foreign.member.incarnation == holder.incarnation
-                });
+                let dead = self
+                    .foreign
+                    .as_ref()
+                    .is_some_and(|foreign| foreign.dead && foreign.member.incarnation == holder.incarnation);
                 if !dead {
                     return Ok(Some(holder));
                 }
@@ -331,7 +338,9 @@ impl Session<'_> {
         }
         let mut asked = self.supervisor.picture.doubted();
         if self.supervisor.prober.is_some() {
-            asked.extend(self.foreign.iter().filter(|foreign| !foreign.dead).map(|foreign| foreign.member.clone()));
+            asked.extend(
+                self.foreign.iter().filter(|foreign| !foreign.dead).map(|foreign| foreign.member.clone()),
+            );
         }
         if !asked.is_empty() {
             warn!(members = asked.len(), "members are asked whether they live");
@@ -340,7 +349,11 @@ impl Session<'_> {
         }
     }
 
-    async fn probed(&mut self, dead: Vec<NodeId>, wanted: &mut watch::Receiver<Wanted>) -> Result<(), String> {
+    async fn probed(
+        &mut self,
+        dead: Vec<NodeId>,
+        wanted: &mut watch::Receiver<Wanted>,
+    ) -> Result<(), String> {
         self.probes = None;
         let verdict = self.supervisor.picture.probed(self.cluster, &dead);
         self.supervisor.take(verdict).await?;
@@ -435,9 +448,6 @@ async fn within_raw<T>(
     }
 }
 
-async fn within<T>(
-    timeout: Duration,
-    question: impl Future<Output = Result<T, Error>>,
-) -> Result<T, String> {
+async fn within<T>(timeout: Duration, question: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
     within_raw(timeout, question).await.map_err(|problem| problem.0)
 }

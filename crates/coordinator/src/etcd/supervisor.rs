@@ -45,7 +45,8 @@ impl Supervisor {
     pub(crate) async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         for turn in 0_usize.. {
-            let Some(endpoint) = self.config.endpoints.get(turn % self.config.endpoints.len().max(1)).cloned()
+            let Some(endpoint) =
+                self.config.endpoints.get(turn % self.config.endpoints.len().max(1)).cloned()
             else {
                 self.shared.set_status(false, Some("no address of etcd is given".into()));
                 return;
