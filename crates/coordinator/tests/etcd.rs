@@ -4,10 +4,11 @@
 mod server;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringleaf_coordinator::contract::{self, wait_for};
-use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, RegisterError};
+use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, Prober, RegisterError};
 use ringleaf_ring::{Member, MemberState, Weight};
 use ringleaf_types::Incarnation;
 use server::Server;
@@ -102,4 +103,135 @@ async fn a_name_that_another_process_holds_is_refused() {
     assert!(!first.status().displaced);
     drop(first);
     second.register(member("a", 2)).await.unwrap();
+}
+
+/// Answers for every member as it is told to.
+#[derive(Default)]
+struct Answers {
+    alive: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Prober for Answers {
+    async fn alive(&self, _member: &Member) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_starts_again_within_its_lease_leaves_the_ring_as_it_was() {
+    let Some(server) = Server::start() else { return };
+    let watcher = connect(&server);
+    let first = connect(&server);
+    first.register(member("a", 1)).await.unwrap();
+    let mut ring = watcher.ring();
+    wait_for(&mut ring, "a is there", has("a")).await;
+    drop(first);
+    let again = Etcd::connect(config(&server), Some(Arc::new(Answers::default())));
+    let started_at = std::time::Instant::now();
+    again.register(member("a", 2)).await.unwrap();
+    assert!(started_at.elapsed() < Duration::from_millis(1_500), "it did not wait for the lease");
+    wait_for(&mut ring, "the new run is there", |members| members[0].incarnation.get() == 2).await;
+}
+
+#[tokio::test]
+async fn whoever_loses_its_name_is_told_so() {
+    let Some(server) = Server::start() else { return };
+    let first = connect(&server);
+    first.register(member("a", 1)).await.unwrap();
+    // It cannot be reached, but it lives.
+    let second = Etcd::connect(config(&server), Some(Arc::new(Answers::default())));
+    second.register(member("a", 2)).await.unwrap();
+    status(&first, "it is displaced", |status| status.displaced).await;
+    assert!(!second.status().displaced);
+}
+
+#[tokio::test]
+async fn a_member_whose_lease_is_lost_registers_again() {
+    let Some(server) = Server::start() else { return };
+    let (a, b) = (connect(&server), connect(&server));
+    a.register(member("a", 1)).await.unwrap();
+    b.register(member("b", 1)).await.unwrap();
+    let mut ring = b.ring();
+    wait_for(&mut ring, "a is there", has("a")).await;
+    let mut client = server.client().await;
+    let key = client.get("/ringleaf/tests/members/a", None).await.unwrap();
+    client.lease_revoke(key.kvs()[0].lease()).await.unwrap();
+    wait_for(&mut ring, "a has gone", |members| !has("a")(members)).await;
+    wait_for(&mut ring, "a is back", has("a")).await;
+    assert!(!a.status().displaced);
+}
+
+#[tokio::test]
+async fn an_etcd_that_hangs_is_noticed() {
+    let Some(server) = Server::start() else { return };
+    let a = connect(&server);
+    status(&a, "it is connected", |status| status.connected).await;
+    server.freeze(true);
+    status(&a, "it is noticed", |status| !status.connected).await;
+    server.freeze(false);
+    status(&a, "it is back", |status| status.connected).await;
+}
+
+#[tokio::test]
+async fn what_was_compacted_while_etcd_was_away_is_not_missed() {
+    let Some(mut server) = Server::start() else { return };
+    let (a, b) = (connect(&server), connect(&server));
+    a.register(member("a", 1)).await.unwrap();
+    let mut ring = b.ring();
+    wait_for(&mut ring, "a is there", has("a")).await;
+    server.stop();
+    status(&b, "it is noticed", |status| !status.connected).await;
+    server.again();
+    let mut client = server.client().await;
+    let value = client.get("/ringleaf/tests/members/a", None).await.unwrap().kvs()[0].value().to_vec();
+    let put = client.put("/ringleaf/tests/members/c", value, None).await.unwrap();
+    client.compact(put.header().unwrap().revision(), None).await.unwrap();
+    wait_for(&mut ring, "c is there", has("c")).await;
+}
+
+#[tokio::test]
+async fn the_last_view_is_there_at_a_start_without_etcd() {
+    let Some(mut server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = EtcdConfig { cache: Some(folder.path().join("ring.json")), ..config(&server) };
+    let a = Etcd::connect(config.clone(), None);
+    a.register(member("a", 1)).await.unwrap();
+    let mut ring = a.ring();
+    wait_for(&mut ring, "a is there", has("a")).await;
+    let before = ring.borrow().clone();
+    // The view is kept after it is published: what is asked for next comes after that.
+    a.register(member("a", 1)).await.unwrap();
+    server.stop();
+    let next = Etcd::connect(config, None);
+    assert_eq!(*next.ring().borrow(), before);
+    assert!(!next.status().connected);
+}
+
+#[tokio::test]
+async fn members_that_vanish_together_stay_while_they_answer() {
+    let Some(server) = Server::start() else { return };
+    let answers = Arc::new(Answers { alive: AtomicBool::new(true) });
+    let short = EtcdConfig { list_again: Duration::from_millis(200), ..config(&server) };
+    let watcher = Etcd::connect(short, Some(answers.clone()));
+    let mut client = server.client().await;
+    let keys = ["a", "b", "c"].map(|node| format!("/ringleaf/tests/members/{node}"));
+    let record = r#"{"incarnation":"1","state":"serving","weight":1,"address":"x","new":"passed over"}"#;
+    for key in &keys {
+        client.put(key.as_str(), record, None).await.unwrap();
+    }
+    let mut ring = watcher.ring();
+    wait_for(&mut ring, "all are there", |members| members.len() == 3).await;
+    let all = etcd_client::DeleteOptions::new().with_prefix();
+    client.delete("/ringleaf/tests/members/", Some(all)).await.unwrap();
+    client.put(keys[2].as_str(), record, None).await.unwrap();
+    client.put("/ringleaf/tests/cordons/c", "", None).await.unwrap();
+    let cordoned = |members: &[Member]| members.iter().any(|member| member.state == MemberState::Draining);
+    wait_for(&mut ring, "the cordon, after which the others are still there", |members| {
+        cordoned(members) && members.len() == 3
+    })
+    .await;
+    client.delete("/ringleaf/tests/cordons/c", None).await.unwrap();
+    answers.alive.store(false, Ordering::Relaxed);
+    wait_for(&mut ring, "they are dropped", |members| members.len() == 1).await;
 }

@@ -45,6 +45,8 @@ pub(crate) enum Verdict {
     Same,
     /// This is the view from now on.
     View(Arc<RingView>),
+    /// The ring changes without a change in etcd, which every version stands for: write something there.
+    Touch,
     /// The news are older than what was acted on already. They were not taken.
     Older,
 }
@@ -177,6 +179,10 @@ impl Picture {
         if self.view.as_ref().is_some_and(known) {
             return Verdict::Same;
         }
+        let at = |last: &Arc<RingView>| (last.cluster(), last.version()) == (view.cluster(), view.version());
+        if self.view.as_ref().is_some_and(at) {
+            return Verdict::Touch;
+        }
         let view = Arc::new(view);
         self.view = Some(view.clone());
         Verdict::View(view)
@@ -186,4 +192,227 @@ impl Picture {
 /// The shrink guard's threshold: at least two, and more than a third of those that there were.
 fn too_many(gone: usize, left: usize) -> bool {
     gone >= 2 && gone * 3 > gone + left
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ringleaf_types::Incarnation;
+
+    use super::*;
+
+    const ETCD: ClusterId = ClusterId::new(7);
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn member(index: usize, state: MemberState) -> Member {
+        Member {
+            node: node(index),
+            incarnation: Incarnation::new(1),
+            state,
+            weight: Weight::ONE,
+            address: String::new(),
+            zone: String::new(),
+            version: String::new(),
+        }
+    }
+
+    fn node(index: usize) -> NodeId {
+        format!("n{index}").parse().unwrap()
+    }
+
+    fn facts(members: impl IntoIterator<Item = usize>) -> Facts {
+        let members = members.into_iter().map(|index| (node(index), member(index, MemberState::Serving)));
+        Facts { members: members.collect(), ..Facts::default() }
+    }
+
+    /// One that has listed these members at revision 10.
+    fn picture(members: usize, now: Instant) -> Picture {
+        let mut picture = Picture::new(WINDOW, None);
+        assert!(matches!(picture.listed(ETCD, 10, facts(0..members), now), Verdict::View(_)));
+        picture
+    }
+
+    fn goes(index: usize) -> Vec<Change> {
+        vec![Change::Member(node(index), None)]
+    }
+
+    fn names(picture: &Picture) -> Vec<String> {
+        picture.view.iter().flat_map(|view| view.members()).map(|member| member.node.to_string()).collect()
+    }
+
+    #[test]
+    fn a_lower_revision_of_the_same_etcd_is_not_acted_on() {
+        let now = Instant::now();
+        let mut picture = picture(3, now);
+        assert_eq!(picture.listed(ETCD, 9, facts(0..1), now), Verdict::Older);
+        assert_eq!(picture.changed(ETCD, 10, goes(0), now), Verdict::Same);
+        assert_eq!(names(&picture), ["n0", "n1", "n2"]);
+        let Verdict::View(view) = picture.listed(ClusterId::new(8), 2, facts(0..4), now) else {
+            panic!("another etcd counts anew");
+        };
+        assert_eq!((view.cluster(), view.version()), (ClusterId::new(8), RingVersion::new(2)));
+    }
+
+    #[test]
+    fn a_list_that_says_nothing_new_changes_no_version() {
+        let now = Instant::now();
+        let mut picture = picture(3, now);
+        assert_eq!(picture.listed(ETCD, 20, facts(0..3), now), Verdict::Same);
+        assert!(picture.knows(RingVersion::new(20)) && !picture.knows(RingVersion::new(21)));
+        assert_eq!(picture.view.unwrap().version(), RingVersion::new(10));
+    }
+
+    #[test]
+    fn one_of_three_may_vanish_and_two_of_three_are_doubted() {
+        let now = Instant::now();
+        let mut picture = picture(3, now);
+        assert!(matches!(picture.changed(ETCD, 11, goes(0), now), Verdict::View(_)));
+        assert_eq!(names(&picture), ["n1", "n2"]);
+        assert_eq!(
+            picture.changed(ETCD, 12, goes(1), now + WINDOW / 2),
+            Verdict::Same,
+            "it keeps the old view"
+        );
+        assert_eq!(picture.doubted(), [member(1, MemberState::Serving)]);
+        assert_eq!(picture.probed(ETCD, &[]), Verdict::Same, "whoever answers stays");
+        assert!(matches!(picture.probed(ETCD, &[node(1)]), Verdict::View(_)));
+        assert_eq!(names(&picture), ["n2"]);
+    }
+
+    #[test]
+    fn two_views_never_have_one_version() {
+        let now = Instant::now();
+        let mut picture = picture(4, now);
+        let both = [goes(0), goes(1), vec![Change::Cordon(node(2), true)]].concat();
+        assert!(matches!(picture.changed(ETCD, 11, both, now), Verdict::View(_)));
+        assert_eq!(picture.probed(ETCD, &[node(0), node(1)]), Verdict::Touch);
+        assert_eq!(names(&picture).len(), 4);
+        assert!(matches!(picture.changed(ETCD, 12, vec![], now), Verdict::View(_)));
+        assert_eq!(names(&picture), ["n2", "n3"]);
+    }
+
+    #[test]
+    fn members_that_go_one_after_the_other_are_believed() {
+        let mut now = Instant::now();
+        let mut picture = picture(5, now);
+        for index in 0..4 {
+            now += WINDOW;
+            let revision = 11 + u64::try_from(index).unwrap();
+            assert!(matches!(picture.changed(ETCD, revision, goes(index), now), Verdict::View(_)));
+        }
+        assert_eq!(names(&picture), ["n4"]);
+    }
+
+    #[test]
+    fn whoever_drained_is_not_doubted() {
+        let now = Instant::now();
+        let mut picture = picture(4, now);
+        let drain = |index| Change::Member(node(index), Some(member(index, MemberState::Draining)));
+        picture.changed(ETCD, 11, vec![drain(0), drain(1), drain(2)], now);
+        let gone = [goes(0), goes(1), goes(2)].concat();
+        assert!(matches!(picture.changed(ETCD, 12, gone, now), Verdict::View(_)));
+        assert_eq!(names(&picture), ["n3"]);
+    }
+
+    #[test]
+    fn the_last_view_stays_when_everybody_is_gone_and_comes_from_the_cache_at_first() {
+        let now = Instant::now();
+        let mut picture = picture(1, now);
+        assert_eq!(picture.changed(ETCD, 11, goes(0), now), Verdict::Same);
+        assert_eq!(names(&picture), ["n0"]);
+        let mut next = Picture::new(WINDOW, picture.view.clone());
+        assert_eq!(next.listed(ETCD, 9, facts(0..1), now), Verdict::Older, "the cache counts");
+        assert_eq!(next.listed(ETCD, 12, facts(0..1), now), Verdict::Same);
+    }
+
+    #[test]
+    fn operators_have_the_last_word_on_cordons_and_weights() {
+        let now = Instant::now();
+        let mut picture = picture(2, now);
+        let three = Weight::new(3).unwrap();
+        let set = vec![Change::Cordon(node(0), true), Change::Weight(node(1), Some(three))];
+        let Verdict::View(view) = picture.changed(ETCD, 11, set, now) else { panic!("that is news") };
+        assert_eq!(view.member(&node(0)).unwrap().state, MemberState::Draining);
+        assert_eq!(view.member(&node(1)).unwrap().weight, three);
+        let back = vec![Change::Cordon(node(0), false), Change::Weight(node(1), None)];
+        let Verdict::View(view) = picture.changed(ETCD, 12, back, now) else { panic!("that is news") };
+        assert_eq!(view.members(), [0, 1].map(|index| member(index, MemberState::Serving)));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Listed(Vec<usize>),
+        Came(usize),
+        Went(usize),
+        Probed(Vec<usize>),
+        Later,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let some = || proptest::collection::vec(0_usize..8, 0..8);
+        let step = prop_oneof![
+            1 => some().prop_map(Step::Listed),
+            4 => (0_usize..8).prop_map(Step::Came),
+            4 => (0_usize..8).prop_map(Step::Went),
+            2 => some().prop_map(Step::Probed),
+            1 => Just(Step::Later),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// I17, and that nobody who stands in etcd is missing from the ring.
+        #[test]
+        fn versions_only_grow_and_everybody_in_etcd_is_on_the_ring(steps in steps()) {
+            let mut now = Instant::now();
+            let mut picture = Picture::new(WINDOW, None);
+            let mut etcd = facts(0..4);
+            let (mut revision, mut newest) = (10, 0);
+            picture.listed(ETCD, revision, etcd.clone(), now);
+            for step in steps {
+                revision += 1;
+                let verdict = match step {
+                    Step::Listed(members) => {
+                        etcd = facts(members);
+                        picture.listed(ETCD, revision, etcd.clone(), now)
+                    }
+                    Step::Came(index) => {
+                        let change = Change::Member(node(index), Some(member(index, MemberState::Serving)));
+                        etcd.take(change.clone());
+                        picture.changed(ETCD, revision, vec![change], now)
+                    }
+                    Step::Went(index) => {
+                        etcd.take(Change::Member(node(index), None));
+                        picture.changed(ETCD, revision, goes(index), now)
+                    }
+                    Step::Probed(dead) => {
+                        let dead: Vec<NodeId> = dead.into_iter().map(node).collect();
+                        picture.probed(ETCD, &dead)
+                    }
+                    Step::Later => { now += WINDOW; Verdict::Same }
+                };
+                let verdict = if verdict == Verdict::Touch {
+                    revision += 1;
+                    picture.changed(ETCD, revision, vec![], now)
+                } else {
+                    verdict
+                };
+                if let Verdict::View(view) = verdict {
+                    prop_assert!(view.version().get() > newest, "{} after {newest}", view.version());
+                    newest = view.version().get();
+                }
+                if let Some(view) = &picture.view && !etcd.members.is_empty() {
+                    for node in etcd.members.keys() {
+                        prop_assert!(view.member(node).is_some(), "{node} is missing");
+                    }
+                    for member in view.members() {
+                        let known = etcd.members.contains_key(&member.node);
+                        prop_assert!(known || picture.doubted.contains_key(&member.node));
+                    }
+                }
+            }
+        }
+    }
 }

@@ -27,6 +27,11 @@ impl Keys {
         &self.prefix
     }
 
+    /// What is written to get a new revision, when nothing else changes.
+    pub(crate) fn touched(&self) -> String {
+        format!("{}touched", self.prefix)
+    }
+
     pub(crate) fn member(&self, node: &NodeId) -> String {
         format!("{}members/{node}", self.prefix)
     }

@@ -167,7 +167,7 @@ impl Session<'_> {
         let changes = changes.collect();
         let newest = u64::try_from(newest).map_err(|_| "a negative revision")?;
         let verdict = self.supervisor.picture.changed(self.cluster, newest, changes, now());
-        self.supervisor.take(verdict).await?;
+        self.supervisor.take(&mut self.client, verdict).await?;
         self.probe();
         // Our own key may be among them.
         let ours = wanted.borrow().member.as_ref().map(|member| self.supervisor.keys.member(&member.node));
@@ -356,7 +356,7 @@ impl Session<'_> {
     ) -> Result<(), String> {
         self.probes = None;
         let verdict = self.supervisor.picture.probed(self.cluster, &dead);
-        self.supervisor.take(verdict).await?;
+        self.supervisor.take(&mut self.client, verdict).await?;
         if let Some(foreign) = &mut self.foreign {
             foreign.dead = dead.contains(&foreign.member.node);
             self.fulfill(wanted).await?;
@@ -392,7 +392,7 @@ async fn list(supervisor: &mut Supervisor, client: &mut Client) -> Result<(Clust
     let revision = u64::try_from(header.revision()).map_err(|_| "a negative revision")?;
     let facts = supervisor.keys.facts(listed.kvs().iter().map(|kv| (kv.key(), kv.value())));
     let verdict = supervisor.picture.listed(cluster, revision, facts, now());
-    supervisor.take(verdict).await?;
+    supervisor.take(client, verdict).await?;
     Ok((cluster, revision))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::Client;
 use ringleaf_ring::RingView;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -69,8 +70,12 @@ impl Supervisor {
     }
 
     /// Carries out what follows from news.
-    pub(crate) async fn take(&self, verdict: Verdict) -> Result<(), String> {
+    pub(crate) async fn take(&self, client: &mut Client, verdict: Verdict) -> Result<(), String> {
         match verdict {
+            Verdict::Touch => {
+                let touch = client.put(self.keys.touched(), "", None).await;
+                touch.map(drop).map_err(|error| error.to_string())
+            }
             Verdict::Same => Ok(()),
             Verdict::Older => Err("it is older than what is known already".into()),
             Verdict::View(view) => {

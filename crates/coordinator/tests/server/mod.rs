@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -39,6 +40,26 @@ impl Server {
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("one={peer}")]);
         self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    /// Somebody else who reads and writes there, once it answers.
+    pub(crate) async fn client(&self) -> etcd_client::Client {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut client = etcd_client::Client::connect([self.address()], None).await.unwrap();
+            match client.get("anything", None).await {
+                Ok(_) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "etcd does not start: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let id = self.process.as_ref().expect("it runs").id();
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
     }
 
     pub(crate) fn stop(&mut self) {
