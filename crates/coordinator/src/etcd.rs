@@ -7,6 +7,7 @@
 
 mod cache;
 mod connect;
+mod operator;
 mod picture;
 mod record;
 mod session;
@@ -25,6 +26,7 @@ use tracing::{info_span, warn};
 
 use crate::{Coordinator, CoordinatorStatus, Prober, RegisterError, Ring, tasks};
 
+pub use operator::{AppliedConfig, WriteError};
 use record::Keys;
 use supervisor::Supervisor;
 
@@ -42,9 +44,10 @@ pub struct EtcdConfig {
     pub tls: Option<EtcdTls>,
     /// The file that keeps the last view, for a start while etcd is away.
     pub cache: Option<PathBuf>,
-    /// After so long without a sign of life a member is gone. Whole seconds, at least two.
+    /// After so long without a sign of life a member is gone. Whole seconds, at least two. A ring configuration in
+    /// etcd has the last word.
     pub lease: Duration,
-    /// How often a member shows that it lives.
+    /// How often a member shows that it lives. As `lease`.
     pub renew: Duration,
     /// How often etcd must say something on a watch. Silence for twice as long means that it is away.
     pub progress: Duration,
@@ -101,6 +104,7 @@ struct Shared {
     wanted: watch::Sender<Wanted>,
     recorded: watch::Sender<Recorded>,
     heard: watch::Sender<RingVersion>,
+    config: watch::Sender<Option<AppliedConfig>>,
     /// The status, and since when it is so.
     status: Mutex<(CoordinatorStatus, Instant)>,
 }
@@ -123,7 +127,7 @@ impl Shared {
 /// The agreed facts, in etcd. What it says while etcd is away is the last that was known.
 pub struct Etcd {
     shared: Arc<Shared>,
-    lease: Duration,
+    config: EtcdConfig,
     _supervisor: DropGuard,
 }
 
@@ -145,13 +149,17 @@ impl Etcd {
             wanted: watch::Sender::default(),
             recorded: watch::Sender::default(),
             heard: watch::Sender::default(),
+            config: watch::Sender::default(),
             status: Mutex::new((status, Instant::now())),
         });
-        let lease = config.lease;
         let keys = Keys::of(&config.cluster);
-        let supervisor = Supervisor::new(config, keys, shared.clone(), prober, cached);
+        let supervisor = Supervisor::new(config.clone(), keys, shared.clone(), prober, cached);
         let supervisor = tasks::start(info_span!("etcd"), supervisor.run());
-        Arc::new(Self { shared, lease, _supervisor: supervisor })
+        Arc::new(Self { shared, config, _supervisor: supervisor })
+    }
+
+    fn lease(&self) -> Duration {
+        self.shared.config.borrow().as_ref().map_or(self.config.lease, |applied| applied.config.lease)
     }
 
     /// Says what is wanted, and waits until it is so.
@@ -181,12 +189,12 @@ impl Coordinator for Etcd {
     /// Waits for another process of this name to be gone for as long as a lease lasts. Does not wait for an etcd that is
     /// away: the member is put on record when it is back.
     async fn register(&self, member: Member) -> Result<(), RegisterError> {
-        self.want(Some(member), self.lease + AWAY_TIMEOUT).await
+        self.want(Some(member), self.lease() + AWAY_TIMEOUT).await
     }
 
     async fn withdraw(&self) {
         // Nobody has refused a withdrawal yet.
-        drop(self.want(None, self.lease).await);
+        drop(self.want(None, self.lease()).await);
     }
 
     fn heard(&self, version: RingVersion) {

@@ -15,9 +15,11 @@ mod coordinator;
 mod embedded;
 mod etcd;
 mod prober;
+mod ring_config;
 mod tasks;
 
 pub use coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
 pub use embedded::Embedded;
-pub use etcd::{Etcd, EtcdConfig, EtcdTls};
+pub use etcd::{AppliedConfig, Etcd, EtcdConfig, EtcdTls, WriteError};
 pub use prober::Prober;
+pub use ring_config::{RingConfig, RingConfigError};

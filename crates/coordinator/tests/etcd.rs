@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringleaf_coordinator::contract::{self, wait_for};
-use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, Prober, RegisterError};
+use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, Prober, RegisterError, WriteError};
 use ringleaf_ring::{Member, MemberState, Weight};
 use ringleaf_types::Incarnation;
 use server::Server;
@@ -234,4 +234,60 @@ async fn members_that_vanish_together_stay_while_they_answer() {
     client.delete("/ringleaf/tests/cordons/c", None).await.unwrap();
     answers.alive.store(false, Ordering::Relaxed);
     wait_for(&mut ring, "they are dropped", |members| members.len() == 1).await;
+}
+
+#[tokio::test]
+async fn operators_cordon_weigh_and_forget_members() {
+    let Some(server) = Server::start() else { return };
+    let (etcd, other) = (connect(&server), connect(&server));
+    let a = "a".parse().unwrap();
+    assert!(matches!(
+        other.cordon(&a, true).await,
+        Err(WriteError::Away { .. } | WriteError::Unknown { .. })
+    ));
+    etcd.register(member("a", 1)).await.unwrap();
+    etcd.register(member("a", 1)).await.unwrap();
+    let b = connect(&server);
+    b.register(member("b", 1)).await.unwrap();
+    let mut ring = b.ring();
+    other.cordon(&a, true).await.unwrap();
+    wait_for(&mut ring, "a is off the ring", |members| members[0].state == MemberState::Draining).await;
+    other.cordon(&a, false).await.unwrap();
+    other.put_weight(&a, Some(Weight::new(3).unwrap())).await.unwrap();
+    wait_for(&mut ring, "a has the weight", |members| {
+        members[0].state == MemberState::Serving && members[0].weight.get() == 3
+    })
+    .await;
+    assert!(matches!(other.forget(&a).await, Err(WriteError::Lives { .. })));
+    etcd.withdraw().await;
+    other.forget(&a).await.unwrap();
+    etcd.register(member("a", 2)).await.unwrap();
+    wait_for(&mut ring, "a has its own weight", |members| {
+        members[0].incarnation.get() == 2 && members[0].weight == Weight::ONE
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ring_configuration_is_written_over_the_one_that_was_seen_only() {
+    let Some(server) = Server::start() else { return };
+    let etcd = connect(&server);
+    status(&etcd, "it is connected", |status| status.connected).await;
+    let text = |seconds: u32| format!("# why\ncluster = 'tests'\nlease.seconds = {seconds}\n");
+    let revision = etcd.apply(&text(20), 0).await.unwrap();
+    let again = etcd.apply(&text(30), 0).await;
+    assert!(matches!(again, Err(WriteError::Changed { revision: at }) if at == revision), "{again:?}");
+    etcd.apply(&text(30), revision).await.unwrap();
+    let next = connect(&server);
+    for etcd in [&etcd, &next] {
+        let mut config = etcd.config();
+        let is_so = config.wait_for(|found| {
+            found.as_ref().is_some_and(|found| found.config.lease == Duration::from_secs(30))
+        });
+        let found = tokio::time::timeout(Duration::from_secs(10), is_so).await.unwrap().unwrap();
+        assert!(found.as_ref().unwrap().text.starts_with("# why"));
+    }
+    let other = etcd.apply("cluster = 'other'", revision).await;
+    assert!(matches!(other, Err(WriteError::OtherCluster { .. })));
+    assert!(matches!(etcd.apply("cluster = ''", revision).await, Err(WriteError::Config(_))));
 }

@@ -32,6 +32,18 @@ impl Keys {
         format!("{}touched", self.prefix)
     }
 
+    pub(crate) fn config(&self) -> String {
+        format!("{}config", self.prefix)
+    }
+
+    pub(crate) fn cordon(&self, node: &NodeId) -> String {
+        format!("{}cordons/{node}", self.prefix)
+    }
+
+    pub(crate) fn weight(&self, node: &NodeId) -> String {
+        format!("{}weights/{node}", self.prefix)
+    }
+
     pub(crate) fn member(&self, node: &NodeId) -> String {
         format!("{}members/{node}", self.prefix)
     }

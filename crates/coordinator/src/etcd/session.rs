@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, Error, EventType, GetOptions, KeyValue, LeaseKeepAliveStream, LeaseKeeper,
-    PutOptions, ResponseHeader, Txn, TxnOp, WatchOptions, WatchResponse, WatchStream,
+    Client, Compare, CompareOp, Error, Event, EventType, GetOptions, KeyValue, LeaseKeepAliveStream,
+    LeaseKeeper, PutOptions, ResponseHeader, Txn, TxnOp, WatchOptions, WatchResponse, WatchStream,
 };
 use ringleaf_ring::{ClusterId, Member};
 use ringleaf_types::{NodeId, RingVersion};
@@ -80,6 +80,10 @@ async fn lead(
     connected: &mut bool,
 ) -> Result<std::convert::Infallible, String> {
     let (cluster, revision) = list(supervisor, &mut client).await?;
+    let applied = supervisor.shared.config.borrow().as_ref().map(|applied| applied.config.clone());
+    if let Some(applied) = applied {
+        (supervisor.config.lease, supervisor.config.renew) = (applied.lease, applied.renew);
+    }
     let from = i64::try_from(revision + 1).expect("etcd counts revisions in an i64");
     let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
     let watch = client.watch(supervisor.keys.prefix(), Some(options));
@@ -168,6 +172,10 @@ impl Session<'_> {
         let newest = u64::try_from(newest).map_err(|_| "a negative revision")?;
         let verdict = self.supervisor.picture.changed(self.cluster, newest, changes, now());
         self.supervisor.take(&mut self.client, verdict).await?;
+        let config = configured(told, &self.supervisor.keys.config());
+        if let Some(event) = config {
+            self.supervisor.configured(event.kv().filter(|_| event.event_type() == EventType::Put));
+        }
         self.probe();
         // Our own key may be among them.
         let ours = wanted.borrow().member.as_ref().map(|member| self.supervisor.keys.member(&member.node));
@@ -383,6 +391,11 @@ async fn dead(prober: Option<Arc<dyn Prober>>, members: Vec<Member>, lease: Dura
     futures_util::future::join_all(probes).await.into_iter().flatten().collect()
 }
 
+/// The last thing that happened to the ring configuration.
+fn configured<'a>(told: &'a WatchResponse, key: &str) -> Option<&'a Event> {
+    told.events().iter().rev().find(|event| event.kv().is_some_and(|kv| kv.key() == key.as_bytes()))
+}
+
 /// All facts, taken into the picture. Returns which etcd that was, and at which revision.
 async fn list(supervisor: &mut Supervisor, client: &mut Client) -> Result<(ClusterId, u64), String> {
     let get = client.get(supervisor.keys.prefix(), Some(GetOptions::new().with_prefix()));
@@ -391,6 +404,8 @@ async fn list(supervisor: &mut Supervisor, client: &mut Client) -> Result<(Clust
     let cluster = ClusterId::new(header.cluster_id());
     let revision = u64::try_from(header.revision()).map_err(|_| "a negative revision")?;
     let facts = supervisor.keys.facts(listed.kvs().iter().map(|kv| (kv.key(), kv.value())));
+    let config = supervisor.keys.config();
+    supervisor.configured(listed.kvs().iter().find(|kv| kv.key() == config.as_bytes()));
     let verdict = supervisor.picture.listed(cluster, revision, facts, now());
     supervisor.take(client, verdict).await?;
     Ok((cluster, revision))

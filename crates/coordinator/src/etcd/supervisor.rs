@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::Client;
+use etcd_client::{Client, KeyValue};
 use ringleaf_ring::RingView;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::picture::{Picture, Verdict};
 use super::record::Keys;
 use super::session::{self, Ended};
-use super::{EtcdConfig, Shared, cache, connect};
+use super::{EtcdConfig, Shared, cache, connect, operator};
 use crate::Prober;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -85,6 +85,22 @@ impl Supervisor {
                 Ok(())
             }
         }
+    }
+
+    /// What stands under the key of the ring configuration now.
+    pub(crate) fn configured(&self, found: Option<&KeyValue>) {
+        let applied = match found.map(|kv| operator::applied(kv.value(), kv.mod_revision())).transpose() {
+            Ok(applied) => applied,
+            Err(error) => {
+                warn!(error, "the ring configuration in etcd cannot be used, the last one stays");
+                return;
+            }
+        };
+        self.shared.config.send_if_modified(|known| {
+            let changed = *known != applied;
+            *known = applied;
+            changed
+        });
     }
 
     async fn keep(&self, view: Arc<RingView>) {

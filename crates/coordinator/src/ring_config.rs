@@ -1,0 +1,148 @@
+//! What the operators of a cluster decide once for all its members.
+
+use std::time::Duration;
+
+use ringleaf_ring::VIRTUAL_NODES_PER_WEIGHT;
+use serde::Deserialize;
+
+/// Limit: the commented default has 1.5 KB.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// A checked `ring-config` file. All processes of a cluster use the same one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingConfig {
+    pub cluster: String,
+    pub lease: Duration,
+    pub renew: Duration,
+    /// Documents that one node hands over at a time.
+    pub out_max: usize,
+    /// Documents that one node takes over at a time.
+    pub in_max: usize,
+}
+
+/// Why a text is no ring configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum RingConfigError {
+    #[error("it is not as ring-config/default.toml: {0}")]
+    Syntax(#[from] toml::de::Error),
+    #[error("it has more than {TEXT_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("{key} must be {expected}")]
+    Value { key: &'static str, expected: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Text {
+    cluster: String,
+    virtual_nodes_per_weight: u32,
+    lease: Lease,
+    pacing: Pacing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Lease {
+    seconds: u64,
+    renew_milliseconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Pacing {
+    out_max: usize,
+    in_max: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            cluster: "ringleaf".into(),
+            virtual_nodes_per_weight: VIRTUAL_NODES_PER_WEIGHT,
+            lease: Lease::default(),
+            pacing: Pacing::default(),
+        }
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self { seconds: 10, renew_milliseconds: 2_500 }
+    }
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self { out_max: 8, in_max: 16 }
+    }
+}
+
+impl Default for RingConfig {
+    fn default() -> Self {
+        Self::parse("").expect("the default is checked by a test")
+    }
+}
+
+fn check(holds: bool, key: &'static str, expected: impl Into<String>) -> Result<(), RingConfigError> {
+    if holds { Ok(()) } else { Err(RingConfigError::Value { key, expected: expected.into() }) }
+}
+
+impl RingConfig {
+    /// Reads and checks TOML text.
+    pub fn parse(text: &str) -> Result<Self, RingConfigError> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(RingConfigError::TooLong);
+        }
+        let Text { cluster, virtual_nodes_per_weight, lease, pacing } = toml::from_str(text)?;
+        check(cluster_name(&cluster), "cluster", "1 to 64 letters, digits, dots, dashes or underscores")?;
+        let known = VIRTUAL_NODES_PER_WEIGHT;
+        check(virtual_nodes_per_weight == known, "virtual_nodes_per_weight", known.to_string())?;
+        check((2..=300).contains(&lease.seconds), "lease.seconds", "from 2 to 300")?;
+        let renew_max = lease.seconds * 1_000 / 3;
+        check(
+            (100..=renew_max).contains(&lease.renew_milliseconds),
+            "lease.renew_milliseconds",
+            format!("from 100 to a third of the lease, that is {renew_max}"),
+        )?;
+        check((1..=1_000).contains(&pacing.out_max), "pacing.out_max", "from 1 to 1000")?;
+        check((1..=1_000).contains(&pacing.in_max), "pacing.in_max", "from 1 to 1000")?;
+        Ok(Self {
+            cluster,
+            lease: Duration::from_secs(lease.seconds),
+            renew: Duration::from_millis(lease.renew_milliseconds),
+            out_max: pacing.out_max,
+            in_max: pacing.in_max,
+        })
+    }
+}
+
+fn cluster_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=64).contains(&name.len()) && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_default_is_the_default() {
+        let text = include_str!("../../../ring-config/default.toml");
+        assert_eq!(RingConfig::parse(text).unwrap(), RingConfig::default());
+        let keys =
+            ["cluster", "virtual_nodes_per_weight", "seconds", "renew_milliseconds", "out_max", "in_max"];
+        assert!(keys.iter().all(|key| text.contains(&format!("\n{key} = "))), "it names every key");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let refused = |text: &str| RingConfig::parse(text).unwrap_err().to_string();
+        assert!(refused("cluster = 'a/b'").starts_with("cluster must be"));
+        assert!(refused("virtual_nodes_per_weight = 64").starts_with("virtual_nodes_per_weight must be 128"));
+        assert!(refused("[lease]\nseconds = 1").starts_with("lease.seconds"));
+        assert!(refused("[lease]\nseconds = 6").starts_with("lease.renew_milliseconds"), "2.5 s is too slow");
+        assert!(refused("[pacing]\nin_max = 0").starts_with("pacing.in_max"));
+        assert!(refused("leese = 1").contains("leese"));
+        assert!(matches!(RingConfig::parse(&" ".repeat(TEXT_BYTES_MAX + 1)), Err(RingConfigError::TooLong)));
+    }
+}
