@@ -30,9 +30,6 @@ pub use operator::{AppliedConfig, WriteError};
 use record::Keys;
 use supervisor::Supervisor;
 
-/// For how long a registration waits for an etcd that does not answer, before it goes on in the background.
-const AWAY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Where etcd is, and how to deal with it.
 #[derive(Clone)]
 pub struct EtcdConfig {
@@ -53,7 +50,8 @@ pub struct EtcdConfig {
     pub progress: Duration,
     /// How often everything is listed again, whatever the watch said.
     pub list_again: Duration,
-    /// How long one question to etcd may take.
+    /// How long one question to etcd may take. A registration waits twice as long for an etcd that is away, and then
+    /// goes on in the background.
     pub timeout: Duration,
 }
 
@@ -162,8 +160,8 @@ impl Etcd {
         self.shared.config.borrow().as_ref().map_or(self.config.lease, |applied| applied.config.lease)
     }
 
-    /// Says what is wanted, and waits until it is so.
-    async fn want(&self, member: Option<Member>, timeout: Duration) -> Result<(), RegisterError> {
+    /// Says what is wanted, and waits until it is so: with etcd for as long as a lease lasts, without it not for long.
+    async fn want(&self, member: Option<Member>) -> Result<(), RegisterError> {
         let mut wish = 0;
         self.shared.wanted.send_modify(|wanted| {
             wanted.wish += 1;
@@ -171,12 +169,18 @@ impl Etcd {
             wish = wanted.wish;
         });
         let mut recorded = self.shared.recorded.subscribe();
-        let answered = recorded.wait_for(|recorded| recorded.wish >= wish);
-        match tokio::time::timeout(timeout, answered).await {
-            Ok(Ok(recorded)) => recorded.refused.clone().map_or(Ok(()), Err),
-            // Etcd is away (or we are being dropped): the supervisor goes on with it.
-            Ok(Err(_)) | Err(_) => Ok(()),
+        for timeout in [self.config.timeout * 2, self.lease()] {
+            let answered = recorded.wait_for(|recorded| recorded.wish >= wish);
+            match tokio::time::timeout(timeout, answered).await {
+                Ok(Ok(recorded)) => return recorded.refused.clone().map_or(Ok(()), Err),
+                // We are being dropped.
+                Ok(Err(_)) => break,
+                // The supervisor goes on with it when etcd is back.
+                Err(_) if !self.status().connected => break,
+                Err(_) => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -189,12 +193,12 @@ impl Coordinator for Etcd {
     /// Waits for another process of this name to be gone for as long as a lease lasts. Does not wait for an etcd that is
     /// away: the member is put on record when it is back.
     async fn register(&self, member: Member) -> Result<(), RegisterError> {
-        self.want(Some(member), self.lease() + AWAY_TIMEOUT).await
+        self.want(Some(member)).await
     }
 
     async fn withdraw(&self) {
         // Nobody has refused a withdrawal yet.
-        drop(self.want(None, self.lease()).await);
+        drop(self.want(None).await);
     }
 
     fn heard(&self, version: RingVersion) {

@@ -27,11 +27,16 @@ fn member(node: &str, incarnation: u64) -> Member {
 
 fn config(server: &Server) -> EtcdConfig {
     EtcdConfig {
-        lease: Duration::from_secs(2),
+        lease: Duration::from_secs(3),
         renew: Duration::from_millis(500),
         progress: Duration::from_secs(1),
         ..EtcdConfig::new("tests", vec![server.address()])
     }
+}
+
+/// With a lease that nobody waits for in a test.
+fn long(server: &Server) -> EtcdConfig {
+    EtcdConfig { lease: Duration::from_secs(30), ..config(server) }
 }
 
 fn connect(server: &Server) -> Arc<Etcd> {
@@ -78,7 +83,7 @@ async fn members_see_each_other_come_and_go() {
 #[tokio::test]
 async fn an_etcd_that_restarts_changes_nothing_and_is_used_again() {
     let Some(mut server) = Server::start() else { return };
-    let (a, b) = (connect(&server), connect(&server));
+    let [a, b] = [0, 1].map(|_| Etcd::connect(long(&server), None));
     a.register(member("a", 1)).await.unwrap();
     let mut ring = b.ring();
     wait_for(&mut ring, "a is there", has("a")).await;
@@ -122,15 +127,15 @@ impl Prober for Answers {
 async fn a_member_that_starts_again_within_its_lease_leaves_the_ring_as_it_was() {
     let Some(server) = Server::start() else { return };
     let watcher = connect(&server);
-    let first = connect(&server);
+    let first = Etcd::connect(long(&server), None);
     first.register(member("a", 1)).await.unwrap();
     let mut ring = watcher.ring();
     wait_for(&mut ring, "a is there", has("a")).await;
     drop(first);
-    let again = Etcd::connect(config(&server), Some(Arc::new(Answers::default())));
+    let again = Etcd::connect(long(&server), Some(Arc::new(Answers::default())));
     let started_at = std::time::Instant::now();
     again.register(member("a", 2)).await.unwrap();
-    assert!(started_at.elapsed() < Duration::from_millis(1_500), "it did not wait for the lease");
+    assert!(started_at.elapsed() < Duration::from_secs(15), "it did not wait for the lease");
     wait_for(&mut ring, "the new run is there", |members| members[0].incarnation.get() == 2).await;
 }
 
@@ -290,4 +295,37 @@ async fn a_ring_configuration_is_written_over_the_one_that_was_seen_only() {
     let other = etcd.apply("cluster = 'other'", revision).await;
     assert!(matches!(other, Err(WriteError::OtherCluster { .. })));
     assert!(matches!(etcd.apply("cluster = ''", revision).await, Err(WriteError::Config(_))));
+}
+
+#[tokio::test]
+async fn without_etcd_a_member_starts_all_the_same() {
+    let Some(mut server) = Server::start() else { return };
+    server.stop();
+    let a = Etcd::connect(EtcdConfig { timeout: Duration::from_millis(500), ..config(&server) }, None);
+    a.register(member("a", 1)).await.unwrap();
+    assert!(!a.status().connected && a.status().problem.is_some());
+    server.again();
+    wait_for(&mut a.ring(), "it is put on record when etcd is there", has("a")).await;
+}
+
+#[tokio::test]
+async fn the_next_endpoint_is_used_and_the_password_is_given() {
+    let Some(server) = Server::start() else { return };
+    let mut client = server.client().await;
+    client.role_add("root").await.unwrap();
+    client.user_add("root", "secret", None).await.unwrap();
+    client.user_grant_role("root", "root").await.unwrap();
+    client.auth_enable().await.unwrap();
+    let stranger = connect(&server);
+    // Nobody listens on the port of the discard protocol.
+    let endpoints = vec!["http://127.0.0.1:9".to_owned(), server.address()];
+    let user_password = Some(("root".to_owned(), "secret".to_owned()));
+    let known = Etcd::connect(EtcdConfig { endpoints, user_password, ..config(&server) }, None);
+    known.register(member("a", 1)).await.unwrap();
+    wait_for(&mut known.ring(), "a is there", has("a")).await;
+    status(&stranger, "it is told why", |status| {
+        !status.connected
+            && status.problem.as_ref().is_some_and(|problem| problem.contains("user name is empty"))
+    })
+    .await;
 }

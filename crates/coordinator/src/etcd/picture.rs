@@ -84,6 +84,11 @@ impl Picture {
         }
     }
 
+    /// Changes for how long vanishing members count as vanishing together.
+    pub(crate) fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Everything up to this version is known.
     pub(crate) fn knows(&self, version: RingVersion) -> bool {
         version.get() <= self.seen

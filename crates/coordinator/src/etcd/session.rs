@@ -83,6 +83,7 @@ async fn lead(
     let applied = supervisor.shared.config.borrow().as_ref().map(|applied| applied.config.clone());
     if let Some(applied) = applied {
         (supervisor.config.lease, supervisor.config.renew) = (applied.lease, applied.renew);
+        supervisor.picture.set_window(applied.lease);
     }
     let from = i64::try_from(revision + 1).expect("etcd counts revisions in an i64");
     let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();

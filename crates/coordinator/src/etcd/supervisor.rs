@@ -45,6 +45,8 @@ impl Supervisor {
 
     pub(crate) async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
+        // Said once, and not at every try.
+        let mut said_away = false;
         for turn in 0_usize.. {
             let Some(endpoint) =
                 self.config.endpoints.get(turn % self.config.endpoints.len().max(1)).cloned()
@@ -57,7 +59,8 @@ impl Supervisor {
                 Ok(client) => session::run(&mut self, client).await,
                 Err(problem) => Ended { problem, connected: false },
             };
-            if connected {
+            if connected || !said_away {
+                said_away = true;
                 warn!(endpoint, error = problem, "etcd is away, the ring stays as it is");
             }
             self.shared.set_status(false, Some(problem));
