@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringleaf_coordinator::contract::{self, wait_for};
-use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, Prober, RegisterError, WriteError};
+use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, EtcdTls, Prober, RegisterError, WriteError};
 use ringleaf_ring::{Member, MemberState, Weight};
 use ringleaf_types::Incarnation;
 use server::Server;
@@ -328,4 +328,19 @@ async fn the_next_endpoint_is_used_and_the_password_is_given() {
             && status.problem.as_ref().is_some_and(|problem| problem.contains("user name is empty"))
     })
     .await;
+}
+
+#[tokio::test]
+async fn both_sides_show_a_certificate() {
+    let Some(server) = Server::start_with_tls() else { return };
+    let tls = EtcdTls {
+        ca: Some(server.file("ca.pem")),
+        identity: Some((server.file("leaf.pem"), server.file("leaf.key"))),
+    };
+    let known = Etcd::connect(EtcdConfig { tls: Some(tls), ..config(&server) }, None);
+    known.register(member("a", 1)).await.unwrap();
+    wait_for(&mut known.ring(), "a is there", has("a")).await;
+    let tls = Some(EtcdTls { ca: Some(server.file("ca.pem")), identity: None });
+    let stranger = Etcd::connect(EtcdConfig { tls, ..config(&server) }, None);
+    status(&stranger, "it is not let in", |status| !status.connected && status.problem.is_some()).await;
 }

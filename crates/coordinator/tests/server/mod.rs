@@ -1,6 +1,7 @@
 //! An etcd of one, in a folder that goes away with it.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,24 +11,59 @@ pub(crate) struct Server {
     folder: TempDir,
     ports: [u16; 2],
     process: Option<Child>,
+    /// With certificates of both sides.
+    tls: bool,
 }
+
+/// Makes `ca.pem`, and `leaf.pem` with `leaf.key` for both sides.
+const CERTIFICATES: &str = "
+    set -e
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2
+    openssl req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=leaf
+    echo subjectAltName=IP:127.0.0.1 > names
+    openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile names
+";
 
 impl Server {
     /// `None`, with the reason on stderr, when etcd is not installed.
     pub(crate) fn start() -> Option<Self> {
+        let mut server = Self::prepare()?;
+        server.again();
+        Some(server)
+    }
+
+    /// As [`start`](Self::start), where both sides have to show a certificate.
+    pub(crate) fn start_with_tls() -> Option<Self> {
+        let mut server = Self::prepare()?;
+        server.tls = true;
+        let mut make = Command::new("sh");
+        make.args(["-c", CERTIFICATES]).current_dir(server.folder.path());
+        if !make.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: openssl is not installed or cannot make certificates");
+            return None;
+        }
+        server.again();
+        Some(server)
+    }
+
+    /// A file of the certificates.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn prepare() -> Option<Self> {
         if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
             eprintln!("skipped: etcd is not installed (apt-get install etcd-server)");
             return None;
         }
         let free = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = free.map(|listener| listener.local_addr().unwrap().port());
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), ports, process: None };
-        server.again();
-        Some(server)
+        Some(Self { folder: tempfile::tempdir().unwrap(), ports, process: None, tls: false })
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.ports[0])
     }
 
     /// Starts it, with what it had. Who wants something of it waits for it.
@@ -35,7 +71,15 @@ impl Server {
         let peer = format!("http://127.0.0.1:{}", self.ports[1]);
         let mut command = Command::new("etcd");
         command.args(["--name", "one", "--unsafe-no-fsync", "--log-level", "error"]);
-        command.arg("--data-dir").arg(self.folder.path());
+        command.arg("--data-dir").arg(self.file("data"));
+        if self.tls {
+            command
+                .arg("--cert-file")
+                .arg(self.file("leaf.pem"))
+                .arg("--key-file")
+                .arg(self.file("leaf.key"));
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(self.file("ca.pem"));
+        }
         command.args(["--listen-client-urls", &self.address(), "--advertise-client-urls", &self.address()]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("one={peer}")]);
