@@ -188,7 +188,14 @@ impl Session<'_> {
 
     async fn ask_for_progress(&mut self) -> Result<(), String> {
         if self.told_at.elapsed() > self.supervisor.config.progress * 2 {
-            return Err("the watch is silent".into());
+            // Some versions of etcd do not answer for a watch that has had no event yet. If etcd answers otherwise, and
+            // with nothing that the watch should have told, it is as good as an answer.
+            let before = self.supervisor.shared.ring.borrow().clone();
+            self.list_again().await?;
+            if *self.supervisor.shared.ring.borrow() != before {
+                return Err("the watch is silent".into());
+            }
+            self.told_at = Instant::now();
         }
         within(self.supervisor.config.timeout, self.watch.request_progress()).await
     }
