@@ -16,18 +16,23 @@ const fn grant(name: &'static str, uses: &'static [&'static str], alone: &'stati
     Grant { name, uses, alone }
 }
 
-const GRANTS: [Grant; 9] = [
+const GRANTS: [Grant; 10] = [
     grant("types", &[], &[]),
     grant("wire", &["types"], &[]),
     grant("ring", &["types"], &["hashring"]),
     grant("document", &["types", "wire"], &["yrs"]),
     grant("store", &["types"], &["rusqlite"]),
     grant("coordinator", &["types", "ring"], &["etcd-client"]),
-    grant("router", &["types", "wire", "ring", "coordinator"], &["tokio-tungstenite"]),
-    grant("node", &["types", "wire", "ring", "document", "store", "coordinator"], &[]),
+    grant(
+        "peer",
+        &["types", "wire", "ring"],
+        &["tonic", "tonic-health", "tonic-prost", "tonic-reflection", "prost"],
+    ),
+    grant("router", &["types", "wire", "ring", "coordinator", "peer"], &["tokio-tungstenite"]),
+    grant("node", &["types", "wire", "ring", "document", "store", "coordinator", "peer"], &[]),
     grant(
         "ringleaf",
-        &["types", "wire", "ring", "document", "store", "coordinator", "node", "router"],
+        &["types", "wire", "ring", "document", "store", "coordinator", "peer", "node", "router"],
         &["tracing-subscriber", "anyhow", "clap"],
     ),
 ];

@@ -1,0 +1,293 @@
+//! The links to all nodes.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use hyper_util::rt::TokioIo;
+use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion};
+use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
+use tokio::sync::watch;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tracing::{debug, info_span};
+
+use crate::admin::{AdminAnswer, AdminError, AdminRequest, BODY_BYTES_MAX, Body, request_chunks};
+use crate::convert::node_in;
+use crate::link::{Link, hear};
+use crate::outbox::{FRAME_BYTES_MAX, Outbox};
+use crate::proto::item::Kind;
+use crate::proto::peer_client::PeerClient;
+use crate::proto::{Frame, ProbeRequest};
+use crate::service::{Probed, check_hello, hello};
+use crate::tasks::Tasks;
+use crate::tls::{ClientTls, dial};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// From the connection to the node's hello.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// With the interval: a silent host is noticed within 2 s.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// What links need to know.
+pub struct LinksConfig {
+    /// The name of this process, for the logs of others.
+    pub this: String,
+    /// Without it connections are plain.
+    pub tls: Option<ClientTls>,
+    /// The bounds of this process.
+    pub limits: Arc<Limits>,
+}
+
+/// Why a probe brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
+pub enum ProbeError {
+    #[error("nobody answers")]
+    Unreachable,
+    #[error("node {node} answers instead")]
+    OtherNode { node: NodeId },
+    #[error("the answer makes no sense")]
+    Malformed,
+}
+
+/// One link per node, each connected when it is needed. Dropping it ends them.
+pub struct Links {
+    config: LinksConfig,
+    ring: Arc<AtomicU64>,
+    heard: Arc<watch::Sender<RingVersion>>,
+    peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    tasks: Tasks,
+    this: Weak<Links>,
+}
+
+type Connecting = Shared<BoxFuture<'static, Option<Arc<Link>>>>;
+
+/// One node at one address.
+struct Peer {
+    links: Weak<Links>,
+    address: String,
+    link: Mutex<Option<Connecting>>,
+}
+
+impl Links {
+    /// No links yet.
+    pub fn new(config: LinksConfig) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            config,
+            ring: Arc::default(),
+            heard: Arc::new(watch::Sender::new(RingVersion::default())),
+            peers: Mutex::default(),
+            tasks: Tasks::default(),
+            this: this.clone(),
+        })
+    }
+
+    /// The documents at this node. `address` is `host:port`; a node with another address than before gets another link.
+    ///
+    /// Whatever is opened there shares one link, which is made by the first opening and again by the next one after it
+    /// broke. An opening fails with [`OpenError::Unreachable`] when that does not work, within a second.
+    pub fn host(&self, node: &NodeId, address: &str) -> Arc<dyn SessionHost> {
+        let mut peers = self.peers.lock().expect("no holder of this lock panics");
+        if let Some(peer) = peers.get(node)
+            && peer.address == address
+        {
+            return Arc::clone(peer) as Arc<dyn SessionHost>;
+        }
+        let links = self.this.clone();
+        let peer = Arc::new(Peer { links, address: address.to_owned(), link: Mutex::default() });
+        peers.insert(node.clone(), Arc::clone(&peer));
+        peer
+    }
+
+    /// The ring version that frames from here carry. A lower one than before is ignored.
+    pub fn set_ring(&self, version: RingVersion) {
+        self.ring.fetch_max(version.get(), Ordering::AcqRel);
+    }
+
+    /// The highest ring version that any node has told.
+    pub fn heard_ring(&self) -> watch::Receiver<RingVersion> {
+        self.heard.subscribe()
+    }
+
+    /// Asks who is there, on a connection of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping the future.
+    pub async fn probe(&self, node: &NodeId, address: &str, timeout: Duration) -> Result<Probed, ProbeError> {
+        let ask = async {
+            let mut client = PeerClient::new(self.connect(address).await?);
+            let ring = self.ring.load(Ordering::Acquire);
+            client.probe(ProbeRequest { ring }).await.ok()
+        };
+        let reply = tokio::time::timeout(timeout, ask).await.ok().flatten();
+        let reply = reply.ok_or(ProbeError::Unreachable)?.into_inner();
+        let found = node_in(&reply.node).map_err(|_| ProbeError::Malformed)?;
+        if found != *node {
+            return Err(ProbeError::OtherNode { node: found });
+        }
+        let ring = RingVersion::new(reply.ring);
+        hear(&self.heard, ring);
+        let incarnation = Incarnation::new(reply.incarnation);
+        Ok(Probed { node: found, incarnation, ring, serving: reply.serving })
+    }
+
+    /// Has another process answer an admin request. How long it may take is the caller's business.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take back what the process has begun.
+    pub async fn admin(
+        &self,
+        _node: &NodeId,
+        address: &str,
+        request: AdminRequest,
+    ) -> Result<AdminAnswer, AdminError> {
+        if request.body.len() > BODY_BYTES_MAX {
+            return Err(AdminError::TooLarge);
+        }
+        let no_answer = |status: tonic::Status| AdminError::NoAnswer { text: status.message().to_owned() };
+        let channel = self.connect(address).await.ok_or(AdminError::Unreachable)?;
+        let mut client = PeerClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
+        let reply =
+            client.admin(Outgoing(stream::iter(request_chunks(request)).boxed())).await.map_err(no_answer)?;
+        let mut chunks = reply.into_inner();
+        let (mut head, mut body) = (None, Body::default());
+        while let Some(chunk) = chunks.message().await.map_err(no_answer)? {
+            head.get_or_insert((chunk.status, chunk.content_type));
+            body.add(&chunk.body)?;
+        }
+        let malformed = || AdminError::NoAnswer { text: "no status".to_owned() };
+        let (status, content_type) = head.ok_or_else(malformed)?;
+        let status = u16::try_from(status).map_err(|_| malformed())?;
+        Ok(AdminAnswer { status, content_type, body: body.whole() })
+    }
+
+    async fn connect(&self, address: &str) -> Option<Channel> {
+        connect(address.to_owned(), self.config.tls.clone()).await
+    }
+
+    fn connecting(&self, address: &str) -> Connecting {
+        let (address, tls) = (address.to_owned(), self.config.tls.clone());
+        let (this, limits) = (self.config.this.clone(), Arc::clone(&self.config.limits));
+        let (ring, heard, tasks) = (Arc::clone(&self.ring), Arc::clone(&self.heard), self.tasks.clone());
+        let connecting = async move {
+            let channel = connect(address.clone(), tls).await?;
+            let outbox = Arc::new(Outbox::default());
+            outbox.push(0, hello(&this));
+            let greeting = greet(channel, Arc::clone(&outbox), ring);
+            let frames = tokio::time::timeout(HELLO_TIMEOUT, greeting).await.ok().flatten()?;
+            let link = Arc::new(Link::new(outbox, limits));
+            tasks.start(info_span!(parent: None, "link", address), Arc::clone(&link).run(frames, heard));
+            Some(link)
+        };
+        connecting.boxed().shared()
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.tasks.abort();
+    }
+}
+
+/// Boxed, because the compiler cannot tell through the layers that the future may change threads.
+fn connect(address: String, tls: Option<ClientTls>) -> BoxFuture<'static, Option<Channel>> {
+    let to = address.clone();
+    let connector = tower::service_fn(move |_: Uri| {
+        let (to, tls) = (to.clone(), tls.clone());
+        let connecting: BoxFuture<'static, _> = async move { dial(to, tls).await.map(TokioIo::new) }.boxed();
+        connecting
+    });
+    async move {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .ok()?
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES);
+        match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connector)).await {
+            Ok(Ok(channel)) => Some(channel),
+            Ok(Err(error)) => {
+                debug!(address, error = &error as &dyn std::error::Error, "could not connect");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+    .boxed()
+}
+
+/// Begins a link and waits for the node's hello. Boxed for the same reason.
+fn greet(
+    channel: Channel,
+    outbox: Arc<Outbox>,
+    ring: Arc<AtomicU64>,
+) -> BoxFuture<'static, Option<tonic::Streaming<Frame>>> {
+    let frames = stream::unfold((outbox, ring), |(outbox, ring)| async move {
+        let items = outbox.items().await?;
+        let frame = Frame { ring: ring.load(Ordering::Acquire), items };
+        Some((frame, (outbox, ring)))
+    });
+    let frames = Outgoing(frames.boxed());
+    async move {
+        let mut client = PeerClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
+        let mut frames = client.link(frames).await.ok()?.into_inner();
+        let first = frames.message().await.ok()??;
+        // A node says nothing else before it was asked.
+        let [item] = first.items.as_slice() else { return None };
+        let Some(Kind::Hello(hello)) = &item.kind else { return None };
+        check_hello(hello).ok()?;
+        Some(frames)
+    }
+    .boxed()
+}
+
+/// A named type, for the compiler's sake: see [`connect`].
+struct Outgoing<T>(BoxStream<'static, T>);
+
+impl<T> Stream for Outgoing<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.get_mut().0.poll_next_unpin(cx)
+    }
+}
+
+impl Peer {
+    /// The link that is there or on its way; else a new one.
+    fn link(&self) -> Option<Connecting> {
+        let mut link = self.link.lock().expect("no holder of this lock panics");
+        let last = link.take().filter(|last| match last.peek() {
+            None => true,
+            Some(None) => false,
+            Some(Some(link)) => !link.broken(),
+        });
+        let links = self.links.upgrade()?;
+        Some(link.insert(last.unwrap_or_else(|| links.connecting(&self.address))).clone())
+    }
+}
+
+impl SessionHost for Peer {
+    fn open(
+        &self,
+        opening: Opening,
+        sink: Arc<dyn EventSink>,
+    ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
+        async move {
+            let link = self.link().ok_or(OpenError::Unreachable)?;
+            let link = link.await.ok_or(OpenError::Unreachable)?;
+            link.open(opening, sink).await
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,236 @@
+//! The node's end of everything: links, probes, admin requests.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt, stream};
+use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion};
+use ringleaf_wire::SessionHost;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug_span, info, info_span};
+
+use crate::admin::{AdminAnswer, AdminRequest, Body, answer_chunks};
+use crate::channel;
+use crate::channel::Channel;
+use crate::convert::{Malformed, opening_in, request_in};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::proto;
+use crate::proto::item::Kind;
+use crate::proto::{Frame, Hello, Open};
+use crate::tasks::Tasks;
+
+/// The version of the protocol.
+pub(crate) const PROTOCOL: u32 = 1;
+/// Documents that one link carries. Above it the link is ended.
+const CHANNELS_MAX: usize = 1 << 20;
+/// What a request may have around its payload.
+const REQUEST_ROOM_BYTES: usize = 1 << 20;
+
+/// What a probe says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names and types say what the fields are")]
+pub struct Probed {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub ring: RingVersion,
+    pub serving: bool,
+}
+
+/// What a process answers besides its documents.
+pub trait Answers: Send + Sync + 'static {
+    /// From memory; never waits.
+    fn probed(&self) -> Probed;
+    /// Another process knows this ring version. Never waits; called for every frame.
+    fn heard_ring(&self, version: RingVersion);
+    /// Answers as the admin port would.
+    fn admin(&self, request: AdminRequest) -> BoxFuture<'_, AdminAnswer>;
+}
+
+pub(crate) fn hello(name: &str) -> Kind {
+    Kind::Hello(Hello { protocol_min: PROTOCOL, protocol_max: PROTOCOL, name: name.to_owned() })
+}
+
+pub(crate) fn check_hello(hello: &Hello) -> Result<(), Malformed> {
+    if (hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
+        Ok(())
+    } else {
+        Err(Malformed("a protocol version that is not spoken here"))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) host: Arc<dyn SessionHost>,
+    pub(crate) answers: Arc<dyn Answers>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) tasks: Tasks,
+    pub(crate) stop: CancellationToken,
+}
+
+type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl proto::peer_server::Peer for Service {
+    type LinkStream = Answer<Frame>;
+    type AdminStream = Answer<proto::AdminReplyChunk>;
+
+    async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::LinkStream>, Status> {
+        let outbox = Arc::new(Outbox::default());
+        outbox.push(0, hello(self.answers.probed().node.as_str()));
+        let ended = Arc::new(Mutex::new(None));
+        let incoming = Incoming {
+            service: self.clone(),
+            outbox: Arc::clone(&outbox),
+            channels: BTreeMap::new(),
+            last: 0,
+            greeted: false,
+        };
+        let run = incoming.run(request.into_inner(), Arc::clone(&ended));
+        self.tasks.start(info_span!(parent: None, "link"), run);
+        let answers = Arc::clone(&self.answers);
+        let frames = stream::unfold(Some((outbox, ended, answers)), |state| async {
+            let (outbox, ended, answers) = state?;
+            if let Some(items) = outbox.items().await {
+                let frame = Frame { ring: answers.probed().ring.get(), items };
+                return Some((Ok(frame), Some((outbox, ended, answers))));
+            }
+            let status: Option<Status> = ended.lock().expect("no holder of this lock panics").take();
+            status.map(|status| (Err(status), None))
+        });
+        Ok(Response::new(frames.boxed()))
+    }
+
+    async fn probe(
+        &self,
+        request: Request<proto::ProbeRequest>,
+    ) -> Result<Response<proto::ProbeReply>, Status> {
+        self.answers.heard_ring(RingVersion::new(request.into_inner().ring));
+        let Probed { node, incarnation, ring, serving } = self.answers.probed();
+        let node = node.as_str().to_owned();
+        let (incarnation, ring) = (incarnation.get(), ring.get());
+        Ok(Response::new(proto::ProbeReply { node, incarnation, ring, serving }))
+    }
+
+    async fn admin(
+        &self,
+        request: Request<Streaming<proto::AdminRequestChunk>>,
+    ) -> Result<Response<Self::AdminStream>, Status> {
+        let mut chunks = request.into_inner();
+        let first = chunks.message().await?.ok_or_else(|| Status::invalid_argument("no request"))?;
+        let mut body = Body::default();
+        let too_large = |error: crate::AdminError| Status::resource_exhausted(error.to_string());
+        body.add(&first.body).map_err(too_large)?;
+        while let Some(chunk) = chunks.message().await? {
+            body.add(&chunk.body).map_err(too_large)?;
+        }
+        let (method, path_and_query) = (first.method, first.path_and_query);
+        let answer = self.answers.admin(AdminRequest { method, path_and_query, body: body.whole() }).await;
+        Ok(Response::new(stream::iter(answer_chunks(answer).map(Ok)).boxed()))
+    }
+}
+
+/// The incoming half of one link.
+struct Incoming {
+    service: Service,
+    outbox: Arc<Outbox>,
+    channels: BTreeMap<u32, Channel>,
+    last: u32,
+    greeted: bool,
+}
+
+impl Incoming {
+    async fn run(mut self, mut frames: Streaming<Frame>, ended: Arc<Mutex<Option<Status>>>) {
+        let mut inbox = Inbox::new(self.service.limits.message_bytes_max + REQUEST_ROOM_BYTES);
+        let stop = self.service.stop.clone();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.outbox.finish();
+                    return;
+                }
+                frame = frames.message() => frame,
+            };
+            let taken = match frame {
+                Ok(Some(frame)) => self.take(&mut inbox, frame),
+                Ok(None) => break,
+                Err(status) => {
+                    info!(reason = status.message(), "a link has ended");
+                    break;
+                }
+            };
+            if let Err(malformed) = taken {
+                info!(reason = malformed.0, "a link is ended");
+                let status = Status::invalid_argument(malformed.to_string());
+                *ended.lock().expect("no holder of this lock panics") = Some(status);
+                break;
+            }
+        }
+        self.outbox.close();
+    }
+
+    fn take(&mut self, inbox: &mut Inbox, frame: Frame) -> Result<(), Malformed> {
+        self.service.answers.heard_ring(RingVersion::new(frame.ring));
+        for (number, kind) in inbox.items(frame)? {
+            if !self.greeted {
+                let Kind::Hello(hello) = &kind else { return Err(Malformed("no hello")) };
+                check_hello(hello)?;
+                self.greeted = true;
+                info!(router = hello.name, "a link has begun");
+                continue;
+            }
+            self.item(number, kind)?;
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, number: u32, kind: Kind) -> Result<(), Malformed> {
+        if let Kind::Open(open) = &kind {
+            return self.open(number, open);
+        }
+        if number == 0 || number > self.last {
+            return Err(Malformed("an unknown channel"));
+        }
+        match kind {
+            Kind::Request(request) => {
+                let request = request_in(request)?;
+                self.channels.get(&number).map_or(Ok(()), |channel| channel.push(request))
+            }
+            Kind::Close(_) => {
+                self.channels.remove(&number);
+                Ok(())
+            }
+            Kind::Hello(_)
+            | Kind::Chunk(_)
+            | Kind::Open(_)
+            | Kind::Opened(_)
+            | Kind::Refused(_)
+            | Kind::Event(_)
+            | Kind::Credit(_)
+            | Kind::Closed(_) => Err(Malformed("an item that only a node sends")),
+        }
+    }
+
+    fn open(&mut self, number: u32, open: &Open) -> Result<(), Malformed> {
+        if number <= self.last {
+            return Err(Malformed("a channel that was used before"));
+        }
+        if self.channels.len() >= CHANNELS_MAX {
+            return Err(Malformed("too many documents"));
+        }
+        let opening = opening_in(open)?;
+        self.last = number;
+        let span = debug_span!(parent: None, "channel", document = %opening.document);
+        let limits = &self.service.limits;
+        let (channel, queue) = channel::channel(limits);
+        self.channels.insert(number, channel);
+        let (host, outbox) = (Arc::clone(&self.service.host), Arc::clone(&self.outbox));
+        let run = channel::run(host, opening, queue, outbox, number, limits.fan_out_waiting_bytes_max);
+        self.service.tasks.start(span, run);
+        Ok(())
+    }
+}
