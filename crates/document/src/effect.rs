@@ -1,7 +1,7 @@
 //! What a document wants done.
 
 use bytes::Bytes;
-use ringleaf_types::{Record, RouterId, Slot, Snapshot};
+use ringleaf_types::{NodeId, Record, RouterId, Slot, Snapshot};
 use ringleaf_wire::Event;
 
 /// One thing to do. Carried out in the order in which they come out of [`crate::Document::next_effect`].
@@ -69,7 +69,10 @@ pub enum Effect {
     /// arrived meanwhile.
     Forget,
     /// Another node has claimed the document: tell routers, then end the task.
-    Fenced,
+    Fenced {
+        /// The node, if the record that says so is still there.
+        by: Option<NodeId>,
+    },
     /// The CRDT broke twice with nobody to blame: mark the document in the store, tell routers that it is closed
     /// ([`ringleaf_types::CloseReason::DocumentQuarantined`]), then end the task.
     Quarantine {

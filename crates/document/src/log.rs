@@ -40,8 +40,8 @@ pub(crate) enum Decided {
     Durable(Slot, Record),
     /// The slot holds a late record of a dead owner: merge and publish it. [`Log::again`] says where to try next.
     Late(Slot, Record),
-    /// Another writer has claimed the document (R5).
-    Fenced,
+    /// Another writer has claimed the document (R5): this node, if the record that says so is still there.
+    Fenced(Option<NodeId>),
     /// The answer fits nothing that is in flight.
     Stray,
 }
@@ -51,8 +51,8 @@ pub(crate) enum Decided {
 pub(crate) enum TailCheck {
     /// Merge and publish these slots, if any.
     Merge(Vec<(Slot, Record)>),
-    /// Another writer has claimed the document.
-    Fenced,
+    /// Another writer, of this node, has claimed the document.
+    Fenced(NodeId),
     /// The store ends before a slot that was durable.
     WentBackwards,
 }
@@ -124,7 +124,8 @@ impl Log {
                 self.in_flight = Some((slot, record));
                 Decided::Late(slot, found)
             }
-            AppendOutcome::Taken(_) | AppendOutcome::Covered => self.fence(),
+            AppendOutcome::Taken(found) => self.fence(Some(found.writer.node)),
+            AppendOutcome::Covered => self.fence(None),
         }
     }
 
@@ -140,10 +141,10 @@ impl Log {
         self.highest = self.highest.max(epoch);
     }
 
-    fn fence(&mut self) -> Decided {
+    fn fence(&mut self, by: Option<NodeId>) -> Decided {
         self.in_flight = None;
         self.fenced = true;
-        Decided::Fenced
+        Decided::Fenced(by)
     }
 
     /// Looks at what the store holds (R9): `slots` are those after the last that was known when it was asked.
@@ -163,7 +164,7 @@ impl Log {
             if record.epoch > self.claim() {
                 self.fenced = true;
                 self.in_flight = None;
-                return TailCheck::Fenced;
+                return TailCheck::Fenced(record.writer.node);
             }
             // What lies in the slot of our own append comes with the answer to that.
             if self.in_flight.is_none() && slot == self.last.next() {
@@ -242,7 +243,7 @@ mod tests {
                 let mut log = if claim { log(7, 3) } else { claimed(6, 3) };
                 let (slot, _) = log.begin(nothing());
                 let decided = log.decided(slot, AppendOutcome::Taken(by("b", found)));
-                let expected = if fenced { Decided::Fenced } else { Decided::Late(slot, by("b", found)) };
+                let expected = if fenced { Decided::Fenced(Some("b".parse().unwrap())) } else { Decided::Late(slot, by("b", found)) };
                 assert_eq!(decided, expected, "epoch {found}, claim {claim}");
             }
         }
@@ -266,7 +267,7 @@ mod tests {
         let writer = Writer { incarnation: Incarnation::new(0), ..record.writer.clone() };
         assert_eq!(
             log.decided(slot, AppendOutcome::Taken(Record { writer, ..record })),
-            Decided::Fenced,
+            Decided::Fenced(Some("a".parse().unwrap())),
             "another run with the same epoch has claimed"
         );
     }
@@ -308,7 +309,7 @@ mod tests {
     fn any_claim_of_somebody_else_in_the_tail_fences() {
         for mut log in [log(0, 3), claimed(0, 3)] {
             let slot = log.last().next();
-            assert_eq!(log.tail(vec![(slot, by("b", 5))], slot), TailCheck::Fenced);
+            assert_eq!(log.tail(vec![(slot, by("b", 5))], slot), TailCheck::Fenced("b".parse().unwrap()));
         }
     }
 

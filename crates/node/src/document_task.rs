@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use ringleaf_document::{Document, Input, Weight};
-use ringleaf_types::{CloseReason, Slot};
+use ringleaf_types::{CloseReason, NodeId, Slot};
 use ringleaf_wire::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -39,8 +39,8 @@ pub(crate) enum End {
     Forgotten,
     /// The node stops, and everything is flushed.
     Stopped,
-    /// Another node has claimed the document.
-    Fenced,
+    /// Another node has claimed the document: this one, if that is known.
+    Fenced(Option<NodeId>),
     /// Its state in memory cannot be trusted, or no longer written: it is to be loaded again.
     Reload,
     /// It is closed to everybody.
@@ -227,8 +227,9 @@ impl DocumentTask {
                 self.shared.forget_panics(&self.resident.document);
                 None
             }
-            End::Fenced => {
-                info!("another node has claimed the document");
+            End::Fenced(by) => {
+                info!(by = by.as_ref().map(NodeId::as_str), "another node has claimed the document");
+                self.shared.lost_claim(&self.resident.document, by.clone());
                 self.shared.metrics.fenced.increment(1);
                 None
             }

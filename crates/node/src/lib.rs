@@ -21,6 +21,8 @@ mod document_task;
 mod host;
 mod routers;
 
+mod membership;
+
 mod append;
 mod compactor;
 mod load;
@@ -36,4 +38,5 @@ mod pool;
 mod shared;
 mod tasks;
 
+pub use membership::Cluster;
 pub use server::{Node, NodeConfig, NodeStatus, Stopped};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use ringleaf_store::Store;
-use ringleaf_types::{DocumentId, Incarnation, Limits, NodeId};
+use ringleaf_types::{DocumentId, Epoch, Incarnation, Limits, NodeId};
 use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +16,7 @@ use crate::command::{Command, Operator, Refused};
 use crate::host::Host;
 use crate::registry::{Resident, Stopping};
 use crate::shared::Shared;
+use crate::membership::{self, Cluster, Membership};
 use crate::{document_task, memory, quarantine, tail_watch};
 
 /// Who this node is, and within which bounds it works.
@@ -54,7 +55,20 @@ pub struct NodeStatus {
 impl Node {
     /// Starts a node on this store. Needs a tokio runtime whose threads have stacks of 16 MiB.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
-        let shared = Arc::new(Shared::new(config, store));
+        Self::begin(Shared::new(config, store, None))
+    }
+
+    /// Starts a node that is one of several, on the store that they share.
+    pub fn start_in(cluster: Cluster, config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
+        let membership = Membership::new(config.node.clone(), cluster);
+        let node = Self::begin(Shared::new(config, store, Some(membership)));
+        let shared = Arc::downgrade(&node.shared);
+        node.shared.tasks.start_vital(info_span!("membership"), membership::run(shared));
+        node
+    }
+
+    fn begin(shared: Shared) -> Arc<Self> {
+        let shared = Arc::new(shared);
         shared.tasks.start_vital(info_span!("tail_watch"), tail_watch::run(Arc::downgrade(&shared)));
         shared.tasks.start_vital(info_span!("memory"), memory::run(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
@@ -156,6 +170,13 @@ impl SessionHost for Node {
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
         async move {
+            if let Some(membership) = &self.shared.membership {
+                let resident = self.shared.registry.find(&opening.document);
+                let claimed = resident.is_some_and(|resident| resident.facts.epoch() > Epoch::ZERO);
+                if let Some(owner) = membership.elsewhere(&opening, claimed).await? {
+                    return owner.open(Opening { relayed: true, unreachable: Vec::new(), ..opening }, sink).await;
+                }
+            }
             let Opening { document, router, .. } = opening;
             let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
             let (answer, resident) = self.ask(&document, open).await.map_err(|Stopping| OpenError::Busy)?;

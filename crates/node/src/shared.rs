@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use ringleaf_document::Settings;
 use ringleaf_store::Store;
-use ringleaf_types::DocumentId;
+use ringleaf_types::{DocumentId, NodeId};
+use tokio::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::quarantine::{Notes, Quarantine};
@@ -30,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Quarantine,
     pub(crate) notes: Notes,
     pub(crate) tails: TailWatch,
+    /// None: a node that stands alone owns everything.
+    pub(crate) membership: Option<Membership>,
     /// Panics without a sender to blame, of documents that have not ended in order since.
     panics: Mutex<BTreeMap<DocumentId, u32>>,
     resident_bytes: AtomicIsize,
@@ -42,7 +46,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: NodeConfig, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(config: NodeConfig, store: Arc<dyn Store>, membership: Option<Membership>) -> Self {
         Self {
             config,
             store,
@@ -54,11 +58,19 @@ impl Shared {
             quarantine: Quarantine::default(),
             notes: Notes::default(),
             tails: TailWatch::default(),
+            membership,
             panics: Mutex::default(),
             resident_bytes: AtomicIsize::new(0),
             failing_appends: AtomicUsize::new(0),
             compactions: Semaphore::new(1),
             hurry: AtomicBool::new(false),
+        }
+    }
+
+    /// Another node has claimed the document: this one holds off.
+    pub(crate) fn lost_claim(&self, document: &DocumentId, by: Option<NodeId>) {
+        if let Some(membership) = &self.membership {
+            membership.lost_claim(document, by, Instant::now());
         }
     }
 

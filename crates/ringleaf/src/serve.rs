@@ -85,9 +85,10 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         Arc::clone(&store),
     );
     let health = Health::new(Stage::Starting, Arc::clone(&store), Arc::clone(&node));
-    let coordinator = Embedded::new(config.node_id.clone());
+    let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
     let host: Arc<dyn SessionHost> = node.clone();
-    let running = Arc::new(server.start(Route::new(config.node_id.clone(), coordinator.ring(), Some(host))));
+    let route = Route::new(config.node_id.clone(), coordinator.clone(), Some(host), None);
+    let running = Arc::new(server.start(route));
     let admin = Admin {
         health: health.clone(),
         metrics: metrics.clone(),

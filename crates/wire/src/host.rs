@@ -12,6 +12,7 @@
 //! [`EventSink`] cannot keep up with it drops itself, and then asks with [`Request::CatchUp`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -112,6 +113,19 @@ pub trait SessionHost: Send + Sync + 'static {
         opening: Opening,
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>>;
+}
+
+/// The way to other nodes.
+pub trait Peers: Send + Sync + 'static {
+    /// The node at this address (`host:port`), as a host. Nothing is connected before something is opened there.
+    fn host(&self, node: &NodeId, address: &str) -> Arc<dyn SessionHost>;
+
+    /// Whether the node answers there within this time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping the future.
+    fn alive<'a>(&'a self, node: &'a NodeId, address: &'a str, within: Duration) -> BoxFuture<'a, bool>;
 }
 
 /// Takes the requests for one document from one router. Dropping it detaches all its sessions.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringleaf_types::{Body, CloseReason, Record, Slot, Snapshot};
+use ringleaf_types::{Body, CloseReason, NodeId, Record, Slot, Snapshot};
 use ringleaf_wire::Event;
 
 use super::Document;
@@ -49,7 +49,7 @@ impl Document {
                 let (slot, record) = self.log.again();
                 self.effects.push_back(Effect::Append { slot, record });
             }
-            Decided::Fenced => self.fenced(),
+            Decided::Fenced(by) => self.fenced(by),
             Decided::Stray => {}
         }
     }
@@ -134,10 +134,10 @@ impl Document {
         }
     }
 
-    pub(super) fn fenced(&mut self) {
+    pub(super) fn fenced(&mut self, by: Option<NodeId>) {
         self.over = true;
         self.gate.clear();
-        self.effects.push_back(Effect::Fenced);
+        self.effects.push_back(Effect::Fenced { by });
     }
 
     pub(super) fn tail(&mut self, slots: Vec<(Slot, Record)>, last: Slot) {
@@ -150,7 +150,7 @@ impl Document {
                     self.foreign(slot, record);
                 }
             }
-            TailCheck::Fenced => self.fenced(),
+            TailCheck::Fenced(by) => self.fenced(Some(by)),
             TailCheck::WentBackwards => self.went_backwards(last),
         }
     }

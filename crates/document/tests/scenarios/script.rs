@@ -298,7 +298,7 @@ impl Stage {
             }
             Effect::Count(count) => format!("count {count:?}"),
             Effect::Forget => "forget".to_owned(),
-            Effect::Fenced => "fenced".to_owned(),
+            Effect::Fenced { .. } => "fenced".to_owned(),
             Effect::Quarantine { reason } => format!("quarantine: {reason}"),
         }
     }

@@ -273,7 +273,7 @@ impl World {
             }
             Effect::ReadTail { after } => self.nodes[node].tail_after = Some(after),
             Effect::Compact { through } => self.nodes[node].compact = Some(through),
-            Effect::Fenced => {
+            Effect::Fenced { .. } => {
                 self.crash(node);
             }
             Effect::Exported { state, .. } => self.is_durable(&state, "an export (I4)"),

@@ -73,7 +73,7 @@ impl DocumentTask {
             Effect::Count(count) => self.shared.metrics.count(count),
             Effect::Forget if self.unneeded() => return Some(End::Forgotten),
             Effect::Forget => debug!("somebody came before the document was forgotten"),
-            Effect::Fenced => return Some(End::Fenced),
+            Effect::Fenced { by } => return Some(End::Fenced(by)),
             Effect::Quarantine { reason } => return Some(End::Quarantined(Some(reason))),
         }
         None

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringleaf_types::{CloseReason, SessionId, Slot};
-use ringleaf_wire::{DocumentHost, Event, OpenError, Opening, ServerMessage};
+use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 use tracing::info;
 
@@ -141,10 +141,7 @@ impl Task {
         let (shared, document) = (Arc::clone(&self.shared), self.fan_out.document().clone());
         self.opening = Some(Box::pin(async move {
             tokio::time::sleep(after).await;
-            match shared.route.host(&document) {
-                Some(host) => host.open(Opening::new(document, shared.router), sink).await,
-                None => Err(OpenError::Busy),
-            }
+            shared.route.open(document, shared.router, sink).await
         }));
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
-use ringleaf_coordinator::{Coordinator, Embedded};
+use ringleaf_coordinator::Embedded;
 use ringleaf_router::{Config, Route, RunningServer, Server};
 use ringleaf_types::{CloseReason, Limits, MessageNumber, SessionId, Slot};
 use ringleaf_wire::{
@@ -321,7 +321,6 @@ impl Hosting {
 pub struct World {
     pub host: Arc<FakeHost>,
     pub server: Arc<RunningServer>,
-    _coordinator: Embedded,
 }
 
 pub fn config() -> Config {
@@ -346,14 +345,15 @@ pub fn start_with(limit: impl FnOnce(&mut Limits)) -> World {
 
 pub fn start_config(config: Config) -> World {
     let host = Arc::new(FakeHost::default());
-    let coordinator = Embedded::new("here".parse().unwrap());
+    let coordinator = Arc::new(Embedded::new("here".parse().unwrap()));
     let server = Server::bind(config).unwrap();
     let route = Route::new(
         "here".parse().unwrap(),
-        coordinator.ring(),
+        coordinator,
         Some(Arc::clone(&host) as Arc<dyn SessionHost>),
+        None,
     );
-    World { host, server: Arc::new(server.start(route)), _coordinator: coordinator }
+    World { host, server: Arc::new(server.start(route)) }
 }
 
 impl World {
