@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion};
-use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
+use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, Peers, SessionHost};
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tracing::{debug, info_span};
@@ -274,6 +274,16 @@ impl Peer {
         });
         let links = self.links.upgrade()?;
         Some(link.insert(last.unwrap_or_else(|| links.connecting(&self.address))).clone())
+    }
+}
+
+impl Peers for Links {
+    fn host(&self, node: &NodeId, address: &str) -> Arc<dyn SessionHost> {
+        Self::host(self, node, address)
+    }
+
+    fn alive<'a>(&'a self, node: &'a NodeId, address: &'a str, within: Duration) -> BoxFuture<'a, bool> {
+        async move { self.probe(node, address, within).await.is_ok_and(|probed| probed.serving) }.boxed()
     }
 }
 
