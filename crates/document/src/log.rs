@@ -243,7 +243,11 @@ mod tests {
                 let mut log = if claim { log(7, 3) } else { claimed(6, 3) };
                 let (slot, _) = log.begin(nothing());
                 let decided = log.decided(slot, AppendOutcome::Taken(by("b", found)));
-                let expected = if fenced { Decided::Fenced(Some("b".parse().unwrap())) } else { Decided::Late(slot, by("b", found)) };
+                let expected = if fenced {
+                    Decided::Fenced(Some("b".parse().unwrap()))
+                } else {
+                    Decided::Late(slot, by("b", found))
+                };
                 assert_eq!(decided, expected, "epoch {found}, claim {claim}");
             }
         }

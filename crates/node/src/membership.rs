@@ -306,9 +306,6 @@ mod tests {
             verdict(&view, order[0], &opening(&[order[2]]), false, Some(&won)),
             Verdict::Probe(vec![winner])
         );
-        assert_eq!(
-            verdict(&view, order[0], &opening(&[]), false, Some(&held_off(None))),
-            Verdict::Wait
-        );
+        assert_eq!(verdict(&view, order[0], &opening(&[]), false, Some(&held_off(None))), Verdict::Wait);
     }
 }

@@ -14,9 +14,9 @@ use tracing::{info, info_span, warn};
 
 use crate::command::{Command, Operator, Refused};
 use crate::host::Host;
+use crate::membership::{self, Cluster, Membership};
 use crate::registry::{Resident, Stopping};
 use crate::shared::Shared;
-use crate::membership::{self, Cluster, Membership};
 use crate::{document_task, memory, quarantine, tail_watch};
 
 /// Who this node is, and within which bounds it works.
@@ -174,7 +174,9 @@ impl SessionHost for Node {
                 let resident = self.shared.registry.find(&opening.document);
                 let claimed = resident.is_some_and(|resident| resident.facts.epoch() > Epoch::ZERO);
                 if let Some(owner) = membership.elsewhere(&opening, claimed).await? {
-                    return owner.open(Opening { relayed: true, unreachable: Vec::new(), ..opening }, sink).await;
+                    return owner
+                        .open(Opening { relayed: true, unreachable: Vec::new(), ..opening }, sink)
+                        .await;
                 }
             }
             let Opening { document, router, .. } = opening;

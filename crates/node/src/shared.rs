@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use ringleaf_document::Settings;
 use ringleaf_store::Store;
 use ringleaf_types::{DocumentId, NodeId};
-use tokio::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::membership::Membership;
 use crate::metrics::Metrics;

@@ -26,6 +26,8 @@ pub mod cut;
 pub mod host;
 
 pub use cut::Cut;
-pub use host::{DocumentHost, Event, EventSink, Gone, OpenError, Opening, Peers, Request, SessionHost, SubmitError};
+pub use host::{
+    DocumentHost, Event, EventSink, Gone, OpenError, Opening, Peers, Request, SessionHost, SubmitError,
+};
 pub use message::{ClientMessage, ServerMessage};
 pub use scan::Refusal;
