@@ -27,9 +27,18 @@ struct Entry {
     renewed_at: Instant,
 }
 
+impl Entry {
+    /// The session with whose end the state goes.
+    fn owner(&self) -> Option<SessionKey> {
+        self.raised_by.filter(|_| self.state.is_some())
+    }
+}
+
 /// The presence of everybody in one document.
 pub(crate) struct Awareness {
     entries: BTreeMap<ClientId, Entry>,
+    /// The ids of each session: those whose clock it raised last, unless their state is removed.
+    raised: BTreeSet<(SessionKey, ClientId)>,
     states: usize,
     state_bytes: usize,
     changed: BTreeSet<ClientId>,
@@ -46,6 +55,7 @@ impl Awareness {
     pub(crate) fn new() -> Self {
         Self {
             entries: BTreeMap::new(),
+            raised: BTreeSet::new(),
             states: 0,
             state_bytes: 0,
             changed: BTreeSet::new(),
@@ -108,9 +118,14 @@ impl Awareness {
             self.states += 1;
             self.state_bytes += bytes;
         }
-        if let Some(old) = self.entries.insert(client, entry)
-            && let Some(bytes) = bytes(&old)
-        {
+        let owner = entry.owner();
+        let old = self.entries.insert(client, entry);
+        let owner_before = old.as_ref().and_then(Entry::owner);
+        if owner != owner_before {
+            owner_before.map(|session| self.raised.remove(&(session, client)));
+            owner.map(|session| self.raised.insert((session, client)));
+        }
+        if let Some(bytes) = old.as_ref().and_then(bytes) {
             self.states -= 1;
             self.state_bytes -= bytes;
         }
@@ -120,14 +135,17 @@ impl Awareness {
         self.sweep_at.get_or_insert(now + limits.awareness_timeout / 8);
     }
 
-    /// A session has ended: what it raised last is removed.
+    /// A session has ended: what it raised last is removed. Looks at nobody else's entries, since thousands may end at
+    /// once.
     pub(crate) fn ended(&mut self, session: SessionKey, limits: &Limits, now: Instant) {
-        let of_session = |entry: &Entry| entry.raised_by == Some(session) && entry.state.is_some();
-        let ids: Vec<ClientId> =
-            self.entries.iter().filter(|(_, entry)| of_session(entry)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.remove(id, limits, now);
+        while let Some(client) = self.first_raised_by(session) {
+            self.remove(client, limits, now);
         }
+    }
+
+    fn first_raised_by(&self, session: SessionKey) -> Option<ClientId> {
+        let of_session = (session, ClientId::new(0))..;
+        self.raised.range(of_session).next().filter(|(by, _)| *by == session).map(|(_, client)| *client)
     }
 
     fn remove(&mut self, client: ClientId, limits: &Limits, now: Instant) {
@@ -150,6 +168,7 @@ impl Awareness {
                 entry.raised_by = None;
             }
         }
+        self.raised.retain(|((by, _), _)| *by != router);
     }
 
     /// Removes what was not renewed in time, and forgets what was removed long ago.
@@ -209,7 +228,10 @@ impl Awareness {
     }
 
     pub(crate) fn resident_bytes(&self) -> usize {
-        self.entries.len() * 160 + self.state_bytes + self.all.as_ref().map_or(0, Bytes::len)
+        self.entries.len() * 160
+            + self.raised.len() * 32
+            + self.state_bytes
+            + self.all.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -335,6 +357,34 @@ mod tests {
         world.awareness.ended(B, &world.limits, world.now);
         assert_eq!(world.published(), [(7, 2, None)], "with the same clock");
         assert!(world.all().is_empty());
+    }
+
+    /// Whatever was said, the index names exactly the states that a look at every entry would find.
+    #[test]
+    fn a_session_takes_along_what_a_look_at_every_entry_would_find() {
+        let sessions: Vec<SessionKey> =
+            (0..6).map(|at| (RouterId::new(at % 2 + 1), SessionId::new(at / 2))).collect();
+        let mut world = World::new();
+        let mut random = 0x9e37_79b9_u64;
+        let mut below = |bound: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % bound
+        };
+        for _ in 0..5_000 {
+            let session = sessions[below(6) as usize];
+            match below(100) {
+                0 => world.awareness.orphan(session.0),
+                1 => world.passes(below(40)),
+                2..=9 => world.awareness.ended(session, &world.limits, world.now),
+                said => world.hear(session, below(12), below(60) as u32, (said > 30).then_some("{}")),
+            }
+            if below(4) == 0 {
+                world.published();
+            }
+            let entries = world.awareness.entries.iter();
+            let found: BTreeSet<_> = entries.filter_map(|(id, entry)| Some((entry.owner()?, *id))).collect();
+            assert_eq!(world.awareness.raised, found);
+        }
     }
 
     #[test]
