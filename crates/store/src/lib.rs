@@ -1,7 +1,7 @@
 //! The slot log and the snapshots: create if absent, list, delete.
 //!
 //! ```text
-//! document task ──create_slot──▶ Store ──▶ SQLite (one writer thread, group commit) | memory
+//! document task ──create_slot──▶ Store ──▶ SQLite (one writer thread, group commit) | PostgreSQL | memory
 //! ```
 //!
 //! Safety rests on one primitive: *create a row if it is absent*, above the newest snapshot. Nothing here is ever
@@ -16,11 +16,13 @@ pub mod contract;
 mod encoding;
 mod error;
 mod memory;
+mod postgres;
 mod sqlite;
 mod store;
 mod tasks;
 
 pub use error::{Advice, StoreError};
 pub use memory::MemoryStore;
+pub use postgres::{OpenPostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::{BackupError, BackupProgress, OpenStoreError, SqliteOptions, SqliteStore};
 pub use store::{Created, Listed, Mark, Quarantined, Store, Stored, Tail};

@@ -28,6 +28,13 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// Starts a task that lives until its work is done; whoever gives it work decides when.
+#[expect(clippy::disallowed_methods, reason = "this is the module for it")]
+pub(crate) fn run(name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let span = tracing::info_span!("store", task = name);
+    tokio::spawn(tracing::Instrument::instrument(work, span));
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;

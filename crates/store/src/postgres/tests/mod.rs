@@ -1,0 +1,254 @@
+//! Against a real server. Without one installed these say so and prove nothing.
+
+mod server;
+
+use std::time::Instant;
+
+use ringleaf_types::{Body, Epoch, Incarnation, Writer};
+use tokio::task::JoinSet;
+
+use self::server::{Server, shared};
+use super::*;
+use crate::Advice;
+use crate::contract::Fresh;
+
+crate::contract_tests!(|retention| {
+    shared().map(|server| {
+        let options = PostgresOptions { retention, ..PostgresOptions::default() };
+        let address = server.address();
+        let opening = PostgresStore::open(&address, options);
+        let runtime = tokio::runtime::Handle::current();
+        Fresh::new(tokio::task::block_in_place(|| runtime.block_on(opening)).unwrap())
+    })
+});
+
+fn id(name: &str) -> DocumentId {
+    name.parse().unwrap()
+}
+
+fn record(nonce: u64) -> Record {
+    let writer = Writer { node: "n1".parse().unwrap(), incarnation: Incarnation::new(7), nonce };
+    let body = Body::Updates(vec![Bytes::from(format!("update {nonce}"))]);
+    Record { epoch: Epoch::new(1), writer, body }
+}
+
+fn snapshot(upto: u64) -> Snapshot {
+    Snapshot { upto: Slot::new(upto), epoch: Epoch::new(1), deleted: false, state: Bytes::from_static(b"s") }
+}
+
+async fn open(address: &str) -> Arc<PostgresStore> {
+    Arc::new(PostgresStore::open(address, PostgresOptions::default()).await.unwrap())
+}
+
+/// The `application_name` of an address of the fixture.
+fn application(address: &str) -> &str {
+    address.split("application_name=").nth(1).unwrap().split(' ').next().unwrap()
+}
+
+/// How often the server was told to create slots, by its own log.
+fn creating(server: &Server, address: &str) -> usize {
+    let log = server.log(application(address));
+    // The statement's text begins with a line break, so its first line holds nothing but the statement's name.
+    log.iter().filter(|line| line.contains("execute") && line.trim_end().ends_with(':')).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_slot_is_one_statement_and_many_share_few() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let store = open(&address).await;
+    store.create_slot(&id("first"), Slot::new(1), record(1)).await.unwrap();
+    let before = creating(server, &address);
+    for slot in 2..=6 {
+        store.create_slot(&id("first"), Slot::new(slot), record(slot)).await.unwrap();
+    }
+    let lone = creating(server, &address) - before;
+    assert_eq!(lone, 5);
+    let before = creating(server, &address);
+    let mut appends = JoinSet::new();
+    for document in 0..500 {
+        let store = store.clone();
+        appends.spawn(async move {
+            store.create_slot(&id(&format!("d{document}")), Slot::new(1), record(1)).await
+        });
+    }
+    for outcome in appends.join_all().await {
+        assert_eq!(outcome.unwrap(), Created::Created);
+    }
+    let shared = creating(server, &address) - before;
+    assert!((1..=60).contains(&shared), "{shared} statements for 500 slots");
+}
+
+/// Two processes that both believe to own the same documents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_stores_that_want_the_same_slots_one_gets_each() {
+    const DOCUMENTS: u64 = 20;
+    const SLOTS: u64 = 20;
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let stores = [open(&address).await, open(&address).await];
+    let mut appends = JoinSet::new();
+    for (index, store) in stores.iter().enumerate() {
+        for document in 0..DOCUMENTS {
+            let store = store.clone();
+            appends.spawn(async move {
+                let mut won = 0;
+                for slot in 1..=SLOTS {
+                    let mine = record(index as u64);
+                    match store
+                        .create_slot(&id(&format!("d{document}")), Slot::new(slot), mine)
+                        .await
+                        .unwrap()
+                    {
+                        Created::Created => won += 1,
+                        Created::Taken(other) => assert_eq!(other, record(1 - index as u64)),
+                        Created::Covered => panic!("there is no snapshot"),
+                    }
+                }
+                won
+            });
+        }
+    }
+    let won: u64 = appends.join_all().await.into_iter().sum();
+    assert_eq!(won, DOCUMENTS * SLOTS, "each slot was won exactly once");
+}
+
+/// R7: a statement that was held up while the slot was covered, and its row trimmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_beyond_the_log_waits_for_slots_under_way() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let (store, other) = (open(&address).await, open(&address).await);
+    store.create_slot(&id("notes"), Slot::new(1), record(1)).await.unwrap();
+    let mut stranger = other.connections.get().await.unwrap();
+    stranger.begin("BEGIN").await.unwrap();
+    let sql = "INSERT INTO ringleaf_slots VALUES ('notes', 2, 0, 0, '')";
+    stranger.batch(sql).await.unwrap();
+    let mut covering = JoinSet::new();
+    let covered = store.clone();
+    covering.spawn(async move { covered.create_snapshot(&id("notes"), snapshot(5)).await });
+    let locks = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.sql(locks) == "0" {
+        assert!(covering.try_join_next().is_none(), "it did not wait");
+        assert!(Instant::now() < deadline);
+    }
+    stranger.end().await.unwrap();
+    assert!(covering.join_next().await.unwrap().unwrap().unwrap());
+    let late = store.create_slot(&id("notes"), Slot::new(5), record(5)).await.unwrap();
+    assert_eq!(late, Created::Covered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn young_cover_is_not_trimmed_under() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let options = PostgresOptions { retention: Duration::from_secs(1), ..PostgresOptions::default() };
+    let store = PostgresStore::open(&address, options).await.unwrap();
+    let schema = application(&address);
+    for slot in 1..=4 {
+        store.create_slot(&id("notes"), Slot::new(slot), record(slot)).await.unwrap();
+    }
+    for upto in [2, 3] {
+        assert!(store.create_snapshot(&id("notes"), snapshot(upto)).await.unwrap());
+    }
+    server.sql(&format!("UPDATE {schema}.ringleaf_slots SET at = 0"));
+    server.sql(&format!("UPDATE {schema}.ringleaf_snapshots SET at = at + 600000"));
+    assert_eq!(store.trim(&id("notes")).await.unwrap(), 0);
+    server.sql(&format!("UPDATE {schema}.ringleaf_snapshots SET at = 0"));
+    assert_eq!(store.trim(&id("notes")).await.unwrap(), 2);
+}
+
+/// I1: what was answered is there, and what was not is retried until it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_under_load_loses_nothing_and_is_only_ever_waited_for() {
+    const DOCUMENTS: u64 = 8;
+    const SLOTS: u64 = 150;
+    let Some(server) = Server::start("") else { return };
+    let address = server.address();
+    let store = open(&address).await;
+    let (at_half, mut halves) = mpsc::channel(DOCUMENTS as usize);
+    let mut appends = JoinSet::new();
+    for document in 0..DOCUMENTS {
+        let (store, at_half) = (store.clone(), at_half.clone());
+        appends.spawn(async move {
+            let document = id(&format!("d{document}"));
+            let (mut slot, mut refused) = (1, 0);
+            while slot <= SLOTS {
+                match store.create_slot(&document, Slot::new(slot), record(slot)).await {
+                    Ok(created) => {
+                        assert!(created.by(&record(slot).writer), "{created:?}");
+                        slot += 1;
+                        if slot == SLOTS / 3 {
+                            at_half.send(()).await.unwrap();
+                        }
+                    }
+                    Err(error) => {
+                        assert_eq!(error.advice(), Advice::RetryLater, "{}", with_sources(&error));
+                        refused += 1;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            }
+            refused
+        });
+    }
+    halves.recv().await.unwrap();
+    tokio::task::block_in_place(|| server.restart());
+    let refused: u64 = appends.join_all().await.into_iter().sum();
+    assert!(refused > 0, "nobody noticed the restart");
+    for document in 0..DOCUMENTS {
+        let stored = store.read(&id(&format!("d{document}"))).await.unwrap();
+        assert_eq!(stored.slots.len() as u64, SLOTS);
+        assert!(stored.slots.iter().all(|(slot, found)| *found == record(slot.get())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsafe_settings_are_refused_and_named() {
+    let Some(server) = shared() else { return };
+    let address = server.address().replace("options='", "options='-c synchronous_commit=off ");
+    let error = PostgresStore::open(&address, PostgresOptions::default()).await.err().unwrap();
+    assert!(error.to_string().contains("synchronous_commit = off"), "{error}");
+    assert!(error.to_string().contains("set it to on"), "{error}");
+    let Some(server) = Server::start("fsync = off") else { return };
+    let error = PostgresStore::open(&server.address(), PostgresOptions::default()).await.err().unwrap();
+    assert!(error.to_string().contains("fsync = off"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_is_refused_in_one_line() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    open(&address).await.close().await;
+    open(&address).await.close().await;
+    server.sql(&format!("UPDATE {}.ringleaf_format SET format = 9", application(&address)));
+    let error = PostgresStore::open(&address, PostgresOptions::default()).await.err().unwrap();
+    assert!(matches!(error, OpenPostgresError::Newer { found: 9, known: 1 }), "{error}");
+    assert!(!error.to_string().contains('\n'));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_that_start_at_once_migrate_once() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let mut opening = JoinSet::new();
+    for _ in 0..6 {
+        let address = address.clone();
+        opening.spawn(async move { open(&address).await });
+    }
+    assert_eq!(opening.join_all().await.len(), 6);
+    assert_eq!(server.sql(&format!("SELECT format FROM {}.ringleaf_format", application(&address))), "1");
+}
+
+/// A process that is stopped in the middle must not hold up the others for longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_have_time_limits() {
+    let Some(server) = shared() else { return };
+    let store = open(&server.address()).await;
+    let mut connection = store.connections.get().await.unwrap();
+    for sql in ["SHOW statement_timeout", "SHOW idle_in_transaction_session_timeout"] {
+        let rows = connection.query(sql, &[]).await.unwrap();
+        assert_eq!(rows[0].get::<_, String>(0), "30s");
+    }
+}
