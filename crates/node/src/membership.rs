@@ -174,6 +174,8 @@ fn verdict(
     match held_off.map(|held_off| &held_off.by) {
         None => {}
         Some(None) => return Verdict::Wait,
+        // An earlier run of this node: nobody to keep away for.
+        Some(Some(winner)) if winner == this => {}
         Some(Some(winner)) => first = vec![winner],
     }
     if let Some(other) = first.iter().find(|node| reachable(node)) {
@@ -307,5 +309,7 @@ mod tests {
             Verdict::Probe(vec![winner])
         );
         assert_eq!(verdict(&view, order[0], &opening(&[]), false, Some(&held_off(None))), Verdict::Wait);
+        let by_itself = held_off(Some(order[0]));
+        assert_eq!(verdict(&view, order[0], &opening(&[]), false, Some(&by_itself)), Verdict::Serve);
     }
 }

@@ -172,7 +172,10 @@ impl SessionHost for Node {
         async move {
             if let Some(membership) = &self.shared.membership {
                 let resident = self.shared.registry.find(&opening.document);
-                let claimed = resident.is_some_and(|resident| resident.facts.epoch() > Epoch::ZERO);
+                // One that is being let go is not held on to, though its claim is still the newest.
+                let claimed = resident.is_some_and(|resident| {
+                    resident.facts.epoch() > Epoch::ZERO && !resident.stop.is_cancelled()
+                });
                 if let Some(owner) = membership.elsewhere(&opening, claimed).await? {
                     return owner
                         .open(Opening { relayed: true, unreachable: Vec::new(), ..opening }, sink)
