@@ -178,6 +178,11 @@ async fn whoever_is_named_is_asked_next_but_never_one_that_cannot_be_reached() {
     world.lock().unwrap().dead.insert(order[0].clone());
     world.lock().unwrap().names.insert(order[1].clone(), order[0].clone());
     assert!(matches!(open(&route).await, Err(OpenError::Busy)), "it comes again later");
+    assert_eq!(
+        asked(&world),
+        [&order[0], &order[0], &order[1]].map(Clone::clone),
+        "what is void is not followed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
