@@ -3,6 +3,7 @@
 //! ```text
 //! members (id, state, weight) ──RingView::new──▶ RingView ──owner(name)──────▶ NodeId
 //!                               (immutable)               ──candidates(name)─▶ NodeId, NodeId, …
+//! two views ──moves──▶ the parts of the circle that change hands
 //! ```
 //!
 //! The ring says who *should* own a document. Who *may* write to it is decided by the document's log alone.
@@ -15,9 +16,11 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod member;
+mod moves;
 mod token;
 mod view;
 
-pub use member::{Member, MemberState, Weight, WeightError};
+pub use member::{Member, MemberState, VirtualNodes, VirtualNodesError, Weight, WeightError};
+pub use moves::{Moves, Part, moves};
 pub use token::{Token, VIRTUAL_NODES_PER_WEIGHT};
 pub use view::{Candidates, ClusterId, RingError, RingView};

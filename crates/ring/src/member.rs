@@ -49,7 +49,7 @@ pub struct WeightError {
 impl Weight {
     /// The weight of a member that says nothing about it.
     pub const ONE: Self = Self(1);
-    /// Limit: 64 units are 8,192 virtual nodes; a ring of 1,000 such members is still rebuilt within a second.
+    /// Limit: 64 units are 8,192 virtual nodes as a rule; a ring of 1,000 such members is still rebuilt within a second.
     pub const MAX: u32 = 64;
 
     /// Checks a number that came from outside.
@@ -63,8 +63,48 @@ impl Weight {
     }
 
     /// How many points on the ring it stands for.
-    pub const fn virtual_nodes(self) -> u32 {
-        self.0 * VIRTUAL_NODES_PER_WEIGHT
+    pub const fn virtual_nodes(self, each: VirtualNodes) -> u32 {
+        self.0 * each.get()
+    }
+}
+
+/// Points on the ring for each unit of weight. More make the load more even and the ring bigger. 1 to 1,024.
+///
+/// All processes of a cluster must agree on it, as on the members: another number gives almost every document another
+/// owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VirtualNodes(u32);
+
+/// Why a number cannot be that of the virtual nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("virtual nodes per weight are a whole number from 1 to {max}, not {virtual_nodes}", max = VirtualNodes::MAX)]
+pub struct VirtualNodesError {
+    /// The number.
+    pub virtual_nodes: u32,
+}
+
+impl VirtualNodes {
+    /// Limit: 1,000 members of weight one then have a million points, which take 40 MB in each process.
+    pub const MAX: u32 = 1_024;
+
+    /// Checks a number that came from outside.
+    pub const fn new(virtual_nodes: u32) -> Result<Self, VirtualNodesError> {
+        if virtual_nodes == 0 || virtual_nodes > Self::MAX {
+            Err(VirtualNodesError { virtual_nodes })
+        } else {
+            Ok(Self(virtual_nodes))
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for VirtualNodes {
+    fn default() -> Self {
+        Self(VIRTUAL_NODES_PER_WEIGHT)
     }
 }
 
@@ -78,5 +118,14 @@ mod tests {
         assert!(Weight::new(64).is_ok());
         assert_eq!(Weight::new(0), Err(WeightError { weight: 0 }));
         assert_eq!(Weight::new(65), Err(WeightError { weight: 65 }));
+    }
+
+    #[test]
+    fn virtual_nodes_are_at_least_one_and_bounded() {
+        assert_eq!(VirtualNodes::new(128), Ok(VirtualNodes::default()));
+        assert_eq!(VirtualNodes::new(0), Err(VirtualNodesError { virtual_nodes: 0 }));
+        assert_eq!(VirtualNodes::new(1_025), Err(VirtualNodesError { virtual_nodes: 1_025 }));
+        let three = Weight::new(3).unwrap();
+        assert_eq!(three.virtual_nodes(VirtualNodes::new(1_024).unwrap()), 3_072);
     }
 }

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use ringleaf_types::{DocumentId, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Points on the ring for each unit of a member's weight.
+/// Points on the ring for each unit of a member's weight, unless a cluster's operators say otherwise.
 pub const VIRTUAL_NODES_PER_WEIGHT: u32 = 128;
 
 /// A position on the ring.
@@ -31,6 +31,14 @@ impl Token {
         bytes.push(0);
         bytes.extend_from_slice(&index.to_be_bytes());
         Self(xxh3_64(&bytes))
+    }
+
+    /// How far it is from `before` to here, along the circle. From a token to itself it is once around.
+    pub(crate) const fn since(self, before: Self) -> u128 {
+        match self.0.wrapping_sub(before.0) {
+            0 => 1 << 64,
+            length => length as u128,
+        }
     }
 
     /// The position as a number.
@@ -84,6 +92,13 @@ mod tests {
 
     fn document(name: &str) -> u64 {
         Token::of_document(&name.parse().unwrap()).get()
+    }
+
+    #[test]
+    fn lengths_go_along_the_circle_and_over_its_end() {
+        assert_eq!(Token(7).since(Token(3)), 4);
+        assert_eq!(Token(3).since(Token(7)), (1 << 64) - 4);
+        assert_eq!(Token(3).since(Token(3)), 1 << 64);
     }
 
     fn virtual_node(node: &str, index: u32) -> u64 {

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use hashring::HashRing;
 use ringleaf_types::{DocumentId, Incarnation, NodeId, RingVersion};
 
-use crate::member::{Member, MemberState, Weight};
+use crate::member::{Member, MemberState, VirtualNodes, Weight};
 use crate::token::{AsIs, Token};
 
 /// Which coordinator a ring version belongs to. Versions of different clusters do not compare.
@@ -48,6 +48,8 @@ pub enum RingError {
 pub struct RingView {
     cluster: ClusterId,
     version: RingVersion,
+    /// For each unit of weight.
+    virtual_nodes: VirtualNodes,
     /// Sorted by name.
     members: Vec<Member>,
     /// Every virtual node, sorted by token. No token occurs twice.
@@ -58,10 +60,15 @@ pub struct RingView {
 
 /// One of a member's points on the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct VirtualNode {
-    token: Token,
+pub(crate) struct VirtualNode {
+    pub(crate) token: Token,
     /// Its place in `members`. Ties of tokens go to the lower one, that is, to the member whose name sorts first.
-    member: usize,
+    pub(crate) member: usize,
+}
+
+/// A length on the circle, from 0 to 1.
+pub(crate) fn part_of_circle(length: u128) -> f64 {
+    length as f64 / 18_446_744_073_709_551_616.0 // 2^64
 }
 
 /// What `hashring` holds: a token, and where it stands in `tokens`.
@@ -78,10 +85,16 @@ impl Hash for Placed {
 }
 
 impl RingView {
-    /// Places the members that serve on the ring.
-    pub fn new(
+    /// Places the members that serve on the ring, with as many virtual nodes as there are unless somebody says otherwise.
+    pub fn new(cluster: ClusterId, version: RingVersion, members: Vec<Member>) -> Result<Self, RingError> {
+        Self::with_virtual_nodes(cluster, version, VirtualNodes::default(), members)
+    }
+
+    /// Places the members that serve on the ring, with so many virtual nodes for each unit of their weight.
+    pub fn with_virtual_nodes(
         cluster: ClusterId,
         version: RingVersion,
+        virtual_nodes: VirtualNodes,
         mut members: Vec<Member>,
     ) -> Result<Self, RingError> {
         members.sort_by(|a, b| a.node.cmp(&b.node));
@@ -93,7 +106,7 @@ impl RingView {
             .enumerate()
             .filter(|(_, member)| member.state == MemberState::Serving)
             .flat_map(|(at, member)| {
-                (0..member.weight.virtual_nodes()).map(move |index| VirtualNode {
+                (0..member.weight.virtual_nodes(virtual_nodes)).map(move |index| VirtualNode {
                     token: Token::of_virtual_node(&member.node, index),
                     member: at,
                 })
@@ -113,7 +126,7 @@ impl RingView {
                 .map(|(position, virtual_node)| Placed { token: virtual_node.token, position })
                 .collect(),
         );
-        Ok(Self { cluster, version, members, tokens, ring })
+        Ok(Self { cluster, version, virtual_nodes, members, tokens, ring })
     }
 
     /// The ring of one: the only node owns everything.
@@ -138,6 +151,17 @@ impl RingView {
     /// The coordinator's revision at which the picture was taken.
     pub fn version(&self) -> RingVersion {
         self.version
+    }
+
+    /// Points on the ring for each unit of a member's weight.
+    pub fn virtual_nodes(&self) -> VirtualNodes {
+        self.virtual_nodes
+    }
+
+    /// All points on the ring in ascending order, and whose they are. What lies after one, up to and with the next, is
+    /// owned by the next one's node.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = (Token, &NodeId)> {
+        self.tokens.iter().map(|point| (point.token, self.node(point)))
     }
 
     /// All members, sorted by name, also those that are not on the ring.
@@ -166,22 +190,30 @@ impl RingView {
         }
     }
 
-    /// Which part of all documents the member should own, from 0 to 1. The parts of all members add up to 1.
-    pub fn share(&self, node: &NodeId) -> f64 {
-        const CIRCLE: f64 = 18_446_744_073_709_551_616.0; // 2^64
-        let Ok(at) = self.members.binary_search_by(|member| member.node.cmp(node)) else { return 0.0 };
-        if self.tokens.len() == 1 {
-            return if self.tokens[0].member == at { 1.0 } else { 0.0 };
+    /// Which part of all documents each member should own, from 0 to 1, in the order of [`members`](Self::members).
+    /// They add up to 1.
+    pub fn shares(&self) -> impl ExactSizeIterator<Item = (&Member, f64)> {
+        let mut owned = vec![0_u128; self.members.len()];
+        let mut after = self.tokens.last().expect("a ring view has virtual nodes").token;
+        for point in &self.tokens {
+            owned[point.member] += point.token.since(after);
+            after = point.token;
         }
-        let before = self.tokens.iter().cycle().skip(self.tokens.len() - 1);
-        let owned: u128 = before
-            .zip(&self.tokens)
-            .filter(|(_, virtual_node)| virtual_node.member == at)
-            .map(|(before, virtual_node)| {
-                u128::from(virtual_node.token.get().wrapping_sub(before.token.get()))
-            })
-            .sum();
-        owned as f64 / CIRCLE
+        self.members.iter().zip(owned).map(|(member, owned)| (member, part_of_circle(owned)))
+    }
+
+    /// Which part of all documents the member should own. Whoever wants those of all members asks for
+    /// [`shares`](Self::shares).
+    pub fn share(&self, node: &NodeId) -> f64 {
+        self.shares().find(|(member, _)| member.node == *node).map_or(0.0, |(_, share)| share)
+    }
+
+    pub(crate) fn points(&self) -> &[VirtualNode] {
+        &self.tokens
+    }
+
+    pub(crate) fn node(&self, point: &VirtualNode) -> &NodeId {
+        &self.members[point.member].node
     }
 
     /// The place in `tokens` of the virtual node that follows the document's token.
@@ -192,8 +224,10 @@ impl RingView {
 
 impl PartialEq for RingView {
     fn eq(&self, other: &Self) -> bool {
-        // The tokens follow from the members.
-        (self.cluster, self.version) == (other.cluster, other.version) && self.members == other.members
+        // The tokens follow from the members and from how many each has.
+        (self.cluster, self.version, self.virtual_nodes)
+            == (other.cluster, other.version, other.virtual_nodes)
+            && self.members == other.members
     }
 }
 
@@ -204,6 +238,7 @@ impl fmt::Debug for RingView {
         f.debug_struct("RingView")
             .field("cluster", &self.cluster)
             .field("version", &self.version)
+            .field("virtual_nodes", &self.virtual_nodes)
             .field("members", &self.members)
             .field("tokens", &self.tokens.len())
             .finish_non_exhaustive()
@@ -282,6 +317,22 @@ mod tests {
         assert_eq!(owners, "bcabacbcccabaacbcbaccbbabcbabcbabbaabcaa");
         let order: Vec<&str> = view.candidates(&document(0)).map(NodeId::as_str).collect();
         assert_eq!(order, ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn owners_follow_from_the_number_of_virtual_nodes_and_are_pinned_for_another() {
+        let members: Vec<Member> = ["a", "b", "c"].map(|node| member(node, 1, MemberState::Serving)).into();
+        let make = |virtual_nodes, members| {
+            let virtual_nodes = VirtualNodes::new(virtual_nodes).unwrap();
+            RingView::with_virtual_nodes(ClusterId::new(9), RingVersion::new(4), virtual_nodes, members)
+                .unwrap()
+        };
+        let view = make(1_024, members.clone());
+        let owners: String = (0..40).map(|index| view.owner(&document(index)).as_str()).collect();
+        assert_eq!(owners, "cbbabbacacacabbacaccacbbccbcbabbabaabbab");
+        assert_eq!(view.tokens().len(), 3_072);
+        assert_ne!(view, ring(members.clone()));
+        assert_eq!(make(128, members.clone()), ring(members));
     }
 
     #[test]
