@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringleaf_ring::VIRTUAL_NODES_PER_WEIGHT;
+use ringleaf_ring::{VIRTUAL_NODES_PER_WEIGHT, VirtualNodes};
 use serde::Deserialize;
 
 /// Limit: the commented default has 1.5 KB.
@@ -12,6 +12,8 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingConfig {
     pub cluster: String,
+    /// Points on the ring for each unit of a member's weight.
+    pub virtual_nodes: VirtualNodes,
     pub lease: Duration,
     pub renew: Duration,
     /// Documents that one node hands over at a time.
@@ -95,8 +97,9 @@ impl RingConfig {
         }
         let Text { cluster, virtual_nodes_per_weight, lease, pacing } = toml::from_str(text)?;
         check(cluster_name(&cluster), "cluster", "1 to 64 letters, digits, dots, dashes or underscores")?;
-        let known = VIRTUAL_NODES_PER_WEIGHT;
-        check(virtual_nodes_per_weight == known, "virtual_nodes_per_weight", known.to_string())?;
+        let virtual_nodes = VirtualNodes::new(virtual_nodes_per_weight);
+        let expected = format!("from 1 to {}", VirtualNodes::MAX);
+        check(virtual_nodes.is_ok(), "virtual_nodes_per_weight", expected)?;
         check((2..=300).contains(&lease.seconds), "lease.seconds", "from 2 to 300")?;
         let renew_max = lease.seconds * 1_000 / 3;
         check(
@@ -108,11 +111,24 @@ impl RingConfig {
         check((1..=1_000).contains(&pacing.in_max), "pacing.in_max", "from 1 to 1000")?;
         Ok(Self {
             cluster,
+            virtual_nodes: virtual_nodes.unwrap_or_default(),
             lease: Duration::from_secs(lease.seconds),
             renew: Duration::from_millis(lease.renew_milliseconds),
             out_max: pacing.out_max,
             in_max: pacing.in_max,
         })
+    }
+
+    /// What a text in etcd means for the ring. All processes must read the same from the same text, whatever else a
+    /// newer version writes there: so only this key counts, and what cannot be used is as good as nothing.
+    pub(crate) fn virtual_nodes_in(text: &[u8]) -> Option<VirtualNodes> {
+        #[derive(Deserialize)]
+        struct Ring {
+            virtual_nodes_per_weight: u32,
+        }
+        let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= TEXT_BYTES_MAX)?;
+        let ring: Ring = toml::from_str(text).ok()?;
+        VirtualNodes::new(ring.virtual_nodes_per_weight).ok()
     }
 }
 
@@ -138,11 +154,26 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         let refused = |text: &str| RingConfig::parse(text).unwrap_err().to_string();
         assert!(refused("cluster = 'a/b'").starts_with("cluster must be"));
-        assert!(refused("virtual_nodes_per_weight = 64").starts_with("virtual_nodes_per_weight must be 128"));
+        assert!(
+            refused("virtual_nodes_per_weight = 0").starts_with("virtual_nodes_per_weight must be from 1")
+        );
+        assert!(
+            refused("virtual_nodes_per_weight = 1025").starts_with("virtual_nodes_per_weight must be from 1")
+        );
         assert!(refused("[lease]\nseconds = 1").starts_with("lease.seconds"));
         assert!(refused("[lease]\nseconds = 6").starts_with("lease.renew_milliseconds"), "2.5 s is too slow");
         assert!(refused("[pacing]\nin_max = 0").starts_with("pacing.in_max"));
         assert!(refused("leese = 1").contains("leese"));
         assert!(matches!(RingConfig::parse(&" ".repeat(TEXT_BYTES_MAX + 1)), Err(RingConfigError::TooLong)));
+    }
+
+    #[test]
+    fn the_virtual_nodes_of_a_newer_configuration_are_read_all_the_same() {
+        let of = |text: &str| RingConfig::virtual_nodes_in(text.as_bytes()).map(VirtualNodes::get);
+        assert_eq!(RingConfig::parse("virtual_nodes_per_weight = 1024").unwrap().virtual_nodes.get(), 1_024);
+        assert_eq!(of("virtual_nodes_per_weight = 64\n[something]\nnew = true"), Some(64));
+        assert_eq!(of("cluster = 'a'"), None);
+        assert_eq!(of("virtual_nodes_per_weight = 0"), None);
+        assert_eq!(of("no configuration at all"), None);
     }
 }

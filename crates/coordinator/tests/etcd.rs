@@ -298,6 +298,34 @@ async fn a_ring_configuration_is_written_over_the_one_that_was_seen_only() {
 }
 
 #[tokio::test]
+async fn everybody_takes_the_virtual_nodes_from_the_ring_configuration() {
+    let Some(server) = Server::start() else { return };
+    let etcd = connect(&server);
+    etcd.register(member("a", 1)).await.unwrap();
+    let cached = EtcdConfig { cache: Some(server.file("view")), ..config(&server) };
+    let old = Etcd::connect(cached.clone(), None);
+    let text = |number: u32| format!("cluster = 'tests'\nvirtual_nodes_per_weight = {number}\n");
+    wait_for(&mut old.ring(), "the member is there", has("a")).await;
+    let before = old.ring().borrow().clone().unwrap();
+    assert_eq!(before.virtual_nodes().get(), 128);
+    let revision = etcd.apply(&text(32), 0).await.unwrap();
+    let new = connect(&server);
+    let mut views = Vec::new();
+    for etcd in [&etcd, &old, &new] {
+        let mut ring = etcd.ring();
+        let is_so = ring.wait_for(|view| view.as_ref().is_some_and(|view| view.tokens().len() == 32));
+        views.push(tokio::time::timeout(Duration::from_secs(10), is_so).await.unwrap().unwrap().clone());
+    }
+    assert_eq!(views[0], views[1]);
+    assert_eq!(views[0].as_ref().unwrap().version().get(), revision);
+    // The view is kept after it is published: what is asked for next comes after that.
+    old.withdraw().await;
+    drop(old);
+    let starts = Etcd::connect(EtcdConfig { endpoints: vec!["http://127.0.0.1:1".into()], ..cached }, None);
+    assert_eq!(*starts.ring().borrow(), views[1], "the view on disk has them, too");
+}
+
+#[tokio::test]
 async fn without_etcd_a_member_starts_all_the_same() {
     let Some(mut server) = Server::start() else { return };
     server.stop();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringleaf_ring::{ClusterId, Member, MemberState, RingView, Weight};
+use ringleaf_ring::{ClusterId, Member, MemberState, RingView, VirtualNodes, Weight};
 use ringleaf_types::{NodeId, RingVersion};
 
 /// What stands in etcd at one revision.
@@ -15,6 +15,8 @@ pub(crate) struct Facts {
     cordons: BTreeSet<NodeId>,
     /// Weights that an operator set, in place of those that the members say of themselves.
     weights: BTreeMap<NodeId, Weight>,
+    /// What the ring configuration says, if there is one.
+    virtual_nodes: Option<VirtualNodes>,
 }
 
 /// One fact that changed. `None` and `false`: it is gone.
@@ -23,6 +25,7 @@ pub(crate) enum Change {
     Member(NodeId, Option<Member>),
     Cordon(NodeId, bool),
     Weight(NodeId, Option<Weight>),
+    VirtualNodes(Option<VirtualNodes>),
 }
 
 impl Facts {
@@ -34,6 +37,7 @@ impl Facts {
             Change::Cordon(node, false) => drop(self.cordons.remove(&node)),
             Change::Weight(node, Some(weight)) => drop(self.weights.insert(node, weight)),
             Change::Weight(node, None) => drop(self.weights.remove(&node)),
+            Change::VirtualNodes(virtual_nodes) => self.virtual_nodes = virtual_nodes,
         }
     }
 }
@@ -53,8 +57,8 @@ pub(crate) enum Verdict {
 
 /// The newest that is known, and what was made of it.
 ///
-/// Invariant: versions of one etcd cluster only grow, and the members of a view are those that stood in etcd at its
-/// version, plus those that the shrink guard keeps.
+/// Invariant: versions of one etcd cluster only grow. The members of a view are those that stood in etcd at its version,
+/// plus those that the shrink guard keeps; their virtual nodes are as many as etcd said at that version.
 #[derive(Debug)]
 pub(crate) struct Picture {
     /// For how long vanishing members count as vanishing together.
@@ -77,7 +81,11 @@ impl Picture {
         Self {
             window,
             seen: cached.as_ref().map_or(0, |view| view.version().get()),
-            facts: Facts { members, ..Facts::default() },
+            facts: Facts {
+                members,
+                virtual_nodes: cached.as_ref().map(|view| view.virtual_nodes()),
+                ..Facts::default()
+            },
             doubted: BTreeMap::new(),
             gone: Vec::new(),
             view: cached,
@@ -176,11 +184,16 @@ impl Picture {
             member
         });
         // A ring of nobody is none: whoever has an older view keeps it.
-        let Ok(view) = RingView::new(cluster, RingVersion::new(self.seen), members.collect()) else {
+        let version = RingVersion::new(self.seen);
+        let virtual_nodes = facts.virtual_nodes.unwrap_or_default();
+        let Ok(view) = RingView::with_virtual_nodes(cluster, version, virtual_nodes, members.collect())
+        else {
             return Verdict::Same;
         };
-        let known =
-            |last: &Arc<RingView>| last.cluster() == view.cluster() && last.members() == view.members();
+        let known = |last: &Arc<RingView>| {
+            (last.cluster(), last.virtual_nodes()) == (view.cluster(), view.virtual_nodes())
+                && last.members() == view.members()
+        };
         if self.view.as_ref().is_some_and(known) {
             return Verdict::Same;
         }
@@ -342,6 +355,32 @@ mod tests {
         let back = vec![Change::Cordon(node(0), false), Change::Weight(node(1), None)];
         let Verdict::View(view) = picture.changed(ETCD, 12, back, now) else { panic!("that is news") };
         assert_eq!(view.members(), [0, 1].map(|index| member(index, MemberState::Serving)));
+    }
+
+    #[test]
+    fn virtual_nodes_are_as_many_as_etcd_says_at_the_version() {
+        let now = Instant::now();
+        let mut picture = picture(2, now);
+        let set = |number: u32| vec![Change::VirtualNodes(Some(VirtualNodes::new(number).unwrap()))];
+        let Verdict::View(view) = picture.changed(ETCD, 11, set(64), now) else { panic!("that is news") };
+        assert_eq!((view.version().get(), view.virtual_nodes().get()), (11, 64));
+        assert_eq!(picture.changed(ETCD, 12, set(64), now), Verdict::Same);
+        let Verdict::View(view) = picture.changed(ETCD, 13, goes(0), now) else { panic!("that is news") };
+        assert_eq!(view.virtual_nodes().get(), 64, "a change of members is none of the virtual nodes");
+        let mut next = Picture::new(WINDOW, picture.view.clone());
+        assert!(matches!(next.changed(ETCD, 14, vec![], now), Verdict::Same), "the cache knows them");
+        let listed = Facts { virtual_nodes: set(64).iter().find_map(of), ..facts(1..2) };
+        assert_eq!(next.listed(ETCD, 15, listed, now), Verdict::Same);
+        let back = vec![Change::VirtualNodes(None)];
+        let Verdict::View(view) = picture.changed(ETCD, 15, back, now) else { panic!("that is news") };
+        assert_eq!(view.virtual_nodes(), VirtualNodes::default());
+    }
+
+    fn of(change: &Change) -> Option<VirtualNodes> {
+        match change {
+            Change::VirtualNodes(virtual_nodes) => *virtual_nodes,
+            Change::Member(..) | Change::Cordon(..) | Change::Weight(..) => None,
+        }
     }
 
     #[derive(Debug, Clone)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ringleaf_ring::{Member, MemberState, Weight};
+use ringleaf_ring::{Member, MemberState, VIRTUAL_NODES_PER_WEIGHT, VirtualNodes, Weight};
 use ringleaf_types::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::picture::{Change, Facts};
+use crate::RingConfig;
 
 /// Limit: a member's record is about 200 bytes. Whoever writes more than this did not write a member.
 const RECORD_BYTES_MAX: usize = 4 << 10;
@@ -51,6 +52,9 @@ impl Keys {
     /// What it means that `value` stands under `key`, or that nothing does any more. `None`: nothing to the ring.
     pub(crate) fn change(&self, key: &[u8], value: Option<&[u8]>) -> Option<Change> {
         let key = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?;
+        if key == "config" {
+            return Some(Change::VirtualNodes(value.and_then(RingConfig::virtual_nodes_in)));
+        }
         let (kind, node) = key.split_once('/')?;
         let node: NodeId = node.parse().ok()?;
         match kind {
@@ -148,7 +152,14 @@ fn weight(value: &[u8]) -> Option<Weight> {
 pub(crate) struct Cached {
     cluster: u64,
     version: u64,
+    #[serde(default = "standard")]
+    virtual_nodes_per_weight: u32,
     members: BTreeMap<String, Record>,
+}
+
+/// What a view has that was kept before this number was.
+fn standard() -> u32 {
+    VIRTUAL_NODES_PER_WEIGHT
 }
 
 impl Cached {
@@ -157,6 +168,7 @@ impl Cached {
         Self {
             cluster: view.cluster().get(),
             version: view.version().get(),
+            virtual_nodes_per_weight: view.virtual_nodes().get(),
             members: members.map(|member| (member.node.to_string(), record(member))).collect(),
         }
     }
@@ -168,6 +180,7 @@ impl Cached {
             members.map(|(node, record)| from_record(node.parse().ok()?, record)).collect();
         let cluster = ringleaf_ring::ClusterId::new(self.cluster);
         let version = ringleaf_types::RingVersion::new(self.version);
-        ringleaf_ring::RingView::new(cluster, version, members?).ok()
+        let virtual_nodes = VirtualNodes::new(self.virtual_nodes_per_weight).ok()?;
+        ringleaf_ring::RingView::with_virtual_nodes(cluster, version, virtual_nodes, members?).ok()
     }
 }
