@@ -1,6 +1,6 @@
 //! How even the load is, how much moves, and what a lookup costs. `--nocapture` prints the figures.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
