@@ -169,7 +169,7 @@ impl Etcd {
             wish = wanted.wish;
         });
         let mut recorded = self.shared.recorded.subscribe();
-        for timeout in [self.config.timeout * 2, self.lease()] {
+        for timeout in [self.config.timeout * 2, self.lease() + session::LEASE_SLACK] {
             let answered = recorded.wait_for(|recorded| recorded.wish >= wish);
             match tokio::time::timeout(timeout, answered).await {
                 Ok(Ok(recorded)) => return recorded.refused.clone().map_or(Ok(()), Err),

@@ -22,6 +22,8 @@ use crate::{Prober, RegisterError};
 
 /// How often a name that another process holds is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// Etcd looks for leases that have run out every half second, and later when it is busy.
+pub(crate) const LEASE_SLACK: Duration = Duration::from_secs(2);
 /// Limit: a probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Somebody else may write our key between our look and our write; so often in a row, nobody does by chance.
@@ -44,8 +46,9 @@ struct Kept {
     answered_at: Instant,
 }
 
-/// Somebody else holds our name, since when we look.
+/// Somebody else holds our name, since when this wish looks.
 struct Foreign {
+    wish: u64,
     since: Instant,
     /// It was asked twice and did not answer.
     dead: bool,
@@ -237,7 +240,7 @@ impl Session<'_> {
                     self.supervisor.on_record = true;
                     None
                 }
-                Some(holder) => match self.wait_for(holder) {
+                Some(holder) => match self.wait_for(wish, holder) {
                     None => return Ok(()),
                     refused => refused,
                 },
@@ -262,21 +265,23 @@ impl Session<'_> {
     }
 
     /// Another process holds our name: waits for its end, or gives up with the reason.
-    fn wait_for(&mut self, holder: Member) -> Option<RegisterError> {
+    fn wait_for(&mut self, wish: u64, holder: Member) -> Option<RegisterError> {
         let refused = RegisterError::Foreign { node: holder.node.clone(), incarnation: holder.incarnation };
         if self.supervisor.on_record {
             self.supervisor.shared.displaced();
             self.foreign = None;
             return Some(refused);
         }
-        let same =
-            self.foreign.as_ref().is_some_and(|foreign| foreign.member.incarnation == holder.incarnation);
+        // A wish has its own patience: what an earlier one waited for in vain may end now.
+        let same = self.foreign.as_ref().is_some_and(|foreign| {
+            foreign.wish == wish && foreign.member.incarnation == holder.incarnation
+        });
         if !same {
-            self.foreign = Some(Foreign { since: Instant::now(), dead: false, member: holder });
+            self.foreign = Some(Foreign { wish, since: Instant::now(), dead: false, member: holder });
             self.probe();
         }
         let since = self.foreign.as_ref().map(|foreign| foreign.since)?;
-        if since.elapsed() <= self.supervisor.config.lease {
+        if since.elapsed() <= self.supervisor.config.lease + LEASE_SLACK {
             return None;
         }
         self.foreign = None;
