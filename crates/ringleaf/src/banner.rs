@@ -1,6 +1,6 @@
 //! What a person sees who starts the server on a terminal.
 
-use crate::config::Config;
+use crate::config::{Config, Role, without_password};
 use crate::log;
 use crate::output;
 use crate::serve::Addresses;
@@ -24,6 +24,16 @@ pub(crate) fn warnings(config: &Config, addresses: Addresses) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Where the documents are.
+pub(crate) fn documents(config: &Config) -> String {
+    match config.role {
+        Role::Alone if config.memory => "in memory only".into(),
+        Role::Alone => config.data.display().to_string(),
+        Role::Node => without_password(&config.store),
+        Role::Router => "at the nodes".into(),
+    }
 }
 
 pub(crate) fn print(config: &Config, addresses: Addresses) {
@@ -56,10 +66,13 @@ fn text(config: &Config, addresses: Addresses, color: bool) -> String {
         admin => format!("ringleaf status --admin {admin}"),
     };
     entry("admin", &format!("http://{}/  ({ask})", addresses.admin));
-    match config.memory {
-        true => entry("data", "in memory only"),
-        false => entry("data", &config.data.display().to_string()),
+    if let Some(peer) = addresses.peer {
+        entry("peers", &peer.to_string());
     }
+    if config.role != Role::Alone {
+        entry("cluster", &format!("{} at {}", config.cluster, config.etcd.join(", ")));
+    }
+    entry("data", &documents(config));
     entry("stop", "ctrl-c");
     let warnings = warnings(config, addresses);
     if !warnings.is_empty() {
@@ -75,7 +88,7 @@ mod tests {
     use super::*;
 
     fn addresses(editors: &str) -> Addresses {
-        Addresses { editors: editors.parse().unwrap(), admin: "127.0.0.1:1235".parse().unwrap() }
+        Addresses { editors: editors.parse().unwrap(), admin: "127.0.0.1:1235".parse().unwrap(), peer: None }
     }
 
     #[test]

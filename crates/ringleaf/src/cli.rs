@@ -27,6 +27,12 @@ pub(crate) enum Command {
     // Whoever wraps the command has the last word: flags may be said again.
     #[command(after_help = SETTINGS, args_override_self = true)]
     Serve(Serve),
+    /// Run a node of a cluster: it hosts documents, and serves editors too
+    #[command(after_help = SETTINGS, args_override_self = true)]
+    Node(Clustered),
+    /// Run a router of a cluster: it serves editors and hosts nothing
+    #[command(after_help = SETTINGS, args_override_self = true)]
+    Router(Clustered),
     /// Is the server well, and what is it doing?
     Status(OutputAndTarget),
     /// Look at documents and change them
@@ -51,20 +57,27 @@ pub(crate) enum Command {
     },
 }
 
-/// Flags of the server. Each is also a variable (RINGLEAF_LISTEN …) and a line of ringleaf.toml (listen = "…").
+/// Flags of a server on one machine.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Serve {
     /// Folder that keeps the documents; made if it is missing [default: ./ringleaf-data]
     pub(crate) data: Option<PathBuf>,
+    /// Keep nothing: all documents are gone when the server stops
+    #[arg(long)]
+    memory: bool,
+    #[command(flatten)]
+    pub(crate) process: Process,
+}
+
+/// Flags of every server. Each is also a variable (RINGLEAF_LISTEN …) and a line of ringleaf.toml (listen = "…").
+#[derive(Debug, Args, Default)]
+pub(crate) struct Process {
     /// Where editors connect [default: 127.0.0.1:1234]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Where health, metrics and the admin commands are [default: 127.0.0.1:1235]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// Keep nothing: all documents are gone when the server stops
-    #[arg(long)]
-    memory: bool,
     /// Serve the demo page at / (this machine only)
     #[arg(long)]
     dev: bool,
@@ -74,7 +87,7 @@ pub(crate) struct Serve {
     /// Let pages of this origin connect, besides those of the same host (may be repeated)
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// What this server is called [default: the host's name]
+    /// What this process is called [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
     /// How to log: text or json [default: text]
@@ -94,25 +107,129 @@ pub(crate) struct Serve {
     pub(crate) print_config: bool,
 }
 
+/// Flags of a process in a cluster.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Clustered {
+    /// Where etcd is (may be repeated)
+    #[arg(long, value_name = "URL")]
+    etcd: Vec<String>,
+    /// User of etcd
+    #[arg(long, value_name = "NAME", help_heading = "etcd")]
+    etcd_user: Option<String>,
+    /// File that holds the user's password
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    etcd_password: Option<PathBuf>,
+    /// Certificates that etcd's own is checked against
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    etcd_ca: Option<PathBuf>,
+    /// Certificate that etcd is shown
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    etcd_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    etcd_key: Option<PathBuf>,
+    /// Name of the cluster; several can share one etcd [default: ringleaf]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Database that the nodes share, as postgres://USER@HOST/DATABASE (nodes only)
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Folder for what is known of the ring, for a start while etcd is away [default: ./ringleaf-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where other processes connect (nodes only) [default: 127.0.0.1:1236]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Other processes")]
+    peer: Option<String>,
+    /// What others are told of --peer (nodes only) [default: what it is]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Other processes")]
+    advertise: Option<String>,
+    /// Certificates that other processes are checked against
+    #[arg(long, value_name = "FILE", help_heading = "Other processes")]
+    peer_ca: Option<PathBuf>,
+    /// Certificate that other processes are shown
+    #[arg(long, value_name = "FILE", help_heading = "Other processes")]
+    peer_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "FILE", help_heading = "Other processes")]
+    peer_key: Option<PathBuf>,
+    /// How much to own next to the others, 1 to 64 (nodes only) [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Ring")]
+    weight: Option<String>,
+    /// Where this node stands, for people (nodes only)
+    #[arg(long, value_name = "NAME", help_heading = "Ring")]
+    zone: Option<String>,
+    #[command(flatten)]
+    pub(crate) process: Process,
+}
+
+type Settings = Vec<(&'static str, Raw)>;
+
+fn words<const N: usize>(words: [(&'static str, Option<String>); N]) -> Settings {
+    words.into_iter().filter_map(|(key, word)| Some((key, Raw::Word(word?)))).collect()
+}
+
+fn path(path: Option<&PathBuf>) -> Option<String> {
+    path.map(|path| path.to_string_lossy().into_owned())
+}
+
+fn switch(key: &'static str, on: bool) -> Option<(&'static str, Raw)> {
+    on.then_some((key, Raw::Boolean(true)))
+}
+
+fn list(key: &'static str, words: &[String]) -> Option<(&'static str, Raw)> {
+    (!words.is_empty()).then(|| (key, Raw::Words(words.to_vec())))
+}
+
 impl Serve {
     /// The flags that were given, by the settings that they set.
-    pub(crate) fn settings(&self) -> Vec<(&'static str, Raw)> {
-        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let words = [
-            ("data", self.data.as_ref().map(path)),
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = words([("data", path(self.data.as_ref()))]);
+        settings.extend(switch("memory", self.memory));
+        settings.extend(self.process.settings());
+        settings
+    }
+}
+
+impl Process {
+    fn settings(&self) -> Settings {
+        let mut settings = words([
             ("listen", self.listen.clone()),
             ("admin", self.admin.clone()),
             ("node_id", self.node_id.clone()),
             ("log", self.log.clone()),
             ("log_filter", self.log_filter.clone()),
-            ("ports_file", self.ports_file.as_ref().map(path)),
-        ];
-        let switches = [("memory", self.memory), ("dev", self.dev), ("open_to_anyone", self.open_to_anyone)];
-        let origins = Some(self.allow_origin.clone()).filter(|origins| !origins.is_empty());
-        let words = words.into_iter().filter_map(|(key, word)| Some((key, Raw::Word(word?))));
-        let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, on)| (key, Raw::Boolean(on)));
-        let origins = origins.into_iter().map(|origins| ("allow_origin", Raw::Words(origins)));
-        words.chain(switches).chain(origins).collect()
+            ("ports_file", path(self.ports_file.as_ref())),
+        ]);
+        settings.extend(switch("dev", self.dev));
+        settings.extend(switch("open_to_anyone", self.open_to_anyone));
+        settings.extend(list("allow_origin", &self.allow_origin));
+        settings
+    }
+}
+
+impl Clustered {
+    /// The flags that were given, by the settings that they set.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = words([
+            ("etcd_user", self.etcd_user.clone()),
+            ("etcd_password", path(self.etcd_password.as_ref())),
+            ("etcd_ca", path(self.etcd_ca.as_ref())),
+            ("etcd_cert", path(self.etcd_cert.as_ref())),
+            ("etcd_key", path(self.etcd_key.as_ref())),
+            ("cluster", self.cluster.clone()),
+            ("store", self.store.clone()),
+            ("data", path(self.data.as_ref())),
+            ("peer", self.peer.clone()),
+            ("advertise", self.advertise.clone()),
+            ("peer_ca", path(self.peer_ca.as_ref())),
+            ("peer_cert", path(self.peer_cert.as_ref())),
+            ("peer_key", path(self.peer_key.as_ref())),
+            ("weight", self.weight.clone()),
+            ("zone", self.zone.clone()),
+        ]);
+        settings.extend(list("etcd", &self.etcd));
+        settings.extend(self.process.settings());
+        settings
     }
 }
 
@@ -313,9 +430,9 @@ mod tests {
             settings,
             [
                 ("data", Raw::Word("/srv".into())),
+                ("memory", Raw::Boolean(true)),
                 ("listen", Raw::Word("[::1]:1".into())),
                 ("log_filter", Raw::Word("debug".into())),
-                ("memory", Raw::Boolean(true)),
                 ("allow_origin", Raw::Words(vec!["https://a".into(), "https://b".into()])),
             ]
         );
@@ -326,7 +443,7 @@ mod tests {
         let cli =
             parse("ringleaf serve --listen 127.0.0.1:1 --memory --listen 127.0.0.1:2 --memory").unwrap();
         let Command::Serve(serve) = cli.command else { panic!("not serve") };
-        assert_eq!(serve.settings()[0], ("listen", Raw::Word("127.0.0.1:2".into())));
+        assert_eq!(serve.settings()[1], ("listen", Raw::Word("127.0.0.1:2".into())));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ringleaf_types::{Incarnation, Limits};
 use tokio::runtime::Runtime;
 use tower_service::Service;
 
-use crate::admin::{Admin, Facts, Faults, Health, Metrics, Stage};
+use crate::admin::{Admin, Documents, Facts, Faults, Health, Metrics, Stage};
 use crate::client::Ask;
 use crate::config::{Config, node_id_of_a_command};
 use crate::exit::{Exit, Failure};
@@ -52,7 +52,11 @@ impl Local {
         config.data = folder.to_path_buf();
         config.node_id = node_id;
         let admin = Admin {
-            health: Health::new(Stage::Stopped, shared, Arc::clone(&node)),
+            health: Health::new(
+                Stage::Stopped,
+                Some(Documents { store: shared, node: Arc::clone(&node) }),
+                None,
+            ),
             metrics: Metrics::install(),
             faults: Faults::default(),
             facts: Facts {
@@ -64,7 +68,7 @@ impl Local {
             serving: None,
             backup: Some(store.clone()),
         };
-        let router = admin.router(node.admin());
+        let router = admin.router(Some(node.admin()));
         Ok(Self { folder: folder.to_path_buf(), runtime, node, store, router })
     }
 

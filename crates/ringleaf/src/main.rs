@@ -1,18 +1,20 @@
 //! The binary: configuration, logs, signals, wiring, and the admin commands.
 //!
 //! ```text
-//! serve    ─▶ config ─▶ log ─▶ ports ─▶ store ─▶ node ─▶ router          (serve)
+//! serve    ─▶ config ─▶ log ─▶ ports ─▶ store ─▶ node ─▶ router          (serve, node, router)
+//! cluster  ─▶ etcd, the links to other processes, a place on the ring      (node, router)
 //! commands ─▶ client ─▶ admin port of a server, or the same routes in this process (local)
 //! ```
 //!
 //! **Must not** hold logic: what is decided here is only what is started, with which values, and in which order.
 //!
-//! Start reading at [`serve::run`], then [`config::resolve`].
+//! Start reading at [`serve::alone`], then [`config::resolve`].
 
 mod admin;
 mod banner;
 mod cli;
 mod client;
+mod cluster;
 mod commands;
 mod config;
 mod exit;
@@ -66,7 +68,7 @@ impl Style {
         let json = pair("-o", "json") || pair("--output", "json") || words.contains(&"-ojson");
         let variable = || std::env::var("RINGLEAF_LOG").is_ok_and(|value| value == "json");
         // Only a server logs; the commands speak to people.
-        let serve = words.get(1) == Some(&"serve");
+        let serve = words.get(1).is_some_and(|command| ["serve", "node", "router"].contains(command));
         let log_json = serve && (pair("--log", "json") || (!pair("--log", "text") && variable()));
         Self { json, log: if log_json { log::LogFormat::Json } else { log::LogFormat::Text } }
     }

@@ -1,8 +1,10 @@
-//! `ringleaf serve`: everything is checked, then bound, then started, and stopped in the opposite order.
+//! What every server process does: everything is checked, then bound, then started, and stopped in the opposite order.
 //!
 //! ```text
-//! configuration ─▶ log ─▶ both ports ─▶ store ─▶ node ─▶ router ─▶ … ─▶ signal ─▶ router ─▶ node ─▶ store ─▶ exit
+//! configuration ─▶ log ─▶ ports ─▶ store ─▶ node ─▶ router ─▶ … ─▶ signal ─▶ router ─▶ node ─▶ store ─▶ exit
 //! ```
+//!
+//! What only a cluster needs is in [`cluster`](crate::cluster).
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
@@ -12,33 +14,43 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringleaf_coordinator::{Coordinator, Embedded};
 use ringleaf_node::{Node, NodeConfig};
+use ringleaf_peer::Links;
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
-use ringleaf_wire::SessionHost;
+use ringleaf_wire::{Peers, SessionHost};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Facts, Faults, Health, Metrics, Serving, Stage};
-use crate::banner;
-use crate::cli::Serve;
-use crate::config::Config;
+use crate::admin::{Admin, Documents, Facts, Faults, Health, Metrics, Serving, Stage};
+use crate::cli::{Clustered, Serve};
+use crate::cluster::{self, Membership};
+use crate::config::{Config, Resolved, Role};
 use crate::exit::{Exit, Failure};
 use crate::log::{self, LogFormat};
 use crate::page::DemoPage;
 use crate::signals::Signals;
 use crate::tasks::Tasks;
-use crate::{commands, output};
+use crate::{banner, commands, output};
 
 /// Deep documents recurse in the CRDT; the default of 2 MiB is not enough for what the scan lets through.
 const WORKER_STACK_BYTES: usize = 16 << 20;
 /// What is left of the admin port's connections after so long is cut off.
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
-    let resolved = commands::config::load(serve)?;
-    if serve.print_config {
+/// `ringleaf serve`.
+pub(crate) fn alone(serve: &Serve) -> Result<(), Failure> {
+    run(commands::config::load(serve)?, serve.process.print_config)
+}
+
+/// `ringleaf node` and `ringleaf router`.
+pub(crate) fn clustered(role: Role, flags: &Clustered) -> Result<(), Failure> {
+    run(commands::config::load_clustered(role, flags)?, flags.process.print_config)
+}
+
+fn run(resolved: Resolved, print_config: bool) -> Result<(), Failure> {
+    if print_config {
         return output::print(&resolved.show(false));
     }
     let config = Arc::new(resolved.config);
@@ -66,55 +78,98 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, "threads", format!("threads cannot be started: {error}")))
 }
 
+/// What a process is made of: one that stands alone, a node, or a router.
+pub(crate) struct Parts {
+    pub(crate) coordinator: Arc<dyn Coordinator>,
+    /// A router has none.
+    pub(crate) documents: Option<Documents>,
+    pub(crate) backup: Backup,
+    /// The way to other nodes. None: there are no others.
+    pub(crate) links: Option<Arc<Links>>,
+}
+
+impl Parts {
+    fn alone(config: &Config, incarnation: Incarnation) -> Result<Self, Failure> {
+        let limits = Arc::new(config.limits.clone());
+        let (store, backup) = store(config, &limits)?;
+        let node = NodeConfig { node: config.node_id.clone(), incarnation, limits };
+        let node = Node::start(node, Arc::clone(&store));
+        let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
+        Ok(Self { coordinator, documents: Some(Documents { store, node }), backup, links: None })
+    }
+
+    fn route(&self, config: &Config) -> Route {
+        let local = self.documents.as_ref().map(|documents| documents.node.clone() as Arc<dyn SessionHost>);
+        let peers = self.links.clone().map(|links| links as Arc<dyn Peers>);
+        Route::new(config.node_id.clone(), self.coordinator.clone(), local, peers)
+    }
+
+    /// Who else keeps facts about this process.
+    fn cluster(&self) -> Option<Arc<dyn Coordinator>> {
+        self.links.as_ref().map(|_| self.coordinator.clone())
+    }
+}
+
 async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metrics) -> Result<(), Failure> {
-    // Order: signals first, so that one that comes during the start is not lost; both ports before any work.
+    // Order: signals first, so that one that comes during the start is not lost; all ports before any work.
     let mut signals = Signals::listen()?;
     let limits = Arc::new(config.limits.clone());
     let admin_listener = bind_admin(config.admin)?;
     let server = bind_editors(&config, Arc::clone(&limits))?;
+    let peer_server = cluster::bind(&config, Arc::clone(&limits))?;
     let addresses = Addresses {
         editors: server.local_addr(),
         admin: admin_listener
             .local_addr()
             .map_err(|error| in_words(&BindError::from_io(config.admin, error), "admin"))?,
+        peer: peer_server.as_ref().map(ringleaf_peer::PeerServer::local_addr),
     };
-    let (store, backup) = store(&config, &limits)?;
     let incarnation = Incarnation::new(random());
-    let node = Node::start(
-        NodeConfig { node: config.node_id.clone(), incarnation, limits: Arc::clone(&limits) },
-        Arc::clone(&store),
-    );
-    let health = Health::new(Stage::Starting, Arc::clone(&store), Arc::clone(&node));
-    let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
-    let host: Arc<dyn SessionHost> = node.clone();
-    let route = Route::new(config.node_id.clone(), coordinator.clone(), Some(host), None);
-    let running = Arc::new(server.start(route));
+    let parts = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(()),
+        parts = parts(&config, incarnation) => parts?,
+    };
+    let health = Health::new(Stage::Starting, parts.documents.clone(), parts.cluster());
+    let running = Arc::new(server.start(parts.route(&config)));
+    let facts = Facts {
+        config: Arc::clone(&config),
+        incarnation: incarnation.get(),
+        started_at: SystemTime::now(),
+        started: Instant::now(),
+    };
     let admin = Admin {
         health: health.clone(),
         metrics: metrics.clone(),
         faults,
-        facts: Facts {
-            config: Arc::clone(&config),
-            incarnation: incarnation.get(),
-            started_at: SystemTime::now(),
-            started: Instant::now(),
-        },
-        serving: Some(Serving { editors: Arc::clone(&running), ring: coordinator.ring() }),
-        backup,
+        facts,
+        serving: Some(Serving { editors: Arc::clone(&running), ring: parts.coordinator.ring() }),
+        backup: parts.backup.clone(),
     };
+    let admin = admin.router(parts.documents.as_ref().map(|documents| documents.node.admin()));
     let tasks = Tasks::default();
-    tasks.serve_admin(admin_listener, admin.router(node.admin()))?;
+    tasks.serve_admin(admin_listener, admin.clone())?;
     tasks.tidy_metrics(metrics);
+    let membership = Membership::begin(&config, incarnation, &parts, peer_server, admin, &health, &tasks);
     if let Some(file) = &config.ports_file {
         write_ports(file, addresses)?;
     }
     health.enter(Stage::Serving);
     announce(&config, addresses);
 
-    let signal = signals.next().await;
-    info!(signal, "stopping");
+    let ended = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            info!(signal, "stopping");
+            Ok(())
+        }
+        failure = membership.serve() => {
+            warn!(%failure, "stopping");
+            Err(failure)
+        }
+    };
     health.enter(Stage::Stopping);
-    let stopping = Stopping { running: &running, node: &node, store: &*store, tasks: &tasks };
+    let stopping = Stopping { running: &running, parts: &parts, tasks: &tasks };
     tokio::select! {
         biased;
         signal = signals.next() => {
@@ -122,29 +177,50 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
             // At once: a disk that hangs must not keep anyone waiting for a destructor.
             std::process::exit(Exit::Interrupted as i32);
         }
-        () = stopping.stop(&config.limits) => {
-            info!("stopped");
-            Ok(())
-        }
+        () = stopping.stop(membership, &config.limits) => info!("stopped"),
+    }
+    ended
+}
+
+async fn parts(config: &Config, incarnation: Incarnation) -> Result<Parts, Failure> {
+    match config.role {
+        Role::Alone => Parts::alone(config, incarnation),
+        Role::Node => cluster::node(config, incarnation).await,
+        Role::Router => cluster::router(config),
     }
 }
 
 /// What has to end, in the order in which it ends.
 struct Stopping<'a> {
     running: &'a RunningServer,
-    node: &'a Arc<Node>,
-    store: &'a dyn Store,
+    parts: &'a Parts,
     tasks: &'a Tasks,
 }
 
 impl Stopping<'_> {
-    /// Order: editors first, so that nothing new comes; then what they sent is made durable; then the lock goes.
     /// The admin port answers until the end, so that one can watch.
-    async fn stop(&self, limits: &Limits) {
-        self.running.stop(limits.stop_timeout).await;
-        self.node.stop(limits.stop_timeout).await;
-        self.store.close().await;
+    async fn stop(&self, membership: Membership, limits: &Limits) {
+        if self.parts.links.is_some() {
+            // Order: documents first, because the others can take them over while this process still holds its editors.
+            membership.leave_ring().await;
+            self.stop_node(limits).await;
+            self.running.stop(limits.stop_timeout).await;
+        } else {
+            // Order: editors first, so that nothing new comes; then what they sent is made durable.
+            self.running.stop(limits.stop_timeout).await;
+            self.stop_node(limits).await;
+        }
+        membership.end().await;
+        if let Some(documents) = &self.parts.documents {
+            documents.store.close().await;
+        }
         self.tasks.stop(ADMIN_STOP_TIMEOUT).await;
+    }
+
+    async fn stop_node(&self, limits: &Limits) {
+        if let Some(documents) = &self.parts.documents {
+            documents.node.stop(limits.stop_timeout).await;
+        }
     }
 }
 
@@ -152,6 +228,8 @@ impl Stopping<'_> {
 pub(crate) struct Addresses {
     pub(crate) editors: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Only nodes have one.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 fn bind_admin(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -173,7 +251,7 @@ fn bind_editors(config: &Config, limits: Arc<Limits>) -> Result<Server, Failure>
 }
 
 /// A port that cannot be had, with the flag that chooses another.
-fn in_words(error: &BindError, flag: &str) -> Failure {
+pub(crate) fn in_words(error: &BindError, flag: &str) -> Failure {
     let (exit, code) = match error {
         BindError::InUse { .. } => (Exit::InUse, "port_in_use"),
         BindError::NotLoopback { .. } => (Exit::Configuration, "not_loopback"),
@@ -184,7 +262,7 @@ fn in_words(error: &BindError, flag: &str) -> Failure {
     Failure::new(exit, code, crate::exit::chain(error)).advise(format!("{} with --{flag}", error.advice()))
 }
 
-type Backup = Option<Arc<SqliteStore>>;
+pub(crate) type Backup = Option<Arc<SqliteStore>>;
 
 fn store(config: &Config, limits: &Limits) -> Result<(Arc<dyn Store>, Backup), Failure> {
     if config.memory {
@@ -222,6 +300,7 @@ fn write_ports(file: &Path, addresses: Addresses) -> Result<(), Failure> {
     let json = serde_json::json!({
         "listen": addresses.editors.to_string(),
         "admin": addresses.admin.to_string(),
+        "peer": addresses.peer.map(|address| address.to_string()),
         "pid": std::process::id(),
     });
     // Whoever waits for the file must never see half of it.
@@ -244,7 +323,8 @@ fn announce(config: &Config, addresses: Addresses) {
         node = %config.node_id,
         editors = %addresses.editors,
         admin = %addresses.admin,
-        data = %if config.memory { "memory".into() } else { config.data.to_string_lossy() },
+        peer = addresses.peer.map(tracing::field::display),
+        documents = banner::documents(config),
         "listening"
     );
     let connections_max = config.limits.connections_max as u64;

@@ -54,6 +54,14 @@ impl Tasks {
         });
     }
 
+    /// Runs beside the rest, until it ends by itself or the process stops.
+    pub(crate) fn beside(&self, span: Span, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.spawn(span, async move {
+            let _stopped = stop.run_until_cancelled(task).await;
+        });
+    }
+
     /// Waits until all have ended, but not longer than this.
     ///
     /// # Cancel safety

@@ -273,9 +273,10 @@ impl Session<'_> {
             return Some(refused);
         }
         // A wish has its own patience: what an earlier one waited for in vain may end now.
-        let same = self.foreign.as_ref().is_some_and(|foreign| {
-            foreign.wish == wish && foreign.member.incarnation == holder.incarnation
-        });
+        let same = self
+            .foreign
+            .as_ref()
+            .is_some_and(|foreign| foreign.wish == wish && foreign.member.incarnation == holder.incarnation);
         if !same {
             self.foreign = Some(Foreign { wish, since: Instant::now(), dead: false, member: holder });
             self.probe();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use ringleaf_coordinator::Coordinator;
 use ringleaf_node::{Node, NodeStatus};
 use ringleaf_store::Store;
 use serde::Serialize;
@@ -31,8 +32,15 @@ pub(crate) enum Stage {
 #[derive(Clone)]
 pub(crate) struct Health {
     stage: Arc<AtomicU8>,
-    store: Arc<dyn Store>,
-    node: Arc<Node>,
+    documents: Option<Documents>,
+    cluster: Option<Arc<dyn Coordinator>>,
+}
+
+/// What a process has that hosts documents.
+#[derive(Clone)]
+pub(crate) struct Documents {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) node: Arc<Node>,
 }
 
 /// One thing that was looked at.
@@ -44,8 +52,13 @@ pub(crate) struct Check {
 }
 
 impl Health {
-    pub(crate) fn new(stage: Stage, store: Arc<dyn Store>, node: Arc<Node>) -> Self {
-        Self { stage: Arc::new(AtomicU8::new(stage as u8)), store, node }
+    /// `cluster` is who keeps the facts, if this process has others beside it.
+    pub(crate) fn new(
+        stage: Stage,
+        documents: Option<Documents>,
+        cluster: Option<Arc<dyn Coordinator>>,
+    ) -> Self {
+        Self { stage: Arc::new(AtomicU8::new(stage as u8)), documents, cluster }
     }
 
     pub(crate) fn enter(&self, stage: Stage) {
@@ -74,11 +87,50 @@ impl Health {
             ok: stage != Stage::Stopping,
             detail: if stage == Stage::Stopping { "yes".into() } else { "no".into() },
         };
-        vec![self.store().await, listening, stopping]
+        let mut checks = Vec::new();
+        if let Some(documents) = &self.documents {
+            checks.push(documents.check().await);
+        }
+        checks.extend([listening, stopping]);
+        if let Some(cluster) = &self.cluster {
+            checks.extend([ring(&**cluster), coordinator(&**cluster)]);
+        }
+        checks
     }
 
-    /// Whether it answers, and takes what documents want to append.
-    async fn store(&self) -> Check {
+    /// `None`: this process hosts no documents.
+    pub(super) fn node(&self) -> Option<NodeStatus> {
+        Some(self.documents.as_ref()?.node.status())
+    }
+}
+
+/// Without a ring nobody knows where any document is.
+fn ring(cluster: &dyn Coordinator) -> Check {
+    let view = cluster.ring().borrow().clone();
+    let (ok, detail) = match view {
+        Some(view) => (true, format!("version {}, {} node(s)", view.version(), view.members().len())),
+        None => (false, "no node has served yet".into()),
+    };
+    Check { name: "ring", ok, detail }
+}
+
+/// It may be away for as long as it likes: the last ring goes on. So this is news, and no reason to send work elsewhere.
+fn coordinator(cluster: &dyn Coordinator) -> Check {
+    let status = cluster.status();
+    let detail = match (status.connected, status.problem) {
+        (true, _) => format!("{} answers", status.place),
+        (false, problem) => format!(
+            "away for {} s, the ring stays as it is: {}",
+            status.since_seconds,
+            problem.unwrap_or_else(|| "not yet connected".into())
+        ),
+    };
+    Check { name: "coordinator", ok: true, detail }
+}
+
+impl Documents {
+    /// Whether the store answers, and takes what documents want to append.
+    async fn check(&self) -> Check {
         let failing = self.node.status().failing_appends;
         let (ok, detail) = match tokio::time::timeout(STORE_TIMEOUT, self.store.tails(&[])).await {
             Ok(Ok(_)) if failing > 0 => {
@@ -89,10 +141,6 @@ impl Health {
             Err(_) => (false, format!("no answer within {} s", STORE_TIMEOUT.as_secs())),
         };
         Check { name: "store", ok, detail }
-    }
-
-    pub(super) fn node(&self) -> NodeStatus {
-        self.node.status()
     }
 }
 

@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use ringleaf_store::SqliteStore;
 
 pub(crate) use faults::Faults;
-pub(crate) use health::{Health, Stage};
+pub(crate) use health::{Documents, Health, Stage};
 pub(crate) use metrics::Metrics;
 pub(crate) use status::{Facts, Serving};
 
@@ -33,13 +33,13 @@ pub(crate) struct Admin {
     pub(crate) facts: Facts,
     /// What there is besides documents, while the server serves.
     pub(crate) serving: Option<Serving>,
-    /// What can be copied into a file: nothing, when documents are kept in memory only.
+    /// What can be copied into a file: nothing, unless documents are in a folder of this process.
     pub(crate) backup: Option<Arc<SqliteStore>>,
 }
 
 impl Admin {
-    /// All routes; `node` brings those of the documents.
-    pub(crate) fn router(self, node: Router) -> Router {
+    /// All routes; `node` brings those of the documents, where there are any.
+    pub(crate) fn router(self, node: Option<Router>) -> Router {
         let api = Router::new()
             .route("/api/v1/status", get(status::get))
             .route("/api/v1/backup", post(backup::post))
@@ -51,7 +51,7 @@ impl Admin {
             .route("/metrics", get(metrics::get))
             .with_state(self)
             .merge(api)
-            .merge(node)
+            .merge(node.unwrap_or_default())
             .fallback(not_found)
             .layer(axum::middleware::from_fn(guard::check))
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::process::Process;
-use crate::config::Config;
+use crate::config::{Config, Role, without_password};
 
 /// What stays the same as long as the process runs.
 #[derive(Clone)]
@@ -72,21 +72,36 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
             "connections": editors.map(|editors| editors.connections),
             "sessions": editors.map(|editors| editors.sessions),
             "behind": editors.map(|editors| editors.behind),
-            "documents_resident": node.documents,
-            "documents_quarantined": node.quarantined,
-            "resident_bytes": node.resident_bytes,
-            "failing_appends": node.failing_appends,
+            "documents_resident": node.map(|node| node.documents),
+            "documents_quarantined": node.map(|node| node.quarantined),
+            "resident_bytes": node.map(|node| node.resident_bytes),
+            "failing_appends": node.map(|node| node.failing_appends),
         },
         "ring": serving.map(Serving::ring),
-        "store": {
-            "keeps_nothing": config.memory,
-            "kind": if config.memory { "memory" } else { "sqlite" },
-            "bytes": admin.backup.as_ref().map(|store| file_bytes(store.database())),
-            "folder": (!config.memory).then(|| absolute(&config.data)),
-        },
+        "store": store(&admin),
         "process": Process::now(),
         "faults": admin.faults.list(),
     }))
+}
+
+/// Null: this process hosts no documents.
+fn store(admin: &Admin) -> Value {
+    let config = &admin.facts.config;
+    match config.role {
+        Role::Router => Value::Null,
+        Role::Node => json!({
+            "keeps_nothing": false,
+            "kind": "postgres",
+            "address": without_password(&config.store),
+        }),
+        Role::Alone if config.memory => json!({ "keeps_nothing": true, "kind": "memory" }),
+        Role::Alone => json!({
+            "keeps_nothing": false,
+            "kind": "sqlite",
+            "bytes": admin.backup.as_ref().map(|store| file_bytes(store.database())),
+            "folder": absolute(&config.data),
+        }),
+    }
 }
 
 /// The database and the log beside it that is not yet part of it.

@@ -2,14 +2,21 @@
 
 use serde_json::json;
 
-use crate::cli::{ConfigCommand, Format, Output, Serve};
-use crate::config::{Problems, Resolved, Sources, resolve};
+use crate::cli::{Clustered, ConfigCommand, Format, Output, Serve};
+use crate::config::{Problems, Resolved, Role, Sources, resolve};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
 
 /// Reads all sources for the flags of `serve`.
 pub(crate) fn load(serve: &Serve) -> Result<Resolved, Failure> {
-    Sources::gather(serve.settings(), serve.config.as_deref())
+    Sources::gather(Role::Alone, serve.settings(), serve.process.config.as_deref())
+        .and_then(|sources| resolve(&sources))
+        .map_err(failure)
+}
+
+/// Reads all sources for the flags of a process in a cluster.
+pub(crate) fn load_clustered(role: Role, flags: &Clustered) -> Result<Resolved, Failure> {
+    Sources::gather(role, flags.settings(), flags.process.config.as_deref())
         .and_then(|sources| resolve(&sources))
         .map_err(failure)
 }

@@ -7,12 +7,15 @@ mod status;
 use std::io::{IsTerminal, Write};
 
 use crate::cli::{Cli, Command, Doc};
+use crate::config::Role;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Serve(serve) => crate::serve::run(&serve),
+        Command::Serve(serve) => crate::serve::alone(&serve),
+        Command::Node(flags) => crate::serve::clustered(Role::Node, &flags),
+        Command::Router(flags) => crate::serve::clustered(Role::Router, &flags),
         Command::Status(command) => status::status(&command),
         Command::Healthcheck(target) => status::healthcheck(&target),
         Command::Doc(Doc::Quarantine(command)) => documents::quarantine(command),

@@ -48,9 +48,11 @@ fn text(status: &Value, wide: bool, color: bool) -> String {
         Some(folder) => {
             format!("{} in {folder} ({})", string("/store/kind"), output::size(number("/store/bytes")))
         }
-        None => string("/store/kind"),
+        None => format!("{} {}", string("/store/kind"), string("/store/address")).trim_end().to_owned(),
     };
-    table.row(["store".into(), store]);
+    if !of("/store").is_null() {
+        table.row(["store".into(), store]);
+    }
     for (name, pointer) in [
         ("connections", "/counts/connections"),
         ("sessions", "/counts/sessions"),

@@ -8,6 +8,7 @@
 //!
 //! [`resolve`] is pure; [`Sources::gather`] is the only place that reads the environment and the disk.
 
+mod conflicts;
 mod file;
 mod problem;
 mod settings;
@@ -20,8 +21,8 @@ use ringleaf_types::NodeId;
 
 pub(crate) use file::FileText;
 pub(crate) use problem::{Origin, Problem, Problems, nearest};
-pub(crate) use settings::{Config, Setting};
-pub(crate) use value::Raw;
+pub(crate) use settings::{Config, Role, Setting};
+pub(crate) use value::{Raw, without_password};
 
 /// Variables that begin like a setting and are none; the last one is for this project's own tests.
 const OTHER_VARIABLES: &[&str] = &["RINGLEAF_CONFIG", "RINGLEAF_BINARY"];
@@ -29,8 +30,10 @@ const OTHER_VARIABLES: &[&str] = &["RINGLEAF_CONFIG", "RINGLEAF_BINARY"];
 const TEST_VARIABLES: &str = "RINGLEAF_TEST_";
 
 /// The raw texts that a configuration is made of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sources {
+    /// What the process is to be.
+    pub(crate) role: Role,
     /// Setting → text, from the command line.
     pub(crate) flags: Vec<(&'static str, Raw)>,
     /// Variables whose name begins with `RINGLEAF_`.
@@ -51,7 +54,11 @@ pub(crate) struct Resolved {
 
 impl Sources {
     /// Reads the environment and the file: the one named, or RINGLEAF_CONFIG, or `./ringleaf.toml` if it exists.
-    pub(crate) fn gather(flags: Vec<(&'static str, Raw)>, file: Option<&Path>) -> Result<Self, Problems> {
+    pub(crate) fn gather(
+        role: Role,
+        flags: Vec<(&'static str, Raw)>,
+        file: Option<&Path>,
+    ) -> Result<Self, Problems> {
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .filter(|(name, _)| name.starts_with("RINGLEAF_"))
@@ -66,7 +73,7 @@ impl Sources {
             }
         };
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-        Ok(Self { flags, environment, file, host })
+        Ok(Self { role, flags, environment, file, host })
     }
 }
 
@@ -81,7 +88,7 @@ fn read(path: PathBuf) -> Result<FileText, Problems> {
 pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, Problems> {
     let mut building = Building {
         resolved: Resolved {
-            config: Config::standard(&sources.host),
+            config: Config { role: sources.role, ..Config::standard(&sources.host) },
             origins: BTreeMap::new(),
             file: sources.file.as_ref().map(|file| file.path.clone()),
         },
@@ -169,35 +176,7 @@ impl Building {
 
     /// What no single value can be blamed for.
     fn check(&mut self) {
-        let config = &self.resolved.config;
-        let mut conflicts = Vec::new();
-        for (key, address) in [("listen", config.listen), ("admin", config.admin)] {
-            if address.ip().is_loopback() {
-                continue;
-            }
-            if config.dev {
-                conflicts.push((key, format!(
-                    "{key} is {address}, but --dev is for this machine only; use 127.0.0.1 or leave --dev out"
-                )));
-            } else if !config.open_to_anyone {
-                conflicts.push((key, format!(
-                    "{key} is {address}, which other machines can reach, and ringleaf does not ask who they are; \
-                     put a proxy that does in front, and say --open-to-anyone"
-                )));
-            }
-        }
-        if config.listen.port() != 0 && config.listen == config.admin {
-            conflicts.push((
-                "admin",
-                format!("listen and admin are both {}; give each its own port", config.admin),
-            ));
-        }
-        let limits = &config.limits;
-        if limits.keepalive_interval.as_secs() >= 30 {
-            conflicts.push(("limits.keepalive_interval", String::from(
-                "limits.keepalive_interval must be below 30s: stock clients drop a server that is silent for so long",
-            )));
-        }
+        let conflicts = conflicts::of(&self.resolved.config);
         let conflicts = conflicts.into_iter().map(|(key, message)| Problem::Conflict {
             origin: self.resolved.origins.get(key).cloned().unwrap_or(Origin::Default),
             message,
@@ -268,7 +247,9 @@ fn set_by_kubernetes(name: &str) -> bool {
 /// Where the admin commands find the server when no flag says it: RINGLEAF_ADMIN, the file's word, or the default.
 pub(crate) fn admin_address() -> String {
     let standard = Config::standard("");
-    let Ok(sources) = Sources::gather(Vec::new(), None) else { return standard.admin.to_string() };
+    let Ok(sources) = Sources::gather(Role::Alone, Vec::new(), None) else {
+        return standard.admin.to_string();
+    };
     if let Some(address) = sources.environment.get("RINGLEAF_ADMIN").filter(|address| !address.is_empty()) {
         return address.clone();
     }

@@ -3,16 +3,31 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ringleaf_ring::Weight;
 use ringleaf_types::{Limits, NodeId};
 
 use super::value::{
-    Address, Count, Filter, Flag, Folder, Format, Kind, Node, OptionalFile, Origins, Pause, Raw, Size, Span,
+    Address, Count, Database, Endpoints, Filter, Flag, Folder, Format, Kind, Node, OptionalFile, Origins,
+    Pause, Raw, Reachable, Share, Size, Span, Word,
 };
 use crate::log::LogFormat;
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything on one machine.
+    Alone,
+    /// Documents, and editors too.
+    Node,
+    /// Editors only.
+    Router,
+}
 
 /// Everything that a server can be told.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    /// Not a setting: the command says it.
+    pub(crate) role: Role,
     /// Where the documents are kept.
     pub(crate) data: PathBuf,
     /// Where editors connect.
@@ -32,6 +47,27 @@ pub(crate) struct Config {
     pub(crate) log_filter: String,
     /// Where to write the ports that were bound, for whoever started the server on port 0.
     pub(crate) ports_file: Option<PathBuf>,
+    /// Where etcd is. Empty: this process is in no cluster.
+    pub(crate) etcd: Vec<String>,
+    pub(crate) etcd_user: String,
+    /// The file that holds the user's password.
+    pub(crate) etcd_password: Option<PathBuf>,
+    pub(crate) etcd_ca: Option<PathBuf>,
+    pub(crate) etcd_cert: Option<PathBuf>,
+    pub(crate) etcd_key: Option<PathBuf>,
+    /// The name of the cluster in etcd.
+    pub(crate) cluster: String,
+    /// The database that the nodes of a cluster share. Empty: documents are kept in `data`.
+    pub(crate) store: String,
+    /// Where other processes of the cluster connect.
+    pub(crate) peer: SocketAddr,
+    /// What others are told of `peer`. Empty: what it is.
+    pub(crate) advertise: String,
+    pub(crate) peer_ca: Option<PathBuf>,
+    pub(crate) peer_cert: Option<PathBuf>,
+    pub(crate) peer_key: Option<PathBuf>,
+    pub(crate) weight: Weight,
+    pub(crate) zone: String,
     pub(crate) limits: Limits,
 }
 
@@ -94,6 +130,21 @@ const SERVER: &[Setting] = &[
     setting!("log", Format, log),
     setting!("log_filter", Filter, log_filter),
     setting!("ports_file", OptionalFile, ports_file),
+    setting!("etcd", Endpoints, etcd),
+    setting!("etcd_user", Word, etcd_user),
+    setting!("etcd_password", OptionalFile, etcd_password),
+    setting!("etcd_ca", OptionalFile, etcd_ca),
+    setting!("etcd_cert", OptionalFile, etcd_cert),
+    setting!("etcd_key", OptionalFile, etcd_key),
+    setting!("cluster", Word, cluster),
+    setting!("store", Database, store),
+    setting!("peer", Address, peer),
+    setting!("advertise", Reachable, advertise),
+    setting!("peer_ca", OptionalFile, peer_ca),
+    setting!("peer_cert", OptionalFile, peer_cert),
+    setting!("peer_key", OptionalFile, peer_key),
+    setting!("weight", Share, weight),
+    setting!("zone", Word, zone),
 ];
 
 // Add a new limit here: `Count` for things, `Size` for bytes, `Span` for times, `Pause` for times that may be zero.
@@ -157,6 +208,7 @@ impl Config {
             |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
         let host: String = host.chars().map(allowed).take(64).collect();
         Self {
+            role: Role::Alone,
             data: PathBuf::from("./ringleaf-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 1234)),
             admin: SocketAddr::from(([127, 0, 0, 1], 1235)),
@@ -170,6 +222,21 @@ impl Config {
             log: LogFormat::Text,
             log_filter: "info".into(),
             ports_file: None,
+            etcd: Vec::new(),
+            etcd_user: String::new(),
+            etcd_password: None,
+            etcd_ca: None,
+            etcd_cert: None,
+            etcd_key: None,
+            cluster: "ringleaf".into(),
+            store: String::new(),
+            peer: SocketAddr::from(([127, 0, 0, 1], 1236)),
+            advertise: String::new(),
+            peer_ca: None,
+            peer_cert: None,
+            peer_key: None,
+            weight: Weight::ONE,
+            zone: String::new(),
             limits,
         }
     }

@@ -5,6 +5,7 @@ use super::*;
 /// Sources with a file, variables and flags, all as text.
 fn sources(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sources {
     Sources {
+        role: Role::Alone,
         flags: flags.iter().map(|(key, text)| (*key, Raw::Word((*text).to_owned()))).collect(),
         environment: environment.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
         file: Some(FileText { path: "ringleaf.toml".into(), text: file.into() }).filter(|_| !file.is_empty()),
@@ -178,4 +179,44 @@ fn origins_stand_beside_their_values() {
             "listen = \"127.0.0.1:1234\"                        # default"
         ]
     );
+}
+
+/// What `ringleaf node`, or `router`, says about these flags.
+fn clustered(role: Role, flags: &[(&'static str, &str)]) -> Result<Resolved, Problems> {
+    resolve(&Sources { role, ..sources("", &[], flags) })
+}
+
+const ETCD: (&str, &str) = ("etcd", "http://127.0.0.1:2379");
+const STORE: (&str, &str) = ("store", "postgres://me:secret@127.0.0.1/ringleaf");
+
+#[test]
+fn a_node_needs_etcd_and_a_store_that_it_can_share() {
+    assert!(clustered(Role::Node, &[ETCD, STORE]).is_ok());
+    assert!(clustered(Role::Router, &[ETCD]).is_ok());
+    let text = clustered(Role::Node, &[]).unwrap_err().to_string();
+    assert!(text.contains("--etcd http://HOST:2379") && text.contains("--store postgres://"), "{text}");
+    let text = clustered(Role::Node, &[ETCD, STORE, ("memory", "true")]).unwrap_err().to_string();
+    assert!(text.contains("cannot keep its documents in memory"), "{text}");
+    let text = clustered(Role::Alone, &[STORE]).unwrap_err().to_string();
+    assert!(text.starts_with("flag --store: store is for a cluster"), "{text}");
+}
+
+#[test]
+fn other_machines_show_certificates() {
+    let open = [ETCD, STORE, ("peer", "0.0.0.0:1236")];
+    let text = clustered(Role::Node, &open).unwrap_err().to_string();
+    assert!(text.contains("--advertise HOST:PORT") && text.contains("--peer-ca"), "{text}");
+    let named = [ETCD, STORE, ("advertise", "node-1:1236")];
+    let text = clustered(Role::Node, &named).unwrap_err().to_string();
+    assert!(text.contains("must show certificates"), "{text}");
+    let files = [("peer_ca", "ca.pem"), ("peer_cert", "cert.pem"), ("peer_key", "key.pem")];
+    assert!(clustered(Role::Node, &[&named[..], &files[..]].concat()).is_ok());
+    let text = clustered(Role::Node, &[&named[..], &files[..2]].concat()).unwrap_err().to_string();
+    assert!(text.contains("give all three or none"), "{text}");
+}
+
+#[test]
+fn a_password_stays_where_it_was_written() {
+    let shown = clustered(Role::Node, &[ETCD, STORE]).unwrap().show(false);
+    assert!(shown.contains("postgres://me:***@127.0.0.1/ringleaf") && !shown.contains("secret"), "{shown}");
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringleaf_ring::Weight;
 use ringleaf_types::NodeId;
 
 use crate::log::LogFormat;
@@ -47,6 +48,20 @@ impl Raw {
         }
     }
 
+    /// Several words: a list in the file, separated by commas in a flag or a variable.
+    fn words(&self) -> Option<Vec<String>> {
+        let split = |text: &String| text.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>();
+        let words: Vec<String> = match self {
+            Self::Word(text) => split(text),
+            Self::Words(words) => words.iter().flat_map(split).collect(),
+            Self::List(items) => {
+                items.iter().map(|item| item.text().map(str::to_owned)).collect::<Option<_>>()?
+            }
+            Self::Text(_) | Self::Integer(_) | Self::Boolean(_) | Self::Other(_) => return None,
+        };
+        Some(words.into_iter().filter(|word| !word.is_empty()).collect())
+    }
+
     /// A number: written as one in the file, as text elsewhere.
     fn number(&self) -> Option<u64> {
         match self {
@@ -78,6 +93,20 @@ pub(crate) struct Address;
 pub(crate) struct Flag;
 #[derive(Clone, Copy)]
 pub(crate) struct Origins;
+/// Addresses of etcd.
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoints;
+/// The address of a database; a password in it is not shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Database;
+/// A host and a port, as others reach it.
+#[derive(Clone, Copy)]
+pub(crate) struct Reachable;
+/// A word that may be empty.
+#[derive(Clone, Copy)]
+pub(crate) struct Word;
+#[derive(Clone, Copy)]
+pub(crate) struct Share;
 #[derive(Clone, Copy)]
 pub(crate) struct Node;
 #[derive(Clone, Copy)]
@@ -167,15 +196,7 @@ impl Kind<Vec<String>> for Origins {
     const WANTED: &'static str = "a list of origins such as \"https://app.example.com\", or \"*\" for all";
 
     fn parse(raw: &Raw) -> Option<Vec<String>> {
-        let words: Vec<String> = match raw {
-            Raw::Word(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
-            Raw::Words(words) => words.clone(),
-            Raw::List(items) => {
-                items.iter().map(|item| item.text().map(str::to_owned)).collect::<Option<_>>()?
-            }
-            Raw::Text(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Other(_) => return None,
-        };
-        words.into_iter().filter(|word| !word.is_empty()).map(|word| origin(&word)).collect()
+        raw.words()?.iter().map(|word| origin(word)).collect()
     }
 
     fn show(value: &Vec<String>) -> String {
@@ -192,6 +213,93 @@ fn origin(text: &str) -> Option<String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     (!host.is_empty() && host.chars().all(plain)).then_some(text)
+}
+
+impl Kind<Vec<String>> for Endpoints {
+    const WANTED: &'static str = "a list of addresses such as \"http://10.0.0.1:2379\"";
+
+    fn parse(raw: &Raw) -> Option<Vec<String>> {
+        let known = |word: &String| word.starts_with("http://") || word.starts_with("https://");
+        raw.words().filter(|words| words.iter().all(known))
+    }
+
+    fn show(value: &Vec<String>) -> String {
+        toml::Value::from(value.clone()).to_string()
+    }
+}
+
+impl Kind<String> for Database {
+    const WANTED: &'static str =
+        "the address of a PostgreSQL database, such as \"postgres://user@host/database\"";
+
+    fn parse(raw: &Raw) -> Option<String> {
+        let known = |text: &&str| {
+            text.is_empty() || text.starts_with("postgres://") || text.starts_with("postgresql://")
+        };
+        raw.text().filter(known).map(str::to_owned)
+    }
+
+    fn show(value: &String) -> String {
+        quoted(&without_password(value))
+    }
+}
+
+/// Passwords belong neither into logs nor onto a screen.
+pub(crate) fn without_password(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
+    match rest[..host_ends].rsplit_once('@') {
+        Some((user, _)) => {
+            let host = &rest[user.len() + 1..];
+            let user = user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:***"));
+            format!("{scheme}://{user}@{host}")
+        }
+        None => address.to_owned(),
+    }
+}
+
+impl Kind<String> for Reachable {
+    const WANTED: &'static str = "a host and a port, such as \"node-1.internal:1236\"";
+
+    fn parse(raw: &Raw) -> Option<String> {
+        let text = raw.text()?;
+        let known = |(host, port): (&str, &str)| {
+            !host.is_empty()
+                && !host.contains(['/', '@', ' '])
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        (text.is_empty() || text.rsplit_once(':').is_some_and(known)).then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        quoted(value)
+    }
+}
+
+impl Kind<String> for Word {
+    const WANTED: &'static str = "up to 64 letters, digits, dots, dashes or underscores";
+
+    fn parse(raw: &Raw) -> Option<String> {
+        let text = raw.text()?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        (text.len() <= 64 && text.chars().all(allowed)).then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        quoted(value)
+    }
+}
+
+impl Kind<Weight> for Share {
+    const WANTED: &'static str = "a whole number from 1 to 64";
+
+    fn parse(raw: &Raw) -> Option<Weight> {
+        Weight::new(u32::try_from(raw.number()?).ok()?).ok()
+    }
+
+    fn show(value: &Weight) -> String {
+        value.get().to_string()
+    }
 }
 
 impl Kind<NodeId> for Node {
@@ -376,6 +484,25 @@ mod tests {
         assert_eq!(parsed, Some(vec!["https://app.example.com".into(), "http://localhost:5173".into()]));
         for text in ["app.example.com", "https://a/b", "https://"] {
             assert_eq!(Origins::parse(&word(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_etcd_are_urls_and_may_be_several() {
+        let two = Some(vec!["http://a:2379".to_owned(), "https://b:2379".to_owned()]);
+        assert_eq!(Endpoints::parse(&word("http://a:2379, https://b:2379")), two);
+        assert_eq!(Endpoints::parse(&Raw::Words(vec!["http://a:2379".into(), "https://b:2379".into()])), two);
+        assert_eq!(Endpoints::parse(&word("a:2379")), None);
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (address, shown) in [
+            ("postgres://me:se@cret@host:5432/db?a=b@c", "postgres://me:***@host:5432/db?a=b@c"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            ("postgres://host/db", "postgres://host/db"),
+        ] {
+            assert_eq!(without_password(address), shown);
         }
     }
 
