@@ -4,6 +4,7 @@
 //! members (id, state, weight) ──RingView::new──▶ RingView ──owner(name)──────▶ NodeId
 //!                               (immutable)               ──candidates(name)─▶ NodeId, NodeId, …
 //! two views ──moves──▶ the parts of the circle that change hands
+//! a view and changes ──planned──▶ the view that would be        Paper ──predict──▶ what a cluster would be like
 //! ```
 //!
 //! The ring says who *should* own a document. Who *may* write to it is decided by the document's log alone.
@@ -17,10 +18,14 @@
 
 mod member;
 mod moves;
+mod plan;
+mod simulate;
 mod token;
 mod view;
 
 pub use member::{Member, MemberState, VirtualNodes, VirtualNodesError, Weight, WeightError};
 pub use moves::{Moves, Part, moves};
+pub use plan::{Change, PlanError, ideal_movement};
+pub use simulate::{Load, Movement, Paper, PaperError, Prediction};
 pub use token::{Token, VIRTUAL_NODES_PER_WEIGHT};
 pub use view::{Candidates, ClusterId, RingError, RingView};

@@ -66,6 +66,10 @@ pub(crate) struct VirtualNode {
     pub(crate) member: usize,
 }
 
+/// What a view holds for each of its points, in bytes.
+pub(crate) const POINT_BYTES: u64 =
+    (size_of::<VirtualNode>() + size_of::<Placed>() + size_of::<u64>()) as u64;
+
 /// A length on the circle, from 0 to 1.
 pub(crate) fn part_of_circle(length: u128) -> f64 {
     length as f64 / 18_446_744_073_709_551_616.0 // 2^64
