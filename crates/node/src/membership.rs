@@ -188,13 +188,14 @@ fn verdict(
 /// Lets go of what others should own, for as long as the node lives.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let Some(mut ring) = ring(&shared) else { return };
+    let mut silent = BTreeSet::new();
     loop {
         // News, or time: both times everything is compared.
         if let Ok(Err(_stopped)) = timeout(RECONCILE_INTERVAL, ring.changed()).await {
             return;
         }
         let Some(shared) = shared.upgrade() else { return };
-        reconcile(&shared).await;
+        reconcile(&shared, &mut silent).await;
     }
 }
 
@@ -202,7 +203,8 @@ fn ring(shared: &Weak<Shared>) -> Option<ringleaf_coordinator::Ring> {
     Some(shared.upgrade()?.membership.as_ref()?.cluster.coordinator.ring())
 }
 
-async fn reconcile(shared: &Shared) {
+/// `silent` are the owners that did not answer the last time: that is said once.
+async fn reconcile(shared: &Shared, silent: &mut BTreeSet<NodeId>) {
     let Some(membership) = &shared.membership else { return };
     membership.forget_old_duels(Instant::now());
     let Some(view) = membership.cluster.coordinator.ring().borrow().clone() else { return };
@@ -217,9 +219,12 @@ async fn reconcile(shared: &Shared) {
     let owners = owners.into_iter().filter_map(|owner| view.member(owner));
     let asked = owners.map(|owner| async move { membership.alive(owner).await.then_some(&owner.node) });
     let alive: BTreeSet<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
+    silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
     for (owner, residents) in misplaced {
         if !alive.contains(owner) {
-            warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
+            if silent.insert(owner.clone()) {
+                warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
+            }
             continue;
         }
         info!(target = %owner, documents = residents.len().min(LET_GO_AT_ONCE), "let documents go to their owner");

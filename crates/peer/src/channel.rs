@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringleaf_types::Limits;
+use ringleaf_types::{Limits, Slot};
 use ringleaf_wire::{DocumentHost, Event, EventSink, Gone, Opening, Request, SessionHost, SubmitError};
 use tokio::sync::mpsc;
 
@@ -70,7 +70,10 @@ pub(crate) async fn run(
     };
     outbox.push(number, Kind::Opened(Opened {}));
     let mut batch = Vec::with_capacity(BATCH);
-    while queue.requests.recv_many(&mut batch, BATCH).await > 0 {
+    // What this document answers is never dropped, so it is asked no more while much of that waits.
+    while outbox.room(number, publish_bytes_max).await
+        && queue.requests.recv_many(&mut batch, BATCH).await > 0
+    {
         let (mut requests, mut bytes) = (0, 0);
         for request in batch.drain(..) {
             requests += 1;
@@ -106,9 +109,20 @@ struct Sink {
 
 impl EventSink for Sink {
     fn deliver(&self, event: Event) -> Result<(), Gone> {
+        // The slot of what is dropped must be told: whoever lacks it asks for it then, and not at the next edit.
+        let last = if let Event::Publish { slot, .. } = &event { Some(*slot) } else { None };
+        let note = || last.map(|slot| Kind::Event(event_out(nothing_but(slot))));
         let may_drop = matches!(event, Event::Publish { .. } | Event::Awareness { only: None, .. });
-        let bytes_max = if may_drop { self.publish_bytes_max } else { usize::MAX };
-        let taken = self.outbox.push_below(self.number, Kind::Event(event_out(event)), bytes_max);
+        let item = Kind::Event(event_out(event));
+        let taken = match may_drop {
+            true => self.outbox.push_below(self.number, item, self.publish_bytes_max, note),
+            false => self.outbox.push(self.number, item),
+        };
         if taken { Ok(()) } else { Err(Gone) }
     }
+}
+
+/// A publish that brings nothing and says how far the document is.
+fn nothing_but(slot: Slot) -> Event {
+    Event::Publish { previous: slot, slot, updates: Arc::new([]) }
 }

@@ -229,3 +229,6 @@ fn reason_in(reason: i32) -> Result<CloseReason, Malformed> {
         In::ProtocolError => CloseReason::ProtocolError,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@
 //!
 //! Large items go in chunks, and after each chunk it is the next channel's turn: neither a big document nor a busy one
 //! holds up the others, and what belongs to one channel stays in order.
+//!
+//! What goes to everybody is dropped above a limit, and a note of the last slot stands for it. What answers a request is
+//! never dropped; instead nothing more is asked while much of it waits ([`Outbox::room`]). So a link that stands still
+//! costs a bounded amount of memory (I15).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -19,12 +23,17 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 const FRAME_BYTES: usize = 256 << 10;
 /// The largest frame that is read. Ours are well below.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Limit: bytes that wait on a whole link. Above it no document of the link is asked anything more; what documents have
+/// been asked already comes on top. Several large documents that are joined at once stay below it.
+const LINK_BYTES_MAX: usize = 256 << 20;
 
 /// The outgoing half of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Something was sent, or nothing will be any more.
+    sent: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +41,7 @@ struct Waiting {
     queues: BTreeMap<u32, Queue>,
     /// The channels that have something to send, in the order of their turns.
     turns: VecDeque<u32>,
+    bytes: usize,
     /// What waits is still sent, then the link ends.
     closing: bool,
 }
@@ -40,6 +50,8 @@ struct Waiting {
 struct Queue {
     items: VecDeque<Queued>,
     bytes: usize,
+    /// The last item is a note that stands for dropped ones.
+    noted: bool,
 }
 
 #[derive(Debug)]
@@ -56,33 +68,77 @@ impl Outbox {
 
     /// Sends it when it is its channel's turn. False: the link has ended.
     pub(crate) fn push(&self, channel: u32, kind: Kind) -> bool {
-        self.push_below(channel, kind, usize::MAX)
-    }
-
-    /// The same, unless so many bytes of this channel wait already: then it is dropped.
-    pub(crate) fn push_below(&self, channel: u32, kind: Kind, waiting_bytes_max: usize) -> bool {
-        let item = Item { channel, kind: Some(kind) };
-        let bytes = item.encoded_len();
+        let (item, bytes) = item(channel, kind);
         let mut waiting = self.waiting();
         if waiting.closing {
             return false;
         }
-        waiting.push(item, bytes, waiting_bytes_max);
+        waiting.push(item, bytes);
         drop(waiting);
         self.wake.notify_one();
         true
+    }
+
+    /// The same, unless so many bytes of this channel wait already. Then it is dropped, and `note` takes its place and
+    /// that of the note before it, if there is one.
+    pub(crate) fn push_below(
+        &self,
+        channel: u32,
+        kind: Kind,
+        waiting_bytes_max: usize,
+        note: impl FnOnce() -> Option<Kind>,
+    ) -> bool {
+        let (whole, bytes) = item(channel, kind);
+        let mut waiting = self.waiting();
+        if waiting.closing {
+            return false;
+        }
+        if waiting.has_room(channel, bytes, waiting_bytes_max) {
+            waiting.push(whole, bytes);
+        } else if let Some(note) = note() {
+            waiting.note(item(channel, note));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Waits until little of this channel waits, and not too much of the link. False: the link has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping the future.
+    pub(crate) async fn room(&self, channel: u32, waiting_bytes_max: usize) -> bool {
+        loop {
+            let mut sent = std::pin::pin!(self.sent.notified());
+            // Order: before the look, so that what is sent in between is not missed.
+            sent.as_mut().enable();
+            {
+                let waiting = self.waiting();
+                let bytes = waiting.queues.get(&channel).map_or(0, |queue| queue.bytes);
+                if waiting.closing {
+                    return false;
+                }
+                if bytes < waiting_bytes_max && waiting.bytes < LINK_BYTES_MAX {
+                    return true;
+                }
+            }
+            sent.await;
+        }
     }
 
     /// Ends the link: nothing is sent any more.
     pub(crate) fn close(&self) {
         *self.waiting() = Waiting { closing: true, ..Waiting::default() };
         self.wake.notify_one();
+        self.sent.notify_waiters();
     }
 
     /// Ends the link when what waits has been sent.
     pub(crate) fn finish(&self) {
         self.waiting().closing = true;
         self.wake.notify_one();
+        self.sent.notify_waiters();
     }
 
     /// Waits for something to send and takes all that fits into a frame. `None`: the link has ended.
@@ -96,6 +152,8 @@ impl Outbox {
                 let mut waiting = self.waiting();
                 let items = waiting.take();
                 if !items.is_empty() {
+                    drop(waiting);
+                    self.sent.notify_waiters();
                     return Some(items);
                 }
                 if waiting.closing {
@@ -108,17 +166,40 @@ impl Outbox {
 }
 
 impl Waiting {
-    fn push(&mut self, item: Item, bytes: usize, waiting_bytes_max: usize) {
+    /// One may always wait.
+    fn has_room(&self, channel: u32, bytes: usize, waiting_bytes_max: usize) -> bool {
+        let waiting = self.queues.get(&channel).map_or(0, |queue| queue.bytes);
+        waiting == 0 || waiting.saturating_add(bytes) <= waiting_bytes_max
+    }
+
+    fn push(&mut self, item: Item, bytes: usize) {
         let channel = item.channel;
         let queue = self.queues.entry(channel).or_default();
-        if queue.bytes > 0 && queue.bytes.saturating_add(bytes) > waiting_bytes_max {
-            return;
-        }
         if queue.items.is_empty() {
             self.turns.push_back(channel);
         }
+        queue.noted = false;
         queue.bytes += bytes;
+        self.bytes += bytes;
         queue.items.push_back(Queued::Whole(item, bytes));
+    }
+
+    /// Takes the place of the channel's last note, if nothing came after that.
+    fn note(&mut self, (item, bytes): (Item, usize)) {
+        let channel = item.channel;
+        let queue = self.queues.entry(channel).or_default();
+        if queue.noted
+            && let Some(Queued::Whole(last, last_bytes)) = queue.items.back_mut()
+        {
+            queue.bytes = queue.bytes - *last_bytes + bytes;
+            self.bytes = self.bytes - *last_bytes + bytes;
+            (*last, *last_bytes) = (item, bytes);
+            return;
+        }
+        self.push(item, bytes);
+        if let Some(queue) = self.queues.get_mut(&channel) {
+            queue.noted = true;
+        }
     }
 
     fn take(&mut self) -> Vec<Item> {
@@ -130,6 +211,7 @@ impl Waiting {
             let (item, took) = queue.take(channel);
             items.push(item);
             bytes += took;
+            self.bytes -= took;
             if queue.items.is_empty() {
                 self.queues.remove(&channel);
             } else {
@@ -138,6 +220,12 @@ impl Waiting {
         }
         items
     }
+}
+
+fn item(channel: u32, kind: Kind) -> (Item, usize) {
+    let item = Item { channel, kind: Some(kind) };
+    let bytes = item.encoded_len();
+    (item, bytes)
 }
 
 impl Queue {
@@ -163,6 +251,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::proto::{Awareness, Event, Frame, event};
 
@@ -194,11 +284,52 @@ mod tests {
     #[test]
     fn above_the_limit_of_its_channel_an_item_is_dropped() {
         let outbox = Outbox::default();
-        assert!(outbox.push_below(1, event(1_000), 500), "one may always wait");
-        outbox.push_below(1, event(1_000), 500);
-        outbox.push_below(2, event(10), 500);
+        assert!(outbox.push_below(1, event(1_000), 500, || None), "one may always wait");
+        outbox.push_below(1, event(1_000), 500, || None);
+        outbox.push_below(2, event(10), 500, || None);
         outbox.push(1, event(1_000));
         let channels: Vec<_> = outbox.waiting().take().iter().map(|item| item.channel).collect();
         assert_eq!(channels, [1, 2, 1]);
+    }
+
+    #[test]
+    fn one_note_stands_for_all_that_was_dropped() {
+        let outbox = Outbox::default();
+        for bytes in [1_000, 600, 700, 800] {
+            outbox.push_below(1, event(bytes), 500, || Some(event(bytes / 100)));
+        }
+        outbox.push(1, event(20));
+        outbox.push_below(1, event(900), 500, || Some(event(9)));
+        let payload = |item: Item| match item.kind {
+            Some(Kind::Event(Event { kind: Some(event::Kind::Awareness(awareness)) })) => {
+                awareness.payload.len()
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut lengths = Vec::new();
+        loop {
+            let items = outbox.waiting().take();
+            if items.is_empty() {
+                break;
+            }
+            lengths.extend(items.into_iter().map(payload));
+        }
+        assert_eq!(lengths, [1_000, 8, 20, 9]);
+        assert_eq!(outbox.waiting().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn room_is_there_when_what_waits_has_been_sent() {
+        let outbox = Outbox::default();
+        outbox.push(1, event(1_000));
+        let waits = |channel| outbox.room(channel, 500).now_or_never();
+        assert_eq!((waits(1), waits(2)), (None, Some(true)));
+        let room = outbox.room(1, 500);
+        let (room, items) = tokio::join!(room, outbox.items());
+        assert!(room && items.is_some());
+        outbox.push(1, event(LINK_BYTES_MAX));
+        assert_eq!(waits(2), None, "the whole link has a limit too");
+        let (room, ()) = tokio::join!(outbox.room(2, 500), async { outbox.close() });
+        assert!(!room);
     }
 }

@@ -234,3 +234,6 @@ impl Incoming {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,7 @@ pub enum SubmitError {
 }
 
 /// Why a document cannot be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum OpenError {
     /// It is closed to everybody, or stays closed until a person has looked.

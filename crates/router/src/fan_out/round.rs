@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_brings_nothing_still_says_how_far_the_document_is() {
+        let published =
+            Published { slots: vec![slot(4, 5, &[b"a"]), slot(9, 9, &[])], ..Published::default() };
+        let [first, second] = &rounds(published)[..] else { panic!("two rounds") };
+        assert_eq!(first.slots, Some((Slot::new(4), Slot::new(5))));
+        assert_eq!((second.slots, second.updates.frames), (Some((Slot::new(9), Slot::new(9))), 0));
+    }
+
+    #[test]
     fn presence_alone_is_a_round_and_nothing_is_none() {
         let awareness = vec![Bytes::from_static(b"w")];
         let published = Published { awareness, ..Published::default() };

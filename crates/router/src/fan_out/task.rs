@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use ringleaf_types::{CloseReason, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
-use tracing::info;
+use tracing::debug;
 
 use super::inbox::{Published, Told};
 use super::round::{frame, rounds};
@@ -175,7 +175,7 @@ impl Task {
         if self.fan_out.hosted().generation != generation || self.closed.is_some() {
             return;
         }
-        info!(document = %self.fan_out.document(), sessions = self.members.len(), "host let go of a document");
+        debug!(document = %self.fan_out.document(), sessions = self.members.len(), "host let go of a document");
         self.shared.metrics.reattached.increment(1);
         self.fan_out.drop_host();
         self.fan_out.opened.send_replace(Opened::NotYet);
