@@ -40,6 +40,9 @@ pub(crate) enum Command {
     Doc(Doc),
     /// Copy everything into one file, also while the server runs
     Backup(Backup),
+    /// Work on stores that nobody serves
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -380,6 +383,22 @@ pub(crate) struct Backup {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy all documents from one store into another
+    ///
+    /// Stop whoever serves either of them first. Nothing is overwritten; a copy that was interrupted goes on when the
+    /// same command is given again.
+    Copy {
+        /// A folder, or postgres://USER@HOST/DATABASE
+        from: String,
+        /// The same; a folder is made if it is missing
+        to: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Read the configuration and say what is wrong with it
     Check {
@@ -470,6 +489,7 @@ mod tests {
             "doc quarantine show x",
             "doc quarantine release x",
             "backup f",
+            "store copy a b",
             "config check",
             "config show",
         ] {

@@ -90,7 +90,7 @@ pub(crate) fn router(config: &Config) -> Result<Parts, Failure> {
     Ok(Parts { coordinator, documents: None, backup: None, links: Some(links) })
 }
 
-fn store_in_words(error: &OpenPostgresError) -> Failure {
+pub(crate) fn store_in_words(error: &OpenPostgresError) -> Failure {
     let (exit, code) = match error {
         OpenPostgresError::Address(_) | OpenPostgresError::Certificates(_) => {
             (Exit::Configuration, "store_address")

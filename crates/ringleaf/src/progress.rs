@@ -13,6 +13,11 @@ pub(crate) fn bar() -> ProgressBar {
     styled("  {bar:32} {percent:>3} %  {elapsed}")
 }
 
+/// A number that grows.
+pub(crate) fn counter(what: &'static str) -> ProgressBar {
+    styled("  {pos} {msg}  {elapsed}").with_message(what)
+}
+
 /// Something turns while the server works. It goes away when the returned value is dropped.
 pub(crate) fn spinner(what: &'static str) -> Spinner {
     let bar = styled("  {spinner} {msg}  {elapsed}").with_message(what);

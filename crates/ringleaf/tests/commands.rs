@@ -169,6 +169,35 @@ fn a_backup_is_a_folder_that_can_be_served() {
 }
 
 #[test]
+fn a_store_is_copied_once_and_then_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("hi.update"), update(1)).unwrap();
+    let server = Server::start(folder, &["data"]);
+    Mode::Server(&server).json(folder, &["doc", "import", "notes", "hi.update"], 0);
+    server.stop();
+    let copy = |from: &str, to: &str, expected: i32| {
+        let output = ringleaf(folder).args(["store", "copy", from, to, "-o", "json"]).output().unwrap();
+        assert_eq!(code(&output), expected, "{}{}", stdout(&output), stderr(&output));
+        json(&output)
+    };
+    assert_eq!(copy("data", "copy", 0)["documents"], 1);
+    assert_eq!(copy("data", "copy", 0)["already_there"], 1);
+    let there =
+        ringleaf(folder).args(["doc", "get", "notes", "-o", "text", "--data", "copy"]).output().unwrap();
+    assert_eq!(stdout(&there), "hi");
+
+    std::fs::write(folder.join("other.update"), update(2)).unwrap();
+    let other = ["doc", "import", "notes", "other.update", "--data", "other"];
+    assert_eq!(copy("data", "other", 0)["documents"], 1);
+    assert_eq!(code(&ringleaf(folder).args(other).output().unwrap()), 0);
+    let refused = copy("other", "copy", 1);
+    assert_eq!(refused["failed"][0]["document"], "notes");
+    assert_eq!(copy("data", "data", 2)["error"]["code"], "usage");
+    assert_eq!(copy("nowhere", "copy", 3)["error"]["code"], "no_store");
+}
+
+#[test]
 fn a_server_that_keeps_nothing_has_nothing_to_copy() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--memory"]);

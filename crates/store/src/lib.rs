@@ -13,6 +13,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod copy;
 mod encoding;
 mod error;
 mod memory;
@@ -21,6 +22,7 @@ mod sqlite;
 mod store;
 mod tasks;
 
+pub use copy::{Copied, CopyError, copy};
 pub use error::{Advice, StoreError};
 pub use memory::MemoryStore;
 pub use postgres::{OpenPostgresError, PostgresOptions, PostgresStore};

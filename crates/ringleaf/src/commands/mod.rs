@@ -3,6 +3,7 @@
 pub(crate) mod config;
 mod documents;
 mod status;
+mod store;
 
 use std::io::{IsTerminal, Write};
 
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doc(Doc::Quarantine(command)) => documents::quarantine(command),
         Command::Doc(command) => documents::run(command),
         Command::Backup(command) => status::backup(&command),
+        Command::Store(command) => store::run(command),
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
