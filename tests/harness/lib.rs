@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! a test ──▶ Server (the ringleaf binary, temporary folder, port 0)
+//!        ├─▶ Cluster (nodes and routers, with an Etcd and a Postgres of their own; a Proxy where the network shall fail)
 //!        ├─▶ Agent  (stock Yjs clients in Node, one line each, JSON lines)
 //!        └─▶ Socket (a WebSocket client that can misbehave), yjs (bytes made and read by hand)
 //! ```
@@ -12,15 +13,25 @@
 #![allow(clippy::print_stdout, reason = "figures and skips are read from the output by `cargo xtask test`")]
 
 mod agent;
+mod cluster;
+mod etcd;
 mod http;
+mod postgres;
+mod process;
+mod proxy;
 mod server;
 mod socket;
 mod wait;
 pub mod yjs;
 
 pub use agent::{Agent, LINES, LINES_13};
+pub use cluster::{Cluster, ClusterOptions};
+pub use etcd::Etcd;
 pub use http::{HttpAnswer, http};
-pub use server::{Server, ServerOptions};
+pub use postgres::{Postgres, url_at};
+pub use process::Group;
+pub use proxy::{Network, Proxy};
+pub use server::{Role, Server, ServerOptions};
 pub use socket::{Event, Refused, Socket};
 pub use wait::wait_for;
 

@@ -11,13 +11,30 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{HttpAnswer, http};
+use crate::process::{self, Group};
 use crate::{Event, Socket, wait_for, yjs};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Which of ringleaf's servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// `ringleaf serve`
+    #[default]
+    Alone,
+    /// `ringleaf node`
+    Node,
+    /// `ringleaf router`
+    Router,
+}
+
 /// How to start a server.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
+    pub role: Role,
+    pub group: Group,
+    /// The program; without it what cargo built beside this test.
+    pub binary: Option<PathBuf>,
     /// Where it keeps its documents; without it a folder that goes away with the server.
     pub data: Option<PathBuf>,
     /// Where editors connect; without it a free port on loopback.
@@ -62,8 +79,7 @@ pub struct Server {
     child: Child,
     options: ServerOptions,
     data: PathBuf,
-    editors: SocketAddr,
-    admin: SocketAddr,
+    ports: Ports,
     /// Ports, log, and the documents unless they have a folder of their own.
     folder: TempDir,
 }
@@ -77,13 +93,21 @@ impl Server {
     /// When it does not serve within a minute.
     pub fn start_with(options: ServerOptions) -> Self {
         let mut server = Self::launch(options);
-        let ports = wait_for("the server serves", START_TIMEOUT, || {
-            let ended = server.child.try_wait().expect("it is our child");
-            assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", server.log_text());
-            read_ports(&server.folder.path().join("ports"))
-        });
-        (server.editors, server.admin) = ports;
+        server.wait_ports();
         server
+    }
+
+    /// Waits until it has said where it listens.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn wait_ports(&mut self) {
+        let file = self.folder.path().join("ports");
+        self.ports = wait_for("the server serves", START_TIMEOUT, || {
+            let ended = self.child.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log_text());
+            read_ports(&file)
+        });
     }
 
     /// Starts it and does not wait until it serves.
@@ -94,7 +118,7 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let log = File::create(folder.path().join("log")).expect("the folder is ours");
-        let binary = binary();
+        let binary = options.binary.clone().unwrap_or_else(binary);
         let mut words = options.wrapper.iter();
         let mut command = match words.next() {
             Some(wrapper) => {
@@ -105,26 +129,41 @@ impl Server {
             None => Command::new(&binary),
         };
         let listen = options.listen.unwrap_or("127.0.0.1:0");
-        command.arg("serve").arg(&data).args(["--listen", listen, "--admin", "127.0.0.1:0"]);
+        match options.role {
+            Role::Alone => command.arg("serve").arg(&data),
+            Role::Node => command.args(["node", "--peer", "127.0.0.1:0", "--data"]).arg(&data),
+            Role::Router => command.args(["router", "--data"]).arg(&data),
+        };
+        command.args(["--listen", listen, "--admin", "127.0.0.1:0"]);
         command.args(["--log", "json", "--ports-file"]).arg(folder.path().join("ports"));
         command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        options.group.apply(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", binary.display()));
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, options, data, editors: nowhere, admin: nowhere, folder }
+        Self { child, options, data, ports: Ports::default(), folder }
     }
 
     /// Where editors connect, as `ws://…`.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.editors)
+        format!("ws://{}", self.editors())
     }
 
     pub fn editors(&self) -> SocketAddr {
-        self.editors
+        self.ports.editors
     }
 
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.ports.admin
+    }
+
+    /// Where other processes connect, if it is a node.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.ports.peer
+    }
+
+    /// What it was started with.
+    pub fn options(&self) -> &ServerOptions {
+        &self.options
     }
 
     pub fn data(&self) -> &Path {
@@ -136,7 +175,7 @@ impl Server {
     /// # Panics
     /// When nobody answers.
     pub fn admin_request(&self, method: &str, path: &str, body: &[u8]) -> HttpAnswer {
-        http(self.admin, method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error:#}"))
+        http(self.admin(), method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error:#}"))
     }
 
     /// What `doc show` says about a document.
@@ -172,7 +211,7 @@ impl Server {
     /// # Panics
     /// When it gets none within a minute.
     pub fn state(&self, name: &str) -> Vec<u8> {
-        let mut socket = Socket::open(self.editors, &format!("/{}", percent(name)));
+        let mut socket = Socket::open(self.editors(), &format!("/{}", percent(name)));
         socket.send(&yjs::STEP1_OF_NOTHING).expect("the server reads");
         let since = Instant::now();
         loop {
@@ -196,7 +235,7 @@ impl Server {
     }
 
     /// The server's own process, also when a wrapper runs it.
-    fn process(&self) -> u32 {
+    pub fn process(&self) -> u32 {
         let id = self.child.id();
         if self.options.wrapper.is_empty() {
             return id;
@@ -206,9 +245,7 @@ impl Server {
     }
 
     pub fn signal(&self, signal: &str) {
-        let id = self.process().to_string();
-        let status = Command::new("kill").args([&format!("-{signal}"), &id]).status();
-        assert!(status.is_ok_and(|status| status.success()), "could not send {signal}");
+        process::signal(self.process(), signal);
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -228,9 +265,13 @@ impl Server {
         self.child.try_wait().expect("it is our child").is_some()
     }
 
-    /// Everything it wrote to stderr.
+    /// Where everything is that it wrote to stderr.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     pub fn log_text(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
     /// Its warnings and errors that nobody announced, a line each.
@@ -280,10 +321,26 @@ pub(crate) fn percent(name: &str) -> String {
     })
 }
 
-fn read_ports(file: &Path) -> Option<(SocketAddr, SocketAddr)> {
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    editors: SocketAddr,
+    admin: SocketAddr,
+    peer: Option<SocketAddr>,
+}
+
+impl Default for Ports {
+    /// Nowhere.
+    fn default() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { editors: nowhere, admin: nowhere, peer: None }
+    }
+}
+
+fn read_ports(file: &Path) -> Option<Ports> {
     let ports: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
     let address = |name: &str| ports[name].as_str()?.parse().ok();
-    Some((address("listen")?, address("admin")?))
+    Some(Ports { editors: address("listen")?, admin: address("admin")?, peer: address("peer") })
 }
 
 /// `RINGLEAF_BINARY`, or what cargo built beside this test.

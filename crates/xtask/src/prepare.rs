@@ -22,10 +22,13 @@ const NODE: [Program; 2] = [
         why: "installs the Yjs clients and what the demo page is made of",
     },
 ];
-const TESTS: [Program; 3] = [
+const TESTS: [Program; 2] = [
     Program { name: "chromium", package: "chromium", why: "types into the demo page" },
     Program { name: "strace", package: "strace", why: "makes fsync fail" },
+];
+const CLUSTER: [Program; 2] = [
     Program { name: "etcd", package: "etcd-server", why: "is what the members of a cluster agree in" },
+    Program { name: "postgres", package: "postgresql", why: "keeps the documents of a cluster" },
 ];
 
 /// Installs what is missing if that is possible here; returns a line for each thing that stays missing.
@@ -33,6 +36,7 @@ pub(crate) fn for_tests() -> Vec<String> {
     let mut missing = programs(&BUILD);
     missing.extend(programs(&NODE));
     missing.extend(programs(&TESTS));
+    missing.extend(programs(&CLUSTER));
     if missing_node(&missing) {
         return missing;
     }

@@ -1,0 +1,242 @@
+//! Nodes and routers as processes of this machine, over an etcd and a PostgreSQL of their own.
+//!
+//! ```text
+//! editors ─▶ r1, r2 ─▶ n1, n2, n3 ─▶ PostgreSQL
+//!                └────────┴─▶ etcd
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Etcd, Group, Postgres, Role, Server, ServerOptions, http, wait_for};
+
+const RING_TIMEOUT: Duration = Duration::from_secs(60);
+/// One document, asked for by its name, takes a moment.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to start a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterOptions {
+    pub nodes: usize,
+    pub routers: usize,
+    /// What is the same for all processes: limits, announced warnings, the program.
+    pub each: ServerOptions,
+}
+
+impl ClusterOptions {
+    pub fn new(nodes: usize, routers: usize) -> Self {
+        Self { nodes, routers, each: ServerOptions::default() }
+    }
+
+    #[must_use]
+    pub fn announce(mut self, text: &'static str) -> Self {
+        self.each = self.each.announce(text);
+        self
+    }
+
+    #[must_use]
+    pub fn limit(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.each = self.each.limit(name, value);
+        self
+    }
+}
+
+/// One place in the cluster, with the runs of the process that had it.
+#[derive(Debug)]
+struct Place {
+    options: ServerOptions,
+    /// The last one runs, unless it was ended. The earlier ones are kept for what they logged.
+    runs: Vec<Server>,
+}
+
+/// A running cluster. As with [`Server`], a test fails if a process logged trouble that was not announced.
+#[derive(Debug)]
+pub struct Cluster {
+    // Order: processes end before what they stand on.
+    places: BTreeMap<String, Place>,
+    pub etcd: Etcd,
+    pub postgres: Postgres,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Why there can be none here.
+    pub fn missing() -> Option<&'static str> {
+        Etcd::missing().or_else(Postgres::missing)
+    }
+
+    /// Nodes `n1`, `n2`, … and routers `r1`, `r2`, …, once each of them knows of all nodes.
+    /// `None`, with the reason, when something is not installed.
+    ///
+    /// # Panics
+    /// When a process does not start.
+    pub fn start(options: &ClusterOptions) -> Option<Self> {
+        if let Some(why) = Self::missing() {
+            crate::skip(why);
+            return None;
+        }
+        let mut cluster = Self::without_processes(options.each.group);
+        let nodes = (1..=options.nodes).map(|number| (format!("n{number}"), Role::Node));
+        let routers = (1..=options.routers).map(|number| (format!("r{number}"), Role::Router));
+        for (name, role) in nodes.chain(routers) {
+            let place = cluster.place(&name, ServerOptions { role, ..options.each.clone() });
+            cluster.launch(&name, place);
+        }
+        for place in cluster.places.values_mut() {
+            place.runs.last_mut().expect("it was launched").wait_ports();
+        }
+        cluster.wait_ring(options.nodes);
+        Some(cluster)
+    }
+
+    /// Only what processes stand on.
+    ///
+    /// # Panics
+    /// When etcd or PostgreSQL is not installed, or does not start.
+    pub fn without_processes(group: Group) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { places: BTreeMap::new(), etcd: Etcd::start(group), postgres: Postgres::start(group), folder }
+    }
+
+    /// What a process of that name is started with.
+    pub fn place(&self, name: &str, mut options: ServerOptions) -> ServerOptions {
+        options.data = Some(self.data(name));
+        let mut arguments = vec!["--node-id".into(), name.into(), "--etcd".into(), self.etcd.url()];
+        if options.role == Role::Node {
+            arguments.extend(["--store".into(), self.postgres.url()]);
+        }
+        // What the options say comes later, so it has the last word.
+        arguments.append(&mut options.arguments);
+        options.arguments = arguments;
+        options
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a process under a name that has none.
+    pub fn add(&mut self, name: &str, options: ServerOptions) {
+        self.launch(name, options);
+        self.last(name).wait_ports();
+    }
+
+    fn launch(&mut self, name: &str, options: ServerOptions) {
+        let server = Server::launch(options.clone());
+        let place = self.places.entry(name.into()).or_insert(Place { options, runs: Vec::new() });
+        place.runs.push(server);
+    }
+
+    fn last(&mut self, name: &str) -> &mut Server {
+        let place = self.places.get_mut(name).unwrap_or_else(|| panic!("there is no {name}"));
+        place.runs.last_mut().expect("it was launched")
+    }
+
+    /// The process that has this name now.
+    ///
+    /// # Panics
+    /// When none ever had it.
+    pub fn server(&self, name: &str) -> &Server {
+        let place = self.places.get(name).unwrap_or_else(|| panic!("there is no {name}"));
+        place.runs.last().expect("it was launched")
+    }
+
+    fn names_of(&self, role: Role) -> Vec<String> {
+        let places = self.places.iter().filter(|(_, place)| place.options.role == role);
+        places.map(|(name, _)| name.clone()).collect()
+    }
+
+    pub fn nodes(&self) -> Vec<String> {
+        self.names_of(Role::Node)
+    }
+
+    pub fn routers(&self) -> Vec<String> {
+        self.names_of(Role::Router)
+    }
+
+    /// Where editors may connect: every process.
+    pub fn urls(&self) -> Vec<String> {
+        self.places.keys().map(|name| self.server(name).url()).collect()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, name: &str) {
+        self.last(name).kill();
+    }
+
+    /// Ends it in order, and says how long that took.
+    ///
+    /// # Panics
+    /// When it does not end within a minute, or says that something went wrong.
+    pub fn stop(&mut self, name: &str) {
+        let server = self.last(name);
+        server.signal("TERM");
+        let status = server.wait_exit(Duration::from_secs(60));
+        assert!(status.success(), "{name} ended with {status}");
+    }
+
+    /// Starts it again under its name, on other ports.
+    pub fn start_again(&mut self, name: &str) {
+        let options = self.server(name).options().clone();
+        self.add(name, options);
+    }
+
+    /// Starts it again under its name, where it was.
+    pub fn start_again_there(&mut self, name: &str) {
+        let server = self.server(name);
+        let mut options = server.options().clone();
+        let mut at = |flag: &str, address: SocketAddr| {
+            options.arguments.extend([flag.to_owned(), address.to_string()]);
+        };
+        at("--listen", server.editors());
+        at("--admin", server.admin());
+        if let Some(peer) = server.peer() {
+            at("--peer", peer);
+        }
+        self.add(name, options);
+    }
+
+    /// Asks the admin port of a process; `None` when nobody answers, or with an error.
+    pub fn ask(&self, name: &str, path: &str) -> Option<Value> {
+        let answer = http(self.server(name).admin(), "GET", path, b"").ok()?;
+        (answer.status == 200).then(|| answer.json())
+    }
+
+    /// Waits until each process that runs knows that so many nodes serve.
+    pub fn wait_ring(&self, serving: usize) {
+        for name in self.places.keys() {
+            wait_for(&format!("{name} knows of {serving} serving nodes"), RING_TIMEOUT, || {
+                let members = self.serving(name)?;
+                (members.len() == serving).then_some(())
+            });
+        }
+    }
+
+    /// The nodes that serve, as a process sees it.
+    fn serving(&self, name: &str) -> Option<Vec<String>> {
+        let status = self.ask(name, "/api/v1/status")?;
+        let members = status["ring"]["members"].as_array()?;
+        let serving = members.iter().filter(|member| member["state"] == "serving");
+        Some(serving.filter_map(|member| Some(member["node"].as_str()?.to_owned())).collect())
+    }
+
+    /// The nodes that have a document in memory, of those that answer.
+    pub fn holders(&self, document: &str) -> Vec<String> {
+        let path = format!("/api/v1/documents/{}", crate::server::percent(document));
+        let holds = |name: &String| self.ask(name, &path).is_some_and(|shown| shown["resident"] == true);
+        self.nodes().into_iter().filter(holds).collect()
+    }
+
+    /// The one node that has a document in memory, once there is only one.
+    pub fn holder(&self, document: &str) -> String {
+        wait_for(&format!("one node hosts {document}"), ANSWER_TIMEOUT, || {
+            let mut holders = self.holders(document);
+            (holders.len() == 1).then(|| holders.remove(0))
+        })
+    }
+}
