@@ -188,9 +188,16 @@ fn a_store_is_copied_once_and_then_it_is_there() {
     assert_eq!(stdout(&there), "hi");
 
     std::fs::write(folder.join("other.update"), update(2)).unwrap();
-    let other = ["doc", "import", "notes", "other.update", "--data", "other"];
+    let import = |data: &str, file: &str| {
+        code(&ringleaf(folder).args(["doc", "import", "notes", file, "--data", data]).output().unwrap())
+    };
     assert_eq!(copy("data", "other", 0)["documents"], 1);
-    assert_eq!(code(&ringleaf(folder).args(other).output().unwrap()), 0);
+    assert_eq!(import("other", "other.update"), 0);
+    assert_eq!(copy("other", "copy", 0)["already_there"], 0, "what is new goes on top");
+    assert_eq!(copy("data", "copy", 1)["failed"][0]["document"], "notes", "and nothing goes back");
+    std::fs::write(folder.join("third.update"), update(3)).unwrap();
+    std::fs::write(folder.join("fourth.update"), update(4)).unwrap();
+    assert_eq!((import("other", "third.update"), import("copy", "fourth.update")), (0, 0));
     let refused = copy("other", "copy", 1);
     assert_eq!(refused["failed"][0]["document"], "notes");
     assert_eq!(copy("data", "data", 2)["error"]["code"], "usage");
