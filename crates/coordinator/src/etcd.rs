@@ -8,7 +8,7 @@
 mod cache;
 mod connect;
 mod operator;
-mod picture;
+pub mod picture;
 mod record;
 mod session;
 mod supervisor;

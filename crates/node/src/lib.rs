@@ -22,6 +22,7 @@ mod host;
 mod routers;
 
 mod membership;
+pub mod placement;
 
 mod append;
 mod compactor;

@@ -21,7 +21,7 @@ mod access;
 mod addresses;
 mod page;
 
-mod session;
+pub mod session;
 
 mod connection;
 mod documents;
@@ -33,6 +33,7 @@ mod websocket;
 
 mod metrics;
 mod route;
+pub mod search;
 mod shared;
 mod tasks;
 

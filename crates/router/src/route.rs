@@ -6,8 +6,7 @@
 //!                          ──▶ tried twice, unreachable ──▶ the next, which is told so: it probes, relays or claims
 //! ```
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ringleaf_coordinator::Coordinator;
@@ -17,12 +16,8 @@ use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, Peers, SessionH
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-/// Limit: answers of "moved" that are followed for one opening. Above it the ring is changing, and waiting is cheaper.
-const MOVES_MAX: usize = 4;
-/// The second try to reach a node comes so long after the first.
-const SECOND_TRY: Duration = Duration::from_millis(200);
-/// A node that was found dead is passed over for so long, without a try.
-const DEAD_FOR: Duration = Duration::from_secs(2);
+use crate::search::{Dead, SECOND_TRY, Search};
+
 /// How long to wait for a ring version that a node has seen.
 const NEWER_RING_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -33,7 +28,7 @@ pub struct Route {
     coordinator: Arc<dyn Coordinator>,
     local: Option<Arc<dyn SessionHost>>,
     peers: Option<Arc<dyn Peers>>,
-    dead: Arc<Mutex<BTreeMap<NodeId, Instant>>>,
+    dead: Arc<Mutex<Dead>>,
 }
 
 impl Route {
@@ -54,38 +49,19 @@ impl Route {
         router: RouterId,
         sink: Arc<dyn EventSink>,
     ) -> Result<Arc<dyn DocumentHost>, OpenError> {
-        let mut opening = Opening::new(document, router);
-        let mut named = None;
-        let mut moves = 0;
+        let mut search = Search::new(document, router);
         loop {
-            let view = self.newest(opening.ring).await.ok_or(OpenError::Busy)?;
-            opening.ring = view.version();
-            let Some(target) = self.target(&view, &opening, named.take()) else {
-                return Err(OpenError::Unreachable);
-            };
-            match self.open_at(&view, &target, &opening, &sink).await {
-                Err(OpenError::Unreachable) => opening.unreachable.push(target),
-                // What points at a node that cannot be reached is void: whoever said so was not told, or knows no better.
-                Err(OpenError::Moved { owner, .. }) if opening.unreachable.contains(&owner) => {
-                    return Err(OpenError::Busy);
-                }
-                Err(OpenError::Moved { .. }) if moves == MOVES_MAX => return Err(OpenError::Busy),
+            let view = self.newest(search.opening().ring).await.ok_or(OpenError::Busy)?;
+            let target = search.target(&view).ok_or(OpenError::Unreachable)?;
+            match self.open_at(&view, &target, search.opening(), &sink).await {
+                Err(OpenError::Unreachable) => search.unreachable(target),
                 Err(OpenError::Moved { owner, ring }) => {
-                    debug!(document = %opening.document, target = %owner, "a document is elsewhere");
-                    moves += 1;
-                    named = Some(owner);
-                    opening.ring = opening.ring.max(ring);
+                    debug!(document = %search.opening().document, target = %owner, "a document is elsewhere");
+                    search.moved(owner, ring)?;
                 }
                 answered => return answered,
             }
         }
-    }
-
-    /// Whom to ask next: who was named, else the first in ring order that may be reached.
-    fn target(&self, view: &RingView, opening: &Opening, named: Option<NodeId>) -> Option<NodeId> {
-        let first =
-            || view.candidates(&opening.document).find(|node| !opening.unreachable.contains(node)).cloned();
-        named.or_else(first)
     }
 
     /// Tries it at one node, and once more if there is no way to it.
@@ -97,7 +73,7 @@ impl Route {
         sink: &Arc<dyn EventSink>,
     ) -> Result<Arc<dyn DocumentHost>, OpenError> {
         let host = self.host(view, target).ok_or(OpenError::Unreachable)?;
-        if self.dead(target) {
+        if self.dead().holds(target, Instant::now().into_std()) {
             return Err(OpenError::Unreachable);
         }
         let first = host.open(opening.clone(), Arc::clone(sink)).await;
@@ -108,7 +84,7 @@ impl Route {
         let second = host.open(opening.clone(), Arc::clone(sink)).await;
         if matches!(second, Err(OpenError::Unreachable)) {
             warn!(%target, "a node cannot be reached");
-            self.dead.lock().expect("no holder of this lock panics").insert(target.clone(), Instant::now());
+            self.dead().found(target.clone(), Instant::now().into_std());
         }
         second
     }
@@ -122,11 +98,8 @@ impl Route {
         Some(self.peers.as_ref()?.host(target, &view.member(target)?.address))
     }
 
-    /// Whether the node was found dead a moment ago: many documents find out together, and one of them is enough.
-    fn dead(&self, node: &NodeId) -> bool {
-        let mut dead = self.dead.lock().expect("no holder of this lock panics");
-        dead.retain(|_, found_at| found_at.elapsed() < DEAD_FOR);
-        dead.contains_key(node)
+    fn dead(&self) -> MutexGuard<'_, Dead> {
+        self.dead.lock().expect("no holder of this lock panics")
     }
 
     /// The newest view, and at least this version if it can be had soon. `None`: no member has ever served.

@@ -10,6 +10,8 @@
 //! editor has, its messages that are not yet acknowledged, its questions that are not yet answered, and its last
 //! awareness. Invariant: between the last slot that is on its way to the editor and the newest published one there is
 //! no gap, or the session is behind and will ask for what it lacks (I5).
+//!
+//! It is public for the simulation in `tests`, which drives it beside the core of documents.
 
 use std::collections::VecDeque;
 
@@ -23,7 +25,7 @@ const QUESTIONS_MAX: usize = 4;
 
 /// See the module's description.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
+pub struct Session {
     id: SessionId,
     rights: Rights,
     subject: Subject,
@@ -98,7 +100,7 @@ struct Outstanding {
 
 /// What became of a message from the editor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// It is on its way to the owner.
     Kept,
     /// The editor may not write.
@@ -106,7 +108,7 @@ pub(crate) enum Taken {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, rights: Rights, subject: Subject) -> Self {
+    pub fn new(id: SessionId, rights: Rights, subject: Subject) -> Self {
         Self {
             id,
             rights,
@@ -133,14 +135,14 @@ impl Session {
         }
     }
 
-    pub(crate) fn id(&self) -> SessionId {
+    pub fn id(&self) -> SessionId {
         self.id
     }
 
     // ---- from the editor ----
 
     /// Whether another message may be taken. One always may when nothing is outstanding, however large it is.
-    pub(crate) fn may_take(&self, limits: &Limits) -> bool {
+    pub fn may_take(&self, limits: &Limits) -> bool {
         // Without an owner there is nobody to bring it to, yet the editor's last words may be among it.
         let owed = matches!(self.owner, Owner::Attaching | Owner::Attached) && self.owes();
         !owed
@@ -150,7 +152,7 @@ impl Session {
     }
 
     /// Takes a message from the editor. [`Session::next_request`] brings it to the owner.
-    pub(crate) fn take(&mut self, message: ClientMessage, limits: &Limits) -> Taken {
+    pub fn take(&mut self, message: ClientMessage, limits: &Limits) -> Taken {
         match message {
             ClientMessage::Update { .. } if self.rights == Rights::ReadOnly => return Taken::Dropped,
             ClientMessage::Update { update } => self.number(update, false),
@@ -194,7 +196,7 @@ impl Session {
     }
 
     /// The editor is gone: its presence goes with it, its messages stay.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.ended = true;
         self.questions.clear();
         self.asked = 0;
@@ -204,14 +206,14 @@ impl Session {
     }
 
     /// What the editor sent has nowhere to go any more.
-    pub(crate) fn forget_messages(&mut self) {
+    pub fn forget_messages(&mut self) {
         self.outstanding = VecDeque::new();
         self.outstanding_bytes = 0;
         self.submitted = 0;
     }
 
     /// Nothing is left to be done for a session that has ended.
-    pub(crate) fn finished(&self) -> bool {
+    pub fn finished(&self) -> bool {
         self.ended && self.outstanding.is_empty() && matches!(self.owner, Owner::Detached | Owner::Left)
     }
 
@@ -226,7 +228,7 @@ impl Session {
     }
 
     /// What the owner must be told next. The same until [`Session::submitted`].
-    pub(crate) fn next_request(&self) -> Option<Request> {
+    pub fn next_request(&self) -> Option<Request> {
         let session = self.id;
         if self.owner == Owner::Left {
             return None;
@@ -260,7 +262,7 @@ impl Session {
     }
 
     /// The owner has taken what [`Session::next_request`] said.
-    pub(crate) fn submitted(&mut self) {
+    pub fn submitted(&mut self) {
         if self.owner == Owner::Detached {
             self.owner = Owner::Attaching;
         } else if self.submitted < self.outstanding.len() {
@@ -275,7 +277,7 @@ impl Session {
     }
 
     /// The owner is gone. Everything that it may not have stored or answered goes to the next one.
-    pub(crate) fn lost(&mut self) {
+    pub fn lost(&mut self) {
         self.owner = Owner::Detached;
         self.submitted = 0;
         self.asked = 0;
@@ -291,20 +293,20 @@ impl Session {
     }
 
     /// A session that is behind asks for everything after this slot, once its socket has taken all that waits.
-    pub(crate) fn lacks_after(&self) -> Option<Slot> {
+    pub fn lacks_after(&self) -> Option<Slot> {
         (self.progress == Progress::Behind && self.owner == Owner::Attached && !self.ended)
             .then_some(self.queued)
     }
 
     /// The owner was asked for what [`Session::lacks_after`] said.
-    pub(crate) fn asked_to_catch_up(&mut self) {
+    pub fn asked_to_catch_up(&mut self) {
         self.progress = Progress::Asking;
     }
 
     // ---- from the owner ----
 
     /// The owner has attached the session: every slot after this one will be published to it.
-    pub(crate) fn attached(&mut self, slot: Slot) {
+    pub fn attached(&mut self, slot: Slot) {
         if self.owner != Owner::Attaching {
             return;
         }
@@ -321,7 +323,7 @@ impl Session {
     }
 
     /// Whether the slots after `previous` through `through` go to the editor now.
-    pub(crate) fn published(&mut self, previous: Slot, through: Slot) -> bool {
+    pub fn published(&mut self, previous: Slot, through: Slot) -> bool {
         // Noted also before the owner's word that the session is attached has come: the two may overtake each other.
         self.newest = self.newest.max(through);
         if self.delivered.is_none() || self.ended {
@@ -339,7 +341,7 @@ impl Session {
     }
 
     /// Whether an answer to somebody who lacked everything after `from` goes to this editor too.
-    pub(crate) fn caught_up(&mut self, from: Slot, through: Slot) -> bool {
+    pub fn caught_up(&mut self, from: Slot, through: Slot) -> bool {
         if self.progress != Progress::Asking || from > self.queued || self.ended {
             return false;
         }
@@ -356,7 +358,7 @@ impl Session {
     ///
     /// It holds everything through some slot, but for what the editor said it has, its own edits among that. Clients take
     /// those for durable when they come back, so slots are published to it all the same, though it may have them.
-    pub(crate) fn answered(&mut self) -> bool {
+    pub fn answered(&mut self) -> bool {
         if self.asked == 0 {
             return false;
         }
@@ -374,7 +376,7 @@ impl Session {
     }
 
     /// All messages through this number are durable. Returns whether that made room.
-    pub(crate) fn acknowledged(&mut self, through: MessageNumber) -> bool {
+    pub fn acknowledged(&mut self, through: MessageNumber) -> bool {
         let before = self.outstanding.len();
         while let Some(first) = self.outstanding.front().filter(|first| first.number <= through) {
             self.outstanding_bytes -= first.update.len();
@@ -390,55 +392,55 @@ impl Session {
     // ---- what becomes of it on the way to the editor ----
 
     /// The socket has taken everything through this slot.
-    pub(crate) fn delivered(&mut self, through: Slot) {
+    pub fn delivered(&mut self, through: Slot) {
         let delivered = self.delivered.unwrap_or_default().max(through);
         self.delivered = Some(delivered);
         self.queued = self.queued.max(delivered);
     }
 
     /// Updates that waited for the socket were dropped; what it has taken or begun to take goes through `kept`.
-    pub(crate) fn dropped(&mut self, kept: Option<Slot>) {
+    pub fn dropped(&mut self, kept: Option<Slot>) {
         let delivered = self.delivered.unwrap_or_default();
         self.queued = delivered.max(kept.unwrap_or_default());
         self.progress = Progress::Behind;
     }
 
     /// Something was published that never came this far.
-    pub(crate) fn missed(&mut self) {
+    pub fn missed(&mut self) {
         if self.delivered.is_some() && self.progress == Progress::Following {
             self.progress = Progress::Behind;
         }
     }
 
     /// Presence of others was dropped.
-    pub(crate) fn missed_awareness(&mut self) {
+    pub fn missed_awareness(&mut self) {
         self.awareness_missed = true;
     }
 
     /// The socket has taken all that waited: now the editor can be brought up to date.
-    pub(crate) fn drained(&mut self) {
+    pub fn drained(&mut self) {
         if std::mem::take(&mut self.awareness_missed) && !self.ended {
             self.query_owed = true;
         }
     }
 
     /// Whether something was published that the editor has not been sent.
-    pub(crate) fn behind(&self) -> bool {
+    pub fn behind(&self) -> bool {
         self.progress != Progress::Following
     }
 
     /// Whether the owner was asked for what the editor lacks.
-    pub(crate) fn waits_to_catch_up(&self) -> bool {
+    pub fn waits_to_catch_up(&self) -> bool {
         self.progress == Progress::Asking
     }
 
     /// Whether the editor is still there to be told something.
-    pub(crate) fn here(&mut self) -> bool {
+    pub fn here(&mut self) -> bool {
         !self.ended
     }
 
     /// The owner asks the editor what it has. Whether the editor is still there to be asked.
-    pub(crate) fn questioned(&mut self) -> bool {
+    pub fn questioned(&mut self) -> bool {
         if !self.ended {
             self.owner_asks += 1;
         }
@@ -446,7 +448,7 @@ impl Session {
     }
 
     /// Whether the editor is told what others do.
-    pub(crate) fn listens(&self) -> bool {
+    pub fn listens(&self) -> bool {
         self.delivered.is_some() && !self.ended
     }
 }

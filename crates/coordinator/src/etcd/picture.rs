@@ -1,4 +1,5 @@
-//! What the facts in etcd make of the ring view. Pure: it decides, and has no clock and no connection.
+//! What the facts in etcd make of the ring view. Pure: it decides, and has no clock and no connection. It is public for the
+//! simulation in `tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use ringleaf_types::{NodeId, RingVersion};
 
 /// What stands in etcd at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub struct Facts {
     members: BTreeMap<NodeId, Member>,
     /// Members that an operator wants off the ring.
     cordons: BTreeSet<NodeId>,
@@ -21,7 +22,7 @@ pub(crate) struct Facts {
 
 /// One fact that changed. `None` and `false`: it is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
     Member(NodeId, Option<Member>),
     Cordon(NodeId, bool),
     Weight(NodeId, Option<Weight>),
@@ -29,7 +30,7 @@ pub(crate) enum Change {
 }
 
 impl Facts {
-    pub(crate) fn take(&mut self, change: Change) {
+    pub fn take(&mut self, change: Change) {
         match change {
             Change::Member(node, Some(member)) => drop(self.members.insert(node, member)),
             Change::Member(node, None) => drop(self.members.remove(&node)),
@@ -44,7 +45,7 @@ impl Facts {
 
 /// What follows from news.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Nothing, for the ring.
     Same,
     /// This is the view from now on.
@@ -60,7 +61,7 @@ pub(crate) enum Verdict {
 /// Invariant: versions of one etcd cluster only grow. The members of a view are those that stood in etcd at its version,
 /// plus those that the shrink guard keeps; their virtual nodes are as many as etcd said at that version.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub struct Picture {
     /// For how long vanishing members count as vanishing together.
     window: Duration,
     /// The revision through which everything is known.
@@ -75,7 +76,7 @@ pub(crate) struct Picture {
 
 impl Picture {
     /// Starts from the last view of an earlier run, if there is one.
-    pub(crate) fn new(window: Duration, cached: Option<Arc<RingView>>) -> Self {
+    pub fn new(window: Duration, cached: Option<Arc<RingView>>) -> Self {
         let members = cached.iter().flat_map(|view| view.members());
         let members = members.map(|member| (member.node.clone(), member.clone())).collect();
         Self {
@@ -93,22 +94,22 @@ impl Picture {
     }
 
     /// Changes for how long vanishing members count as vanishing together.
-    pub(crate) fn set_window(&mut self, window: Duration) {
+    pub fn set_window(&mut self, window: Duration) {
         self.window = window;
     }
 
     /// Everything up to this version is known.
-    pub(crate) fn knows(&self, version: RingVersion) -> bool {
+    pub fn knows(&self, version: RingVersion) -> bool {
         version.get() <= self.seen
     }
 
     /// The members whose end is not believed yet. Whoever probed them says so with [`probed`](Self::probed).
-    pub(crate) fn doubted(&self) -> Vec<Member> {
+    pub fn doubted(&self) -> Vec<Member> {
         self.doubted.values().cloned().collect()
     }
 
     /// All facts at a revision.
-    pub(crate) fn listed(
+    pub fn listed(
         &mut self,
         cluster: ClusterId,
         revision: u64,
@@ -124,7 +125,7 @@ impl Picture {
     }
 
     /// Some facts changed at a revision.
-    pub(crate) fn changed(
+    pub fn changed(
         &mut self,
         cluster: ClusterId,
         revision: u64,
@@ -142,7 +143,7 @@ impl Picture {
 
     /// The doubted members have been asked; these do not answer. The others stay until they are back in etcd or are
     /// asked again.
-    pub(crate) fn probed(&mut self, cluster: ClusterId, dead: &[NodeId]) -> Verdict {
+    pub fn probed(&mut self, cluster: ClusterId, dead: &[NodeId]) -> Verdict {
         for node in dead {
             self.doubted.remove(node);
         }

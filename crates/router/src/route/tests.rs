@@ -1,6 +1,6 @@
 //! Three nodes that answer as they are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -12,6 +12,7 @@ use ringleaf_wire::{Event, Gone, Request, SubmitError};
 use tokio::sync::watch;
 
 use super::*;
+use crate::search::{DEAD_FOR, MOVES_MAX};
 
 /// What the nodes are told to answer, and what they were asked.
 #[derive(Default)]
