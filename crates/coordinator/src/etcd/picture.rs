@@ -109,13 +109,7 @@ impl Picture {
     }
 
     /// All facts at a revision.
-    pub fn listed(
-        &mut self,
-        cluster: ClusterId,
-        revision: u64,
-        facts: Facts,
-        now: Instant,
-    ) -> Verdict {
+    pub fn listed(&mut self, cluster: ClusterId, revision: u64, facts: Facts, now: Instant) -> Verdict {
         // Versions of different clusters do not compare: an etcd that was set up anew starts from one again.
         let same = self.view.as_ref().is_none_or(|view| view.cluster() == cluster);
         if same && revision < self.seen {
