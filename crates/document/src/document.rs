@@ -410,6 +410,11 @@ impl Document {
         self.deleted
     }
 
+    /// Whether it holds what the store has lost, until that is saved: it must not be forgotten meanwhile (R9).
+    pub fn recovering(&self) -> bool {
+        self.recovering.is_some()
+    }
+
     /// Its name.
     pub fn id(&self) -> &DocumentId {
         &self.id

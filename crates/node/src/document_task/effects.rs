@@ -138,6 +138,11 @@ impl DocumentTask {
         self.mailbox.is_empty() && self.pending.is_empty() && self.append.is_none() && self.questions.none()
     }
 
+    /// Only this task still has what the store has lost. When time runs out it goes all the same.
+    pub(super) fn keeps_what_is_lost(&self, document: &Document) -> bool {
+        document.recovering() && !self.shared.hurry()
+    }
+
     /// Nobody would miss the document. Whoever has just opened it is about to attach its sessions.
     pub(super) fn unneeded(&self) -> bool {
         let awaited = self.awaited_until.is_some_and(|until| Instant::now() < until);
@@ -164,7 +169,7 @@ impl DocumentTask {
         for reply in done.drain(..) {
             let _ = reply.send(Ok(document.last_slot()));
         }
-        if !self.nothing_waits() {
+        if !self.nothing_waits() || self.keeps_what_is_lost(document) {
             return None;
         }
         if self.stopping {

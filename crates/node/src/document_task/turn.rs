@@ -152,7 +152,7 @@ impl DocumentTask {
                 operator.ask(&mut self.questions, document).map_or(Next::Nothing, Next::Input)
             }
             Command::MakeRoom => {
-                if document.session_count() == 0 && self.unneeded() {
+                if document.session_count() == 0 && self.unneeded() && !self.keeps_what_is_lost(document) {
                     Next::End(End::Forgotten)
                 } else {
                     Next::Nothing

@@ -41,6 +41,7 @@ struct State {
     read_calls: u64,
     tails_calls: u64,
     mark_calls: u64,
+    snapshot_calls: u64,
     outcome_takes: Duration,
     tails_take: Duration,
     backwards: bool,
@@ -116,6 +117,10 @@ impl FaultyStore {
 
     pub(crate) fn go_on(&self) {
         self.state().backwards = false;
+    }
+
+    pub(crate) fn snapshot_calls(&self) -> u64 {
+        self.state().snapshot_calls
     }
 
     pub(crate) fn mark_calls(&self) -> u64 {
@@ -231,6 +236,7 @@ impl Store for FaultyStore {
     }
 
     async fn create_snapshot(&self, document: &DocumentId, snapshot: Snapshot) -> Result<bool, StoreError> {
+        self.state().snapshot_calls += 1;
         trouble(self.fault(|state| (&mut state.snapshot, None)).await, document)?;
         self.inner.create_snapshot(document, snapshot).await
     }

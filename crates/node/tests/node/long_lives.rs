@@ -101,6 +101,42 @@ async fn a_store_that_went_backwards_gets_back_what_memory_has() {
     assert_eq!(Editor::join(&cold, "notes", 2).await.text().len(), 20);
 }
 
+/// Until then nobody else has it: the document does not end, whoever wants that.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_has_what_the_store_lost_ends_when_that_is_saved() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    type_many(&mut editor, 10).await;
+    store.snapshots(Fault::Away);
+    store.go_back();
+    until("a try to save it", async || store.snapshot_calls() > 0).await;
+    let notes = document("notes");
+    let saved = async || store.inner.read(&notes).await.expect("it is read").snapshot.map(|it| it.upto);
+    let (stopped, ()) = tokio::join!(node.stop(Duration::from_secs(60)), async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(saved().await, None);
+        store.snapshots(Fault::None);
+    });
+    assert_eq!((stopped.flushed, stopped.forced), (1, 0));
+    assert_eq!(saved().await, Some(Slot::new(10)));
+}
+
+/// A store that stays away does not keep the node from stopping.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_saved_goes_when_the_time_is_up() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    type_many(&mut editor, 10).await;
+    store.snapshots(Fault::Away);
+    store.go_back();
+    until("a try to save it", async || store.snapshot_calls() > 0).await;
+    let begun_at = tokio::time::Instant::now();
+    node.stop(Duration::from_secs(60)).await;
+    assert!((Duration::from_secs(30)..Duration::from_secs(61)).contains(&begun_at.elapsed()));
+}
+
 /// An answer that is older than the newest slots is no sign that they are lost.
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_about_the_end_of_the_log_raises_no_alarm() {
