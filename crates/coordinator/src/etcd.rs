@@ -26,7 +26,7 @@ use tracing::{info_span, warn};
 
 use crate::{Coordinator, CoordinatorStatus, Prober, RegisterError, Ring, tasks};
 
-pub use operator::{AppliedConfig, WriteError};
+pub use operator::{AppliedConfig, Orders, WriteError};
 use record::Keys;
 use supervisor::Supervisor;
 

@@ -21,6 +21,6 @@ mod tasks;
 pub use coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
 pub use embedded::Embedded;
 pub use etcd::picture;
-pub use etcd::{AppliedConfig, Etcd, EtcdConfig, EtcdTls, WriteError};
+pub use etcd::{AppliedConfig, Etcd, EtcdConfig, EtcdTls, Orders, WriteError};
 pub use prober::Prober;
 pub use ring_config::{RingConfig, RingConfigError};

@@ -264,8 +264,12 @@ async fn operators_cordon_weigh_and_forget_members() {
     })
     .await;
     assert!(matches!(other.forget(&a).await, Err(WriteError::Lives { .. })));
+    other.cordon(&a, true).await.unwrap();
     etcd.withdraw().await;
+    let orders = b.orders().await.unwrap();
+    assert!(orders.cordoned.contains(&a) && orders.weights[&a].get() == 3, "what was said stays: {orders:?}");
     other.forget(&a).await.unwrap();
+    assert_eq!(b.orders().await.unwrap(), ringleaf_coordinator::Orders::default());
     etcd.register(member("a", 2)).await.unwrap();
     wait_for(&mut ring, "a has its own weight", |members| {
         members[0].incarnation.get() == 2 && members[0].weight == Weight::ONE

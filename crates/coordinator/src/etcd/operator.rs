@@ -1,5 +1,7 @@
 //! What operators write. Each is one compare-and-set; they are rare, so each makes its own connection.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use ringleaf_ring::Weight;
 use ringleaf_types::NodeId;
@@ -17,6 +19,13 @@ pub struct AppliedConfig {
     pub text: String,
     /// The revision of the last change, which whoever changes it next must know.
     pub revision: u64,
+}
+
+/// What operators have said of members, also of those that are gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    pub cordoned: BTreeSet<NodeId>,
+    pub weights: BTreeMap<NodeId, Weight>,
 }
 
 /// Why something was not written.
@@ -44,6 +53,23 @@ pub(super) fn applied(text: &[u8], revision: i64) -> Result<AppliedConfig, Strin
 }
 
 impl Etcd {
+    /// Reads what operators have said of members.
+    ///
+    /// # Errors
+    ///
+    /// etcd does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
+    pub async fn orders(&self) -> Result<Orders, WriteError> {
+        let keys = self.keys();
+        let mut client = self.client().await?;
+        let found = client.get(keys.prefix(), Some(GetOptions::new().with_prefix())).await;
+        let found = found.map_err(|error| WriteError::Away { problem: error.to_string() })?;
+        Ok(keys.facts(found.kvs().iter().map(|kv| (kv.key(), kv.value()))).orders())
+    }
+
     /// The ring configuration in etcd, and its changes. `None`: nobody has applied one, as far as is known.
     pub fn config(&self) -> watch::Receiver<Option<AppliedConfig>> {
         self.shared.config.subscribe()

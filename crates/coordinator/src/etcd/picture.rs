@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use ringleaf_ring::{ClusterId, Member, MemberState, RingView, VirtualNodes, Weight};
 use ringleaf_types::{NodeId, RingVersion};
 
+use super::operator::Orders;
+
 /// What stands in etcd at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -30,6 +32,10 @@ pub enum Change {
 }
 
 impl Facts {
+    pub(crate) fn orders(self) -> Orders {
+        Orders { cordoned: self.cordons, weights: self.weights }
+    }
+
     pub fn take(&mut self, change: Change) {
         match change {
             Change::Member(node, Some(member)) => drop(self.members.insert(node, member)),
