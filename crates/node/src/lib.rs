@@ -31,6 +31,7 @@ mod quarantine;
 mod tail_watch;
 
 mod admin;
+mod in_memory;
 
 mod backoff;
 mod memory;
@@ -39,5 +40,6 @@ mod pool;
 mod shared;
 mod tasks;
 
+pub use in_memory::InMemory;
 pub use membership::Cluster;
 pub use server::{Node, NodeConfig, NodeStatus, Stopped};
