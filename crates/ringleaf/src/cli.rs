@@ -1,11 +1,15 @@
 //! The command line, as clap reads it.
 
+mod ring;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
+
+pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Ring, Server, Simulate, WeightOrOwn};
 
 const SETTINGS: &str = "\
 Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of
@@ -27,14 +31,17 @@ pub(crate) enum Command {
     // Whoever wraps the command has the last word: flags may be said again.
     #[command(after_help = SETTINGS, args_override_self = true)]
     Serve(Serve),
-    /// Run a node of a cluster: it hosts documents, and serves editors too
+    /// Run a node of a cluster (it hosts documents, and serves editors too), or look after nodes
     #[command(after_help = SETTINGS, args_override_self = true)]
-    Node(Clustered),
+    Node(NodeOr),
     /// Run a router of a cluster: it serves editors and hosts nothing
     #[command(after_help = SETTINGS, args_override_self = true)]
     Router(Clustered),
-    /// Is the server well, and what is it doing?
-    Status(OutputAndTarget),
+    /// Is the server well, and its cluster, and what are they doing?
+    Status(Status),
+    /// Look at the ring, plan changes and make them
+    #[command(subcommand)]
+    Ring(Ring),
     /// Look at documents and change them
     #[command(subcommand, alias = "document")]
     Doc(Doc),
@@ -274,6 +281,18 @@ pub(crate) struct OutputAndTarget {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) common: OutputAndTarget,
+    /// Go on looking, until interrupted
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// How often to look, with --watch
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "watch")]
+    pub(crate) interval: u64,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Named {
     /// Name of the document
     pub(crate) name: String,
@@ -476,6 +495,18 @@ mod tests {
     fn every_command_that_answers_takes_an_output_format() {
         for line in [
             "status",
+            "status --watch",
+            "ring show",
+            "ring owner x",
+            "ring plan --add x",
+            "ring apply f",
+            "ring simulate --nodes 3 --documents 10",
+            "node list",
+            "node show x",
+            "node cordon x",
+            "node uncordon x",
+            "node weight x 2",
+            "node forget x",
             "version",
             "doc list",
             "doc show x",
@@ -500,5 +531,31 @@ mod tests {
         for format in ["json", "text", "update"] {
             assert!(parse(&format!("ringleaf doc get x -o {format}")).is_ok(), "doc get -o {format}");
         }
+    }
+
+    #[test]
+    fn a_node_is_started_by_flags_and_looked_after_by_subcommands() {
+        let node = |line: &str| match parse(line).unwrap().command {
+            Command::Node(node) => node,
+            other => panic!("{other:?}"),
+        };
+        assert!(node("ringleaf node --etcd http://a:1 --node-id list").command.is_none());
+        assert!(matches!(node("ringleaf node list").command, Some(NodeCommand::List(_))));
+        assert!(parse("ringleaf node --etcd http://a:1 list").is_err());
+        let Some(NodeCommand::Weight { weight, .. }) = node("ringleaf node weight n1 own").command else {
+            panic!("not weight")
+        };
+        assert_eq!(weight, WeightOrOwn::Own);
+        assert!(parse("ringleaf node weight n1 65").is_err());
+    }
+
+    #[test]
+    fn a_plan_has_a_change() {
+        assert!(parse("ringleaf ring plan").is_err());
+        assert!(parse("ringleaf ring plan --weight n1").is_err());
+        let line = "ringleaf ring plan --add a --add b=2 --remove c --weight d=3 --virtual-nodes 256";
+        let Command::Ring(Ring::Plan(plan)) = parse(line).unwrap().command else { panic!("not plan") };
+        let weights: Vec<u32> = plan.add.iter().chain(&plan.weight).map(|(_, weight)| weight.get()).collect();
+        assert_eq!(weights, [1, 2, 3]);
     }
 }

@@ -28,7 +28,7 @@ use tokio::time::sleep;
 use tower_service::Service;
 use tracing::{info, info_span};
 
-use crate::admin::{Documents, Health, Stage};
+use crate::admin::{Documents, HOP, Health, Stage};
 use crate::config::{Config, Role};
 use crate::exit::{Exit, Failure, chain};
 use crate::serve::{Parts, in_words};
@@ -81,13 +81,25 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
         NodeConfig { node: config.node_id.clone(), incarnation, limits },
         Arc::clone(&store),
     );
-    Ok(Parts { coordinator, documents: Some(Documents { store, node }), backup: None, links: Some(links) })
+    Ok(Parts {
+        coordinator: coordinator.clone(),
+        documents: Some(Documents { store, node }),
+        backup: None,
+        links: Some(links),
+        etcd: Some(coordinator),
+    })
 }
 
 /// A router: it hosts nothing.
 pub(crate) fn router(config: &Config) -> Result<Parts, Failure> {
     let (coordinator, links) = others(config)?;
-    Ok(Parts { coordinator, documents: None, backup: None, links: Some(links) })
+    Ok(Parts {
+        coordinator: coordinator.clone(),
+        documents: None,
+        backup: None,
+        links: Some(links),
+        etcd: Some(coordinator),
+    })
 }
 
 pub(crate) fn store_in_words(error: &OpenPostgresError) -> Failure {
@@ -103,7 +115,7 @@ pub(crate) fn store_in_words(error: &OpenPostgresError) -> Failure {
 }
 
 /// The agreed facts, and the way to whom they name.
-fn others(config: &Config) -> Result<(Arc<dyn Coordinator>, Arc<Links>), Failure> {
+fn others(config: &Config) -> Result<(Arc<Etcd>, Arc<Links>), Failure> {
     let tls = certificates(config)
         .map(|[certificate, key, authority]| ClientTls::from_files(certificate, key, authority))
         .transpose()
@@ -192,6 +204,7 @@ async fn answer(mut router: Router, request: AdminRequest) -> Result<AdminAnswer
         .method(request.method.as_str())
         .uri(request.path_and_query)
         .header("host", "localhost")
+        .header(HOP, "1")
         .body(Body::from(request.body))
         .map_err(|error| error.to_string())?;
     let response = router.call(request).await.unwrap_or_else(|never| match never {});

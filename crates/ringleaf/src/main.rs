@@ -68,7 +68,13 @@ impl Style {
         let json = pair("-o", "json") || pair("--output", "json") || words.contains(&"-ojson");
         let variable = || std::env::var("RINGLEAF_LOG").is_ok_and(|value| value == "json");
         // Only a server logs; the commands speak to people.
-        let serve = words.get(1).is_some_and(|command| ["serve", "node", "router"].contains(command));
+        let flags = words.get(2).is_none_or(|word| word.starts_with('-'));
+        let serve = match words.get(1) {
+            Some(&"serve" | &"router") => true,
+            // `ringleaf node list` and the like are commands, too.
+            Some(&"node") => flags,
+            Some(_) | None => false,
+        };
         let log_json = serve && (pair("--log", "json") || (!pair("--log", "text") && variable()));
         Self { json, log: if log_json { log::LogFormat::Json } else { log::LogFormat::Text } }
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ringleaf_coordinator::{Coordinator, Embedded};
+use ringleaf_coordinator::{Coordinator, Embedded, Etcd};
 use ringleaf_node::{Node, NodeConfig};
 use ringleaf_peer::Links;
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Documents, Facts, Faults, Health, Metrics, Serving, Stage};
+use crate::admin::{Admin, Documents, Facts, Faults, Health, Metrics, Others, Serving, Stage};
 use crate::cli::{Clustered, Serve};
 use crate::cluster::{self, Membership};
 use crate::config::{Config, Resolved, Role};
@@ -86,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) backup: Backup,
     /// The way to other nodes. None: there are no others.
     pub(crate) links: Option<Arc<Links>>,
+    /// Where operators write. None: there is no cluster.
+    pub(crate) etcd: Option<Arc<Etcd>>,
 }
 
 impl Parts {
@@ -95,13 +97,22 @@ impl Parts {
         let node = NodeConfig { node: config.node_id.clone(), incarnation, limits };
         let node = Node::start(node, Arc::clone(&store));
         let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
-        Ok(Self { coordinator, documents: Some(Documents { store, node }), backup, links: None })
+        Ok(Self { coordinator, documents: Some(Documents { store, node }), backup, links: None, etcd: None })
     }
 
     fn route(&self, config: &Config) -> Route {
         let local = self.documents.as_ref().map(|documents| documents.node.clone() as Arc<dyn SessionHost>);
         let peers = self.links.clone().map(|links| links as Arc<dyn Peers>);
         Route::new(config.node_id.clone(), self.coordinator.clone(), local, peers)
+    }
+
+    fn others(&self, config: &Config) -> Others {
+        Others {
+            node: self.documents.as_ref().map(|_| config.node_id.clone()),
+            ring: self.coordinator.ring(),
+            links: self.links.clone(),
+            etcd: self.etcd.clone(),
+        }
     }
 
     /// Who else keeps facts about this process.
@@ -143,7 +154,7 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         metrics: metrics.clone(),
         faults,
         facts,
-        serving: Some(Serving { editors: Arc::clone(&running), ring: parts.coordinator.ring() }),
+        serving: Some(Serving { editors: Arc::clone(&running), others: parts.others(&config) }),
         backup: parts.backup.clone(),
     };
     let admin = admin.router(parts.documents.as_ref().map(|documents| documents.node.admin()));

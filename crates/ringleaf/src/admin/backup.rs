@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Admin, error};
+use crate::config::Role;
 
 /// Steps that nobody has read yet. Above it: they are left out, a later one says more.
 const STEPS_WAITING_MAX: usize = 16;
@@ -39,6 +40,10 @@ pub(super) async fn post(
         Ok(wanted) => wanted,
         Err(rejection) => return error(StatusCode::BAD_REQUEST, "bad_request", &rejection.body_text(), ""),
     };
+    if admin.facts.config.role != Role::Alone {
+        let text = "the documents of a cluster are in its database, not in a folder of this process";
+        return error(StatusCode::CONFLICT, "not_here", text, "back up the database with its own tools");
+    }
     let Some(store) = admin.backup else {
         let advice = "start the server without --memory";
         return error(

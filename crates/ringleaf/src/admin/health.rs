@@ -100,7 +100,23 @@ impl Health {
 
     /// `None`: this process hosts no documents.
     pub(super) fn node(&self) -> Option<NodeStatus> {
-        Some(self.documents.as_ref()?.node.status())
+        Some(self.host()?.status())
+    }
+
+    /// The same.
+    pub(super) fn host(&self) -> Option<&Node> {
+        self.documents.as_ref().map(|documents| &*documents.node)
+    }
+
+    /// How the way to etcd is. `None`: there is no cluster.
+    pub(super) fn coordinator(&self) -> Option<serde_json::Value> {
+        let status = self.cluster.as_ref()?.status();
+        Some(serde_json::json!({
+            "place": status.place,
+            "connected": status.connected,
+            "since_seconds": status.since_seconds,
+            "problem": status.problem,
+        }))
     }
 }
 

@@ -10,18 +10,24 @@ mod faults;
 mod guard;
 mod health;
 mod metrics;
+mod nodes;
+mod others;
+mod pass_on;
+mod plan;
 mod process;
+mod ring;
 mod status;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post, put};
 use ringleaf_store::SqliteStore;
 
 pub(crate) use faults::Faults;
 pub(crate) use health::{Documents, Health, Stage};
 pub(crate) use metrics::Metrics;
+pub(crate) use others::{HOP, Others};
 pub(crate) use status::{Facts, Serving};
 
 /// Everything that the admin port answers from.
@@ -43,7 +49,24 @@ impl Admin {
         let api = Router::new()
             .route("/api/v1/status", get(status::get))
             .route("/api/v1/backup", post(backup::post))
+            .route("/api/v1/ring", get(ring::get))
+            .route("/api/v1/ring/owners", post(ring::owners))
+            .route("/api/v1/ring/plan", post(plan::post))
+            .route("/api/v1/ring/config", get(ring::config).put(ring::apply))
+            .route("/api/v1/resident", post(ring::resident))
+            .route("/api/v1/nodes", get(nodes::list))
+            .route("/api/v1/nodes/{node}", get(nodes::show).delete(nodes::forget))
+            .route("/api/v1/nodes/{node}/cordon", post(nodes::cordon).delete(nodes::uncordon))
+            .route("/api/v1/nodes/{node}/weight", put(nodes::weigh))
             .with_state(self.clone());
+        let documents = node.unwrap_or_else(|| {
+            Router::new()
+                .route("/api/v1/documents", any(pass_on::hosts_nothing))
+                .route("/api/v1/documents/{*rest}", any(pass_on::hosts_nothing))
+                .route("/api/v1/quarantine", any(pass_on::hosts_nothing))
+                .route("/api/v1/quarantine/{*rest}", any(pass_on::hosts_nothing))
+        });
+        let documents = documents.layer(axum::middleware::from_fn_with_state(self.clone(), pass_on::pass_on));
         Router::new()
             .route("/", get(index))
             .route("/livez", get(health::livez))
@@ -51,7 +74,7 @@ impl Admin {
             .route("/metrics", get(metrics::get))
             .with_state(self)
             .merge(api)
-            .merge(node.unwrap_or_default())
+            .merge(documents)
             .fallback(not_found)
             .layer(axum::middleware::from_fn(guard::check))
     }
@@ -67,6 +90,8 @@ async fn index() -> &'static str {
         "/readyz?verbose    should it be sent work, and why not?\n",
         "/metrics           for Prometheus\n",
         "/api/v1/status     what `ringleaf status` shows, as JSON\n",
+        "/api/v1/ring       what `ringleaf ring show` shows, as JSON\n",
+        "/api/v1/nodes      what `ringleaf node list` shows, as JSON\n",
         "/api/v1/documents  what `ringleaf doc list` shows, as JSON\n",
     )
 }

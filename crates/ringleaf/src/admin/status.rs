@@ -6,13 +6,12 @@ use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use ringleaf_coordinator::Ring;
-use ringleaf_ring::MemberState;
 use ringleaf_router::RunningServer;
 use serde_json::{Value, json};
 
-use super::Admin;
 use super::process::Process;
+use super::ring::members;
+use super::{Admin, Others};
 use crate::config::{Config, Role, without_password};
 
 /// What stays the same as long as the process runs.
@@ -28,23 +27,22 @@ pub(crate) struct Facts {
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) editors: Arc<RunningServer>,
-    pub(crate) ring: Ring,
+    pub(crate) others: Others,
 }
 
 impl Serving {
     /// Null: no member has ever served.
     fn ring(&self) -> Option<Value> {
-        let view = self.ring.borrow().clone()?;
-        let members: Vec<Value> = view
-            .members()
-            .iter()
-            .map(|member| json!({ "node": member.node.as_str(), "state": state(member.state), "share": view.share(&member.node) }))
-            .collect();
-        Some(json!({ "version": view.version().get(), "members": members }))
+        let view = self.others.ring.borrow().clone()?;
+        Some(json!({ "version": view.version().get(), "members": members(&view) }))
     }
 }
 
 pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
+    Json(of(&admin).await)
+}
+
+pub(super) async fn of(admin: &Admin) -> Value {
     let checks = admin.health.checks().await;
     let stage = admin.health.stage();
     let facts = &admin.facts;
@@ -52,9 +50,10 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
     let serving = admin.serving.as_ref();
     let node = admin.health.node();
     let editors = serving.map(|serving| serving.editors.status());
-    Json(json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": config.node_id.as_str(),
+        "role": role(config.role),
         "incarnation": format!("{:016x}", facts.incarnation),
         "pid": std::process::id(),
         "started_at": crate::output::rfc3339(facts.started_at),
@@ -78,10 +77,20 @@ pub(super) async fn get(State(admin): State<Admin>) -> Json<Value> {
             "failing_appends": node.map(|node| node.failing_appends),
         },
         "ring": serving.map(Serving::ring),
-        "store": store(&admin),
+        "cluster": serving.filter(|serving| serving.others.clustered()).map(|_| config.cluster.clone()),
+        "coordinator": admin.health.coordinator(),
+        "store": store(admin),
         "process": Process::now(),
         "faults": admin.faults.list(),
-    }))
+    })
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Alone => "alone",
+        Role::Node => "node",
+        Role::Router => "router",
+    }
 }
 
 /// Null: this process hosts no documents.
@@ -108,14 +117,6 @@ fn store(admin: &Admin) -> Value {
 fn file_bytes(database: &Path) -> u64 {
     let log = database.with_extension("db-wal");
     [database, &log].iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
-}
-
-fn state(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Joining => "joining",
-        MemberState::Serving => "serving",
-        MemberState::Draining => "draining",
-    }
 }
 
 /// Whoever asks has another working directory.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::confirm;
+use super::text::{array, cell};
 use crate::cli::{Content, Doc, Format, Named, OutputAndTarget, Quarantine, Target};
 use crate::client::{Ask, Client, segment};
 use crate::exit::{Exit, Failure};
@@ -76,6 +77,7 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
     let client = Client::open(&common.target)?;
     let mut documents: Vec<Value> = Vec::new();
     let mut next = Some(after);
+    let mut unanswered = String::new();
     while let Some(after) = next.take()
         && documents.len() < limit
     {
@@ -83,6 +85,7 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
         let cursor = after.as_deref().map(|name| format!("&after={}", segment(name))).unwrap_or_default();
         let path = format!("/api/v1/documents?prefix={}&limit={wanted}{cursor}", segment(prefix));
         let mut page = client.json(Ask::get(&path))?;
+        unanswered = super::ring::unanswered(&page);
         next = page["next"].as_str().map(|name| Some(name.to_owned()));
         documents.extend(page["documents"].as_array_mut().map(std::mem::take).unwrap_or_default());
     }
@@ -90,32 +93,39 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
     let answer = json!({ "documents": documents, "next": next });
     output::answer(common.output.format, &answer, || {
         let wide = common.output.format == Format::Wide;
-        let mut table = match wide {
-            true => Table::new(&["NAME", ">SIZE", ">SLOT", ">TAIL", "STATE", "CHANGED", "CREATED"]),
-            false => Table::new(&["NAME", ">SIZE", "STATE", "CHANGED"]),
-        };
-        for document in array(&answer, "documents") {
-            let (name, size, changed) =
-                (cell(document, "name"), bytes(document), cell(document, "changed_at"));
-            match wide {
-                true => table.row([
-                    name,
-                    size,
-                    cell(document, "last_slot"),
-                    cell(document, "tail_slots"),
-                    state(document).into(),
-                    changed,
-                    cell(document, "created_at"),
-                ]),
-                false => table.row([name, size, state(document).into(), changed]),
-            }
-        }
-        let text = or_nothing(documents.is_empty(), "no documents", &table);
+        let text = or_nothing(documents.is_empty(), "no documents", &listing(&documents, wide)) + &unanswered;
         match &next {
             Some(name) => format!("{text}and more: say --limit, or --after {name:?}\n"),
             None => text,
         }
     })
+}
+
+/// In a cluster with who should own each document, and where it is in memory.
+fn listing(documents: &[Value], wide: bool) -> Table {
+    let clustered = documents.iter().any(|document| document["owner"].is_string());
+    let mut headings = vec!["NAME", ">SIZE"];
+    headings.extend(if wide { &[">SLOT", ">TAIL"][..] } else { &[] });
+    headings.push("STATE");
+    headings.extend(if clustered { &["AT", "OWNER", ">SESSIONS"][..] } else { &[] });
+    headings.push("CHANGED");
+    headings.extend(wide.then_some("CREATED"));
+    let mut table = Table::new(&headings);
+    for document in documents {
+        let mut row = vec![cell(document, "name"), bytes(document)];
+        if wide {
+            row.extend(["last_slot", "tail_slots"].map(|key| cell(document, key)));
+        }
+        row.push(state(document).into());
+        if clustered {
+            let at: Vec<&str> = array(document, "in_memory").iter().filter_map(Value::as_str).collect();
+            row.extend([at.join(", "), cell(document, "owner"), cell(document, "sessions")]);
+        }
+        row.push(cell(document, "changed_at"));
+        row.extend(wide.then(|| cell(document, "created_at")));
+        table.row(row);
+    }
+    table
 }
 
 fn state(document: &Value) -> &'static str {
@@ -245,7 +255,7 @@ fn export(name: &str, file: &Path, force: bool, common: &OutputAndTarget) -> Res
     })
 }
 
-fn file_failure(file: &Path, what: &str, error: &std::io::Error) -> Failure {
+pub(super) fn file_failure(file: &Path, what: &str, error: &std::io::Error) -> Failure {
     let shown = file.display();
     match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
@@ -273,21 +283,6 @@ fn verify(named: &Named) -> Result<(), Failure> {
         }
         format!("{} is sound\n\n{}", named.name, fields(&details))
     })
-}
-
-fn array<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
-    answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// A value as text; nothing for what is not there.
-fn cell(value: &Value, name: &str) -> String {
-    match &value[name] {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        other => other.to_string(),
-    }
 }
 
 fn bytes(value: &Value) -> String {

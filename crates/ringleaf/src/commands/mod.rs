@@ -2,12 +2,15 @@
 
 pub(crate) mod config;
 mod documents;
+mod nodes;
+mod ring;
 mod status;
 mod store;
+mod text;
 
 use std::io::{IsTerminal, Write};
 
-use crate::cli::{Cli, Command, Doc};
+use crate::cli::{Cli, Command, Doc, NodeOr};
 use crate::config::Role;
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -15,9 +18,11 @@ use crate::output;
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(serve) => crate::serve::alone(&serve),
-        Command::Node(flags) => crate::serve::clustered(Role::Node, &flags),
+        Command::Node(NodeOr { command: Some(command), .. }) => nodes::run(command),
+        Command::Node(NodeOr { command: None, run }) => crate::serve::clustered(Role::Node, &run),
         Command::Router(flags) => crate::serve::clustered(Role::Router, &flags),
         Command::Status(command) => status::status(&command),
+        Command::Ring(command) => ring::run(command),
         Command::Healthcheck(target) => status::healthcheck(&target),
         Command::Doc(Doc::Quarantine(command)) => documents::quarantine(command),
         Command::Doc(command) => documents::run(command),

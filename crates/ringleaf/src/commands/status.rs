@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{Backup, Format, OutputAndTarget, Target};
+use crate::cli::{Backup, Format, Status, Target};
 use crate::client::{Ask, Client};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
 use crate::progress;
 
-pub(super) fn status(command: &OutputAndTarget) -> Result<(), Failure> {
+pub(super) fn status(command: &Status) -> Result<(), Failure> {
+    let command = &command.common;
     let client = Client::open(&command.target)?;
     let answer = client.json(Ask::get("/api/v1/status"))?;
     let format = command.output.format;
@@ -21,7 +22,7 @@ pub(super) fn status(command: &OutputAndTarget) -> Result<(), Failure> {
 }
 
 /// The verdict, a small table, and the last faults.
-fn text(status: &Value, wide: bool, color: bool) -> String {
+pub(super) fn text(status: &Value, wide: bool, color: bool) -> String {
     let paint = |code: &str, text: &str| match color {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_owned(),

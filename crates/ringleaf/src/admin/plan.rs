@@ -1,0 +1,175 @@
+//! `POST /api/v1/ring/plan`: what a change would move, before anything moves.
+//!
+//! Each node counts its own documents in memory, against the ring that it knows. So the answer costs as much for a
+//! thousand nodes as for one, and no names are sent around.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use ringleaf_node::InMemory;
+use ringleaf_ring::{Change, PlanError, RingView, VirtualNodes, Weight, ideal_movement, moves};
+use ringleaf_types::NodeId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::others::{self, Others, passed_on};
+use super::ring::{Answer, body, or_refusal};
+use super::{Admin, error};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    changes: Vec<Step>,
+}
+
+/// One change, as it is written in JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Step {
+    Add { node: String, weight: u32 },
+    Remove { node: String },
+    Weigh { node: String, weight: u32 },
+    VirtualNodes(u32),
+}
+
+impl Step {
+    fn read(&self) -> Result<Change, String> {
+        let node = |name: &String| name.parse::<NodeId>().map_err(|problem| problem.to_string());
+        let weighed = |weight: &u32| Weight::new(*weight).map_err(|problem| problem.to_string());
+        Ok(match self {
+            Self::Add { node: name, weight } => Change::Add { node: node(name)?, weight: weighed(weight)? },
+            Self::Remove { node: name } => Change::Remove { node: node(name)? },
+            Self::Weigh { node: name, weight } => {
+                Change::Weigh { node: node(name)?, weight: weighed(weight)? }
+            }
+            Self::VirtualNodes(number) => {
+                Change::VirtualNodes(VirtualNodes::new(*number).map_err(|problem| problem.to_string())?)
+            }
+        })
+    }
+}
+
+/// What a node has in memory, and how much of it would go elsewhere.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Live {
+    documents: usize,
+    bytes: usize,
+    moving_documents: usize,
+    moving_sessions: usize,
+    moving_bytes: usize,
+    /// Documents by where they would go.
+    to: BTreeMap<String, usize>,
+}
+
+impl Live {
+    fn count(node: &NodeId, planned: &RingView, documents: &[InMemory]) -> Self {
+        let mut live = Self::default();
+        for document in documents {
+            live.documents += 1;
+            live.bytes += document.bytes;
+            let owner = planned.owner(&document.document);
+            if owner != node {
+                live.moving_documents += 1;
+                live.moving_sessions += document.sessions;
+                live.moving_bytes += document.bytes;
+                *live.to.entry(owner.to_string()).or_default() += 1;
+            }
+        }
+        live
+    }
+}
+
+pub(super) async fn post(State(admin): State<Admin>, headers: HeaderMap, bytes: Bytes) -> Response {
+    or_refusal(plan(&admin, passed_on(&headers), &bytes).await)
+}
+
+async fn plan(admin: &Admin, passed_on: bool, bytes: &Bytes) -> Answer {
+    let others = admin.others()?;
+    others.etcd()?;
+    let wanted: Wanted = body(bytes)?;
+    let view = others.view()?;
+    let refuse =
+        |status, code: &str, text: String, advice: &str| Box::new(error(status, code, &text, advice));
+    let changes: Vec<Change> = wanted
+        .changes
+        .iter()
+        .map(Step::read)
+        .collect::<Result<_, _>>()
+        .map_err(|text| refuse(StatusCode::BAD_REQUEST, "bad_change", text, ""))?;
+    let planned = view.planned(&changes).map_err(|problem| {
+        let (status, code, advice) = match problem {
+            PlanError::Unknown { .. } => {
+                (StatusCode::NOT_FOUND, "no_such_node", "look at the names with `ringleaf node list`")
+            }
+            PlanError::Known { .. } => {
+                (StatusCode::CONFLICT, "node_exists", "give it another name, or plan its --weight")
+            }
+            PlanError::Ring(_) => (StatusCode::CONFLICT, "empty_ring", "somebody must own the documents"),
+        };
+        refuse(status, code, crate::exit::chain(&problem), advice)
+    })?;
+    let here = here(admin, others, &view, &planned);
+    if passed_on {
+        return Ok(Json(here.unwrap_or_default()).into_response());
+    }
+    let (mut nodes, mut unanswered): (Vec<Value>, Vec<Value>) = (here.into_iter().collect(), Vec::new());
+    let request = others::request("POST", "/api/v1/ring/plan", &json!(wanted));
+    for answered in others.ask_all(&view, &request).await {
+        match answered.answer {
+            Ok(node) => nodes.push(node),
+            Err(problem) => unanswered.push(json!({ "node": answered.node.as_str(), "problem": problem })),
+        }
+    }
+    Ok(Json(prediction(&view, &planned, nodes, &unanswered)).into_response())
+}
+
+/// What this process has in memory. None: it hosts nothing.
+fn here(admin: &Admin, others: &Others, view: &RingView, planned: &RingView) -> Option<Value> {
+    let (host, node) = (admin.health.host()?, others.node.as_ref()?);
+    let live = Live::count(node, planned, &host.all_in_memory());
+    let mut value = json!(live);
+    value["node"] = node.as_str().into();
+    value["version"] = view.version().get().into();
+    Some(value)
+}
+
+fn prediction(view: &RingView, planned: &RingView, mut nodes: Vec<Value>, unanswered: &[Value]) -> Value {
+    nodes.sort_by(|a, b| a["node"].as_str().cmp(&b["node"].as_str()));
+    let sum = |key: &str| nodes.iter().filter_map(|node| node[key].as_u64()).sum::<u64>();
+    let moved = moves(view, planned);
+    let between: Vec<Value> = moved
+        .between()
+        .into_iter()
+        .map(|((from, to), share)| json!({ "from": from.as_str(), "to": to.as_str(), "share": share }))
+        .collect();
+    let after: BTreeMap<&NodeId, f64> =
+        planned.shares().map(|(member, share)| (&member.node, share)).collect();
+    let before: BTreeMap<&NodeId, f64> = view.shares().map(|(member, share)| (&member.node, share)).collect();
+    let mut names: Vec<&&NodeId> = before.keys().chain(after.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let shares: Vec<Value> = names
+        .into_iter()
+        .map(|node| json!({ "node": node.as_str(), "before": before.get(*node), "after": after.get(*node) }))
+        .collect();
+    json!({
+        "version": view.version().get(),
+        "share": moved.share(),
+        "ideal_share": ideal_movement(view, planned),
+        "between": between,
+        "shares": shares,
+        "live": {
+            "documents": sum("documents"),
+            "bytes": sum("bytes"),
+            "moving_documents": sum("moving_documents"),
+            "moving_sessions": sum("moving_sessions"),
+            "moving_bytes": sum("moving_bytes"),
+            "nodes": nodes,
+            "unanswered": unanswered,
+        },
+    })
+}

@@ -1,0 +1,167 @@
+//! `ringleaf node …`, apart from starting one.
+
+use serde_json::{Value, json};
+
+use super::ring::{ask, etcd_away};
+use super::text::{array, cell, percent, times};
+use crate::cli::{Format, NodeCommand, OfNode, Server, WeightOrOwn};
+use crate::client::{Ask, Client};
+use crate::exit::Failure;
+use crate::output::{self, Table, size, span};
+
+pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::List(server) => list(&server),
+        NodeCommand::Show(node) => show(&node),
+        NodeCommand::Cordon(node) => {
+            let ask = |path: &str, client: &Client| client.json(Ask::post(path));
+            let said = "is off the ring: the others own its documents from now on; \
+                        `ringleaf node uncordon` lets it back";
+            tell(&node, "/cordon", ask, said)
+        }
+        NodeCommand::Uncordon(node) => {
+            tell(&node, "/cordon", |path, client| client.json(Ask::delete(path)), "is back on the ring")
+        }
+        NodeCommand::Weight { node, weight } => {
+            let (number, said) = match weight {
+                WeightOrOwn::Weight(weight) => (Some(weight.get()), format!("has weight {}", weight.get())),
+                WeightOrOwn::Own => (None, "has its own weight".into()),
+            };
+            let body = json!({ "weight": number });
+            tell(&node, "/weight", |path, client| ask(client, "PUT", path, &body), &said)
+        }
+        NodeCommand::Forget(node) => {
+            let said = "is forgotten: it starts as any other if it comes back";
+            tell(&node, "", |path, client| client.json(Ask::delete(path)), said)
+        }
+    }
+}
+
+fn path(node: &OfNode, more: &str) -> String {
+    format!("/api/v1/nodes/{}{more}", node.node)
+}
+
+fn tell(
+    node: &OfNode,
+    more: &str,
+    ask: impl FnOnce(&str, &Client) -> Result<Value, Failure>,
+    said: &str,
+) -> Result<(), Failure> {
+    let client = Client::open(&node.server.target())?;
+    let answer = ask(&path(node, more), &client)?;
+    output::answer(node.server.output.format, &answer, || format!("{} {said}\n", node.node))
+}
+
+/// How a member is, in one word or two.
+fn state(member: &Value) -> String {
+    match (member["answers"].as_bool(), member["state"].as_str().unwrap_or_default()) {
+        (Some(false), _) => "does not answer".into(),
+        (_, "draining") if member["cordoned"] == true => "cordoned".into(),
+        (_, "serving") if member["ready"] == false => "not ready".into(),
+        (_, state) => state.into(),
+    }
+}
+
+fn number(value: &Value, show: impl FnOnce(u64) -> String) -> String {
+    value.as_u64().map(show).unwrap_or_default()
+}
+
+fn list(server: &Server) -> Result<(), Failure> {
+    let answer = Client::open(&server.target())?.json(Ask::get("/api/v1/nodes"))?;
+    let wide = server.output.format == Format::Wide;
+    output::answer(server.output.format, &answer, || {
+        let mut text = table(&answer, wide).render(output::stdout_has_color());
+        if answer["cluster"].is_null() {
+            text.push_str("a ring of one: this server is not part of a cluster\n");
+        }
+        let problems = etcd_away(&answer).or_else(|| answer["etcd_problem"].as_str().map(str::to_owned));
+        problems.into_iter().for_each(|problem| text.push_str(&format!("! {problem}\n")));
+        for member in array(&answer, "members").iter().filter(|member| member["answers"] == false) {
+            text.push_str(&format!("! {}: {}\n", cell(member, "node"), cell(member, "problem")));
+        }
+        text
+    })
+}
+
+/// One row for each node, and for those that are gone and not forgotten.
+pub(super) fn table(answer: &Value, wide: bool) -> Table {
+    let mut table = match wide {
+        true => Table::new(&[
+            "NODE",
+            "STATE",
+            ">WEIGHT",
+            ">SHARE",
+            ">OF IDEAL",
+            ">DOCUMENTS",
+            ">SESSIONS",
+            ">MEMORY",
+            ">UP",
+            ">RING",
+            "ZONE",
+            "ADDRESS",
+            "VERSION",
+        ]),
+        false => {
+            Table::new(&["NODE", "STATE", ">WEIGHT", ">SHARE", ">DOCUMENTS", ">SESSIONS", ">MEMORY", ">UP"])
+        }
+    };
+    for member in array(answer, "members") {
+        let counts = &member["counts"];
+        let set = if member["weight_set"] == true { "*" } else { "" };
+        let mut row = vec![
+            cell(member, "node"),
+            state(member),
+            format!("{}{set}", cell(member, "weight")),
+            percent(&member["share"]),
+        ];
+        if wide {
+            row.push(times(&member["of_ideal"]));
+        }
+        row.extend([
+            number(&counts["documents_resident"], |count| count.to_string()),
+            number(&counts["sessions"], |count| count.to_string()),
+            number(&member["resident_bytes"], size),
+            number(&member["uptime_seconds"], span),
+        ]);
+        if wide {
+            row.extend(["ring_version", "zone", "address", "version"].map(|key| cell(member, key)));
+        }
+        table.row(row);
+    }
+    for gone in array(answer, "gone") {
+        let state = if gone["cordoned"] == true { "gone, cordoned" } else { "gone" };
+        let weight = &gone["weight"];
+        let weight = if weight.is_null() { String::new() } else { format!("{weight}*") };
+        table.row([cell(gone, "node"), state.into(), weight]);
+    }
+    table
+}
+
+fn show(node: &OfNode) -> Result<(), Failure> {
+    let answer = Client::open(&node.server.target())?.json(Ask::get(&path(node, "")))?;
+    let format = node.server.output.format;
+    output::answer(format, &answer, || {
+        let mut table = Table::new(&[]);
+        let mut row = |name: &str, value: String| {
+            if !value.is_empty() {
+                table.row([name.to_owned(), value]);
+            }
+        };
+        row("node", cell(&answer, "node"));
+        row("state", state(&answer));
+        row("problem", cell(&answer, "problem"));
+        let set = if answer["weight_set"] == true { " (set by an operator)" } else { "" };
+        row("weight", format!("{}{set}", cell(&answer, "weight")));
+        row("share", format!("{} ({} of ideal)", percent(&answer["share"]), times(&answer["of_ideal"])));
+        for key in ["zone", "address", "version", "incarnation"] {
+            row(key, cell(&answer, key));
+        }
+        let mut text = table.render(false);
+        if answer["status"].is_object() {
+            let status =
+                super::status::text(&answer["status"], format == Format::Wide, output::stdout_has_color());
+            text.push_str(&format!("\n{status}"));
+        }
+        text
+    })
+}

@@ -1,0 +1,359 @@
+//! `ringleaf ring …`.
+
+use std::io::Read;
+use std::path::Path;
+
+use ringleaf_coordinator::RingConfig;
+use ringleaf_ring::{Load, Movement, Paper, Prediction};
+use serde_json::{Value, json};
+
+use super::confirm;
+use super::text::{array, cell, count, percent, times};
+use crate::cli::{Format, Plan, Ring, Server, Simulate};
+use crate::client::{Ask, Client};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Table, size};
+
+pub(super) fn run(command: Ring) -> Result<(), Failure> {
+    match command {
+        Ring::Show { vnodes, server } => show(vnodes, &server),
+        Ring::Owner { documents, server } => owner(&documents, &server),
+        Ring::Plan(command) => plan(&command),
+        Ring::Apply { file, yes, server } => apply(&file, yes, &server),
+        Ring::Simulate(command) => simulate(&command),
+    }
+}
+
+/// Asks for JSON with a body of JSON.
+pub(super) fn ask(client: &Client, method: &'static str, path: &str, body: &Value) -> Result<Value, Failure> {
+    client.json(Ask { method, path, body: Some(("application/json", body.to_string().into_bytes())) })
+}
+
+fn show(vnodes: bool, server: &Server) -> Result<(), Failure> {
+    let path = if vnodes { "/api/v1/ring?vnodes" } else { "/api/v1/ring" };
+    let answer = Client::open(&server.target())?.json(Ask::get(path))?;
+    let format = server.output.format;
+    output::answer(format, &answer, || {
+        let table = if vnodes { points(&answer) } else { members(&answer, format == Format::Wide) };
+        format!("{}\n\n{}", head(&answer), table.render(output::stdout_has_color()))
+    })
+}
+
+/// The ring in one line, and whether it may be old.
+fn head(ring: &Value) -> String {
+    let nodes = array(ring, "members").len();
+    let each = cell(ring, "virtual_nodes_per_weight");
+    let Some(cluster) = ring["cluster"].as_str() else {
+        return "a ring of one: this server is not part of a cluster".into();
+    };
+    let plural = if nodes == 1 { "node" } else { "nodes" };
+    let head = format!(
+        "ring {} of cluster {cluster}: {nodes} {plural}, {each} virtual nodes for each unit of weight",
+        cell(ring, "version")
+    );
+    head + &etcd_away(ring).map(|away| format!("\n! {away}")).unwrap_or_default()
+}
+
+/// What to say when etcd is away.
+pub(super) fn etcd_away(answer: &Value) -> Option<String> {
+    let coordinator = &answer["coordinator"];
+    (coordinator["connected"] == false).then(|| {
+        let since = output::span(coordinator["since_seconds"].as_u64().unwrap_or(0));
+        let problem = coordinator["problem"].as_str().unwrap_or("not yet connected");
+        format!("etcd is away for {since}, the ring stays as it is: {problem}")
+    })
+}
+
+fn members(ring: &Value, wide: bool) -> Table {
+    let mut table = match wide {
+        true => Table::new(&[
+            "NODE",
+            "STATE",
+            ">WEIGHT",
+            ">SHARE",
+            ">OF IDEAL",
+            "ZONE",
+            "ADDRESS",
+            "VERSION",
+            "INCARNATION",
+        ]),
+        false => Table::new(&["NODE", "STATE", ">WEIGHT", ">SHARE", ">OF IDEAL", "ZONE"]),
+    };
+    for member in array(ring, "members") {
+        let mut row: Vec<String> = ["node", "state", "weight"].map(|key| cell(member, key)).into();
+        row.extend([percent(&member["share"]), times(&member["of_ideal"]), cell(member, "zone")]);
+        if wide {
+            row.extend(["address", "version", "incarnation"].map(|key| cell(member, key)));
+        }
+        table.row(row);
+    }
+    table
+}
+
+fn points(ring: &Value) -> Table {
+    let mut table = Table::new(&["TOKEN", "NODE", ">OWNS"]);
+    let points = array(ring, "tokens");
+    let token =
+        |point: &Value| u64::from_str_radix(point["token"].as_str().unwrap_or_default(), 16).unwrap_or(0);
+    let mut behind = points.last().map_or(0, token);
+    for point in points {
+        let length = token(point).wrapping_sub(behind) as f64 / 2f64.powi(64);
+        behind = token(point);
+        table.row([cell(point, "token"), cell(point, "node"), format!("{:.4} %", length * 100.0)]);
+    }
+    table
+}
+
+fn owner(documents: &[String], server: &Server) -> Result<(), Failure> {
+    let client = Client::open(&server.target())?;
+    let answer = ask(&client, "POST", "/api/v1/ring/owners", &json!({ "documents": documents }))?;
+    let wide = server.output.format == Format::Wide;
+    output::answer(server.output.format, &answer, || {
+        let mut table = match wide {
+            true => Table::new(&[
+                "DOCUMENT",
+                "OWNER",
+                "IN MEMORY AT",
+                ">SESSIONS",
+                ">EPOCH",
+                "TOKEN",
+                "CANDIDATES",
+            ]),
+            false => Table::new(&["DOCUMENT", "OWNER", "SUCCESSOR", "IN MEMORY AT", ">SESSIONS"]),
+        };
+        for document in array(&answer, "documents") {
+            let candidates: Vec<&str> =
+                array(document, "candidates").iter().filter_map(Value::as_str).collect();
+            let found = array(document, "in_memory");
+            let at: Vec<&str> = found.iter().filter_map(|found| found["node"].as_str()).collect();
+            let sessions = found.first().map(|found| cell(found, "sessions")).unwrap_or_default();
+            let (name, owner, at) = (cell(document, "name"), cell(document, "owner"), at.join(", "));
+            if wide {
+                let epoch = found.first().map(|found| cell(found, "epoch")).unwrap_or_default();
+                table.row([name, owner, at, sessions, epoch, cell(document, "token"), candidates.join(" ")]);
+            } else {
+                let successor = candidates.get(1).copied().unwrap_or_default().to_owned();
+                table.row([name, owner, successor, at, sessions]);
+            }
+        }
+        table.render(output::stdout_has_color()) + &unanswered(&answer)
+    })
+}
+
+/// Who did not answer, one line each.
+pub(super) fn unanswered(answer: &Value) -> String {
+    let lines = array(answer, "unanswered").iter();
+    lines
+        .map(|line| format!("! {} is not counted: {}\n", cell(line, "node"), cell(line, "problem")))
+        .collect()
+}
+
+fn changes(command: &Plan) -> Value {
+    let weighed = |kind: &str, node: &str, weight: u32| json!({ kind: { "node": node, "weight": weight } });
+    let mut changes: Vec<Value> =
+        command.add.iter().map(|(node, weight)| weighed("add", node.as_str(), weight.get())).collect();
+    changes.extend(command.remove.iter().map(|node| json!({ "remove": { "node": node.as_str() } })));
+    changes.extend(command.weight.iter().map(|(node, weight)| weighed("weigh", node.as_str(), weight.get())));
+    changes.extend(command.virtual_nodes.map(|number| json!({ "virtual_nodes": number.get() })));
+    json!({ "changes": changes })
+}
+
+fn plan(command: &Plan) -> Result<(), Failure> {
+    let client = Client::open(&command.server.target())?;
+    let answer = ask(&client, "POST", "/api/v1/ring/plan", &changes(command))?;
+    let format = command.server.output.format;
+    output::answer(format, &answer, || planned(&answer, format == Format::Wide, output::stdout_has_color()))
+}
+
+/// What a plan moves, in one line.
+fn moved(plan: &Value) -> String {
+    let live = &plan["live"];
+    let number = |key: &str| live[key].as_u64().unwrap_or(0);
+    format!(
+        "moves {} of all documents (at least {} would have to), and of those in memory {} of {} \
+         ({} of {}, with {} sessions)",
+        percent(&plan["share"]),
+        percent(&plan["ideal_share"]),
+        count(number("moving_documents")),
+        count(number("documents")),
+        size(number("moving_bytes")),
+        size(number("bytes")),
+        count(number("moving_sessions")),
+    )
+}
+
+fn planned(plan: &Value, wide: bool, color: bool) -> String {
+    let mut table =
+        Table::new(&["NODE", ">SHARE NOW", ">THEN", ">IN MEMORY", ">LEAVE IT", ">WITH", ">COME TO IT"]);
+    let live = array(&plan["live"], "nodes");
+    for share in array(plan, "shares") {
+        let node = cell(share, "node");
+        let found = live.iter().find(|line| line["node"] == node.as_str());
+        let number = |key: &str| found.and_then(|line| line[key].as_u64());
+        let shown = |number: Option<u64>| number.map(count).unwrap_or_default();
+        let come: u64 = live.iter().filter_map(|line| line["to"][&node].as_u64()).sum();
+        table.row([
+            node,
+            percent(&share["before"]),
+            percent(&share["after"]),
+            shown(number("documents")),
+            shown(number("moving_documents")),
+            number("moving_bytes").map(size).unwrap_or_default(),
+            count(come),
+        ]);
+    }
+    let mut text = format!("{}\n\n{}", moved(plan), table.render(color));
+    if wide {
+        let mut between = Table::new(&["FROM", "TO", ">OF ALL DOCUMENTS"]);
+        for pair in array(plan, "between") {
+            between.row([cell(pair, "from"), cell(pair, "to"), percent(&pair["share"])]);
+        }
+        text.push_str(&format!("\n{}", between.render(color)));
+    }
+    text + &unanswered(&plan["live"])
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().lock().read_to_string(&mut text).map(drop),
+        false => std::fs::read_to_string(file).map(|read| text = read),
+    };
+    read.map(|()| text).map_err(|error| super::documents::file_failure(file, "read", &error))
+}
+
+fn apply(file: &Path, yes: bool, server: &Server) -> Result<(), Failure> {
+    let text = read(file)?;
+    let wanted = RingConfig::parse(&text).map_err(|problem| {
+        let text = format!("{}: {}", file.display(), crate::exit::chain(&problem));
+        Failure::new(Exit::Configuration, "bad_config", text).advise("see ring-config/default.toml")
+    })?;
+    let client = Client::open(&server.target())?;
+    let found = client.json(Ask::get("/api/v1/ring/config"))?;
+    let revision = found["revision"].as_u64().unwrap_or(0);
+    if found["text"] == text.as_str() {
+        let answer = json!({ "outcome": "unchanged", "revision": revision });
+        return output::answer(server.output.format, &answer, || "it is applied already\n".into());
+    }
+    let ring = client.json(Ask::get("/api/v1/ring"))?;
+    let virtual_nodes = wanted.virtual_nodes.get();
+    if ring["virtual_nodes_per_weight"] != virtual_nodes && !yes {
+        let change = json!({ "changes": [{ "virtual_nodes": virtual_nodes }] });
+        let plan = ask(&client, "POST", "/api/v1/ring/plan", &change)?;
+        confirm(false, &format!("change the virtual nodes, which {}", moved(&plan)))?;
+    }
+    let body = json!({ "text": text, "expected": revision });
+    let answer = ask(&client, "PUT", "/api/v1/ring/config", &body)?;
+    output::answer(server.output.format, &answer, || {
+        format!(
+            "{} applied to cluster {} (revision {})\n",
+            file.display(),
+            wanted.cluster,
+            cell(&answer, "revision")
+        )
+    })
+}
+
+fn simulate(command: &Simulate) -> Result<(), Failure> {
+    let paper = Paper {
+        nodes: command.nodes,
+        weights: command.weights.clone(),
+        virtual_nodes: command.virtual_nodes,
+        documents: command.documents,
+        resident: command.resident.unwrap_or(command.documents / 100),
+        document_bytes: command.document_bytes,
+    };
+    let prediction = paper.predict().map_err(|problem| {
+        Failure::new(Exit::Usage, "usage", problem.to_string())
+            .advise("simulate fewer nodes or virtual nodes")
+    })?;
+    output::answer(command.output.format, &predicted(&paper, &prediction), || {
+        on_paper(&paper, &prediction, output::stdout_has_color())
+    })
+}
+
+/// Documents are whole; what is predicted of them is not.
+fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+fn predicted(paper: &Paper, prediction: &Prediction) -> Value {
+    let load = |load: &Load| {
+        json!({
+            "of_ideal": load.of_ideal,
+            "documents": whole(load.documents),
+            "resident": whole(load.resident),
+            "bytes": whole(load.bytes),
+        })
+    };
+    let movement = |movement: &Movement| {
+        json!({
+            "share": movement.share,
+            "ideal_share": movement.ideal_share,
+            "of_ideal": movement.share / movement.ideal_share,
+            "documents": whole(movement.documents),
+            "resident": whole(movement.resident),
+            "bytes": whole(movement.bytes),
+            "most_between_two": movement.most_between_two,
+        })
+    };
+    json!({
+        "nodes": paper.nodes,
+        "documents": paper.documents,
+        "resident": paper.resident,
+        "document_bytes": paper.document_bytes,
+        "virtual_nodes_per_weight": paper.virtual_nodes.get(),
+        "ring": { "points": prediction.points, "bytes_per_process": prediction.ring_bytes },
+        "balance": {
+            "fullest": load(&prediction.fullest),
+            "mean": load(&prediction.mean),
+            "emptiest": load(&prediction.emptiest),
+        },
+        "movement": {
+            "one_more": movement(&prediction.join),
+            "one_less": prediction.leave.as_ref().map(movement),
+        },
+    })
+}
+
+fn on_paper(paper: &Paper, prediction: &Prediction, color: bool) -> String {
+    let mut balance = Table::new(&["NODE", ">OF IDEAL", ">DOCUMENTS", ">IN MEMORY", ">TAKING"]);
+    for (name, load) in
+        [("fullest", &prediction.fullest), ("mean", &prediction.mean), ("emptiest", &prediction.emptiest)]
+    {
+        balance.row([
+            name.to_owned(),
+            format!("{:.3}", load.of_ideal),
+            count(whole(load.documents)),
+            count(whole(load.resident)),
+            size(whole(load.bytes)),
+        ]);
+    }
+    let mut movement =
+        Table::new(&["MOVES", ">OF ALL", ">IDEAL", ">OF IDEAL", ">DOCUMENTS", ">IN MEMORY", ">TAKING"]);
+    let changes = [("one node more", Some(&prediction.join)), ("one node less", prediction.leave.as_ref())];
+    for (name, moves) in changes.into_iter().filter_map(|(name, moves)| Some((name, moves?))) {
+        movement.row([
+            name.to_owned(),
+            percent(&json!(moves.share)),
+            percent(&json!(moves.ideal_share)),
+            format!("{:.3}", moves.share / moves.ideal_share),
+            count(whole(moves.documents)),
+            count(whole(moves.resident)),
+            size(whole(moves.bytes)),
+        ]);
+    }
+    format!(
+        "{} nodes, {} documents, of which {} are in memory and take {} each\n\
+         ring: {} points ({} for each unit of weight), {} in every process\n\n{}\n{}",
+        count(paper.nodes.into()),
+        count(paper.documents),
+        count(paper.resident),
+        size(paper.document_bytes),
+        count(prediction.points),
+        paper.virtual_nodes.get(),
+        size(prediction.ring_bytes),
+        balance.render(color),
+        movement.render(color),
+    )
+}
