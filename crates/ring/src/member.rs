@@ -70,8 +70,7 @@ impl Weight {
 
 /// Points on the ring for each unit of weight. More make the load more even and the ring bigger. 1 to 1,024.
 ///
-/// All processes of a cluster must agree on it, as on the members: another number gives almost every document another
-/// owner.
+/// All processes of a cluster must agree on it, as on the members: another number gives many documents another owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VirtualNodes(u32);
 
