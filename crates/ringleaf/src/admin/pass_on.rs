@@ -84,7 +84,7 @@ pub(super) async fn pass_on(State(admin): State<Admin>, request: Request, next: 
             with_owners(&admin, others, &view, next.run(request).await).await
         }
         Subject::Listing => {
-            let members = view.members().iter().cloned().collect();
+            let members = view.members().to_vec();
             let (_, answer) = try_each(others, members, request, next).await;
             with_owners(&admin, others, &view, answer).await
         }
