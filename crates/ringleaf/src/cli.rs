@@ -288,7 +288,7 @@ pub(crate) struct Status {
     #[arg(short, long)]
     pub(crate) watch: bool,
     /// How often to look, with --watch
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "watch")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "watch", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) interval: u64,
 }
 

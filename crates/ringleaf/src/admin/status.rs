@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
+use ringleaf_node::Node;
 use ringleaf_router::RunningServer;
 use serde_json::{Value, json};
 
@@ -72,6 +73,7 @@ pub(super) async fn of(admin: &Admin) -> Value {
             "sessions": editors.map(|editors| editors.sessions),
             "behind": editors.map(|editors| editors.behind),
             "documents_resident": node.map(|node| node.documents),
+            "document_sessions": admin.health.host().map(sessions),
             "documents_quarantined": node.map(|node| node.quarantined),
             "resident_bytes": node.map(|node| node.resident_bytes),
             "failing_appends": node.map(|node| node.failing_appends),
@@ -91,6 +93,11 @@ fn role(role: Role) -> &'static str {
         Role::Node => "node",
         Role::Router => "router",
     }
+}
+
+/// Of the documents that are hosted here, wherever their editors are connected.
+fn sessions(node: &Node) -> usize {
+    node.all_in_memory().iter().map(|document| document.sessions).sum()
 }
 
 /// Null: this process hosts no documents.

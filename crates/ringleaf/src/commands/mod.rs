@@ -7,6 +7,7 @@ mod ring;
 mod status;
 mod store;
 mod text;
+mod verdict;
 
 use std::io::{IsTerminal, Write};
 

@@ -119,7 +119,7 @@ pub(super) fn table(answer: &Value, wide: bool) -> Table {
         }
         row.extend([
             number(&counts["documents_resident"], |count| count.to_string()),
-            number(&counts["sessions"], |count| count.to_string()),
+            number(&counts["document_sessions"], |count| count.to_string()),
             number(&member["resident_bytes"], size),
             number(&member["uptime_seconds"], span),
         ]);
@@ -158,9 +158,10 @@ fn show(node: &OfNode) -> Result<(), Failure> {
         }
         let mut text = table.render(false);
         if answer["status"].is_object() {
-            let status =
-                super::status::text(&answer["status"], format == Format::Wide, output::stdout_has_color());
-            text.push_str(&format!("\n{status}"));
+            text.push_str(&format!(
+                "\n{}",
+                super::status::details(&answer["status"], format == Format::Wide)
+            ));
         }
         text
     })

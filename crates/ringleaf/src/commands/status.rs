@@ -1,6 +1,11 @@
 //! `ringleaf status`, `healthcheck` and `backup`.
 
+use std::io::IsTerminal;
+use std::time::Duration;
+
 use serde_json::{Value, json};
+
+use super::verdict::{Mood, Verdict, verdict};
 
 use crate::cli::{Backup, Format, Status, Target};
 use crate::client::{Ask, Client};
@@ -9,29 +14,86 @@ use crate::output::{self, Table};
 use crate::progress;
 
 pub(super) fn status(command: &Status) -> Result<(), Failure> {
-    let command = &command.common;
-    let client = Client::open(&command.target)?;
-    let answer = client.json(Ask::get("/api/v1/status"))?;
-    let format = command.output.format;
-    output::answer(format, &answer, || text(&answer, format == Format::Wide, output::stdout_has_color()))?;
+    let client = Client::open(&command.common.target)?;
+    if command.watch {
+        return watch(command, &client);
+    }
+    let format = command.common.output.format;
+    let look = Look::take(&client)?;
+    output::answer(format, &look.json(), || look.text(format == Format::Wide, output::stdout_has_color()))?;
     // A folder that was opened is as well as a stopped server can be.
-    match answer["ready"].as_bool().unwrap_or(false) || answer["stage"] == "stopped" {
-        true => Ok(()),
-        false => Err(Failure::said(Exit::Failed)),
+    match look.verdict().mood {
+        Mood::Well | Mood::Worried | Mood::Stopped => Ok(()),
+        Mood::Unwell => Err(Failure::said(Exit::Failed)),
     }
 }
 
-/// The verdict, a small table, and the last faults.
-pub(super) fn text(status: &Value, wide: bool, color: bool) -> String {
-    let paint = |code: &str, text: &str| match color {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_owned(),
-    };
+/// What a server says of itself and, in a cluster, of the nodes.
+struct Look {
+    status: Value,
+    nodes: Option<Value>,
+}
+
+impl Look {
+    fn take(client: &Client) -> Result<Self, Failure> {
+        let status = client.json(Ask::get("/api/v1/status"))?;
+        // A cluster without a ring has no nodes to ask; the status says so itself.
+        let nodes = match status["cluster"].is_null() {
+            true => None,
+            false => client.json(Ask::get("/api/v1/nodes")).ok(),
+        };
+        Ok(Self { status, nodes })
+    }
+
+    fn verdict(&self) -> Verdict {
+        verdict(&self.status, self.nodes.as_ref())
+    }
+
+    fn json(&self) -> Value {
+        let mut json = self.status.clone();
+        json["verdict"] = self.verdict().text.into();
+        json["nodes"] = self.nodes.clone().unwrap_or_default();
+        json
+    }
+
+    /// The verdict, the nodes, and what there is about the server itself.
+    fn text(&self, wide: bool, color: bool) -> String {
+        let mut text = self.verdict().line(color) + "\n";
+        text.push_str(&warnings(&self.status, color));
+        if let Some(nodes) = &self.nodes {
+            text.push_str(&format!("\n{}", super::nodes::table(nodes, wide).render(color)));
+        }
+        format!("{text}\n{}", details(&self.status, wide))
+    }
+}
+
+/// Looks again and again: on a terminal in place, else one line (or one JSON value) each time.
+fn watch(command: &Status, client: &Client) -> Result<(), Failure> {
+    let format = command.common.output.format;
+    let (terminal, color) = (std::io::stdout().is_terminal(), output::stdout_has_color());
+    loop {
+        let now = output::rfc3339(std::time::SystemTime::now());
+        let text = match (Look::take(client), format) {
+            (Ok(look), Format::Json) => format!("{}\n", look.json()),
+            (Ok(look), _) if terminal => look.text(format == Format::Wide, color),
+            (Ok(look), _) => format!("{now}  {}\n", look.verdict().line(color)),
+            (Err(failure), Format::Json) => format!("{}\n", failure.json()),
+            // Whoever watches, waits for the server to come back.
+            (Err(failure), _) => format!("{now}  {}\n", Verdict::of(&failure).line(color)),
+        };
+        let clear = if terminal && format != Format::Json { "\x1b[H\x1b[2J" } else { "" };
+        if !output::print_to_reader(&format!("{clear}{text}"))? {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(command.interval));
+    }
+}
+
+/// A small table, and the last faults.
+pub(super) fn details(status: &Value, wide: bool) -> String {
     let of = |pointer: &str| status.pointer(pointer).unwrap_or(&Value::Null);
     let string = |pointer: &str| of(pointer).as_str().unwrap_or_default().to_owned();
     let number = |pointer: &str| of(pointer).as_u64().unwrap_or(0);
-    let mut text = format!("{}\n\n", verdict(status, &paint));
-
     let mut table = Table::new(&[]);
     table.row(["version".into(), string("/version")]);
     let stopped = status["stage"] == "stopped";
@@ -70,7 +132,7 @@ pub(super) fn text(status: &Value, wide: bool, color: bool) -> String {
     }
     if stopped {
         // The rest would be about this command.
-        return text + &table.render(false);
+        return table.render(false);
     }
     table.row(["memory".into(), output::size(number("/process/resident_bytes"))]);
     if wide {
@@ -88,44 +150,21 @@ pub(super) fn text(status: &Value, wide: bool, color: bool) -> String {
             .collect();
         table.row(["ring".into(), format!("version {}: {}", number("/ring/version"), members.join(", "))]);
     }
-    text.push_str(&table.render(false));
-    text.push_str(&faults(status, wide));
-    text
+    table.render(false) + &faults(status, wide)
 }
 
-fn verdict(status: &Value, paint: &dyn Fn(&str, &str) -> String) -> String {
-    let failed: Vec<String> = status["checks"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|check| check["ok"] == false)
-        .map(|check| {
-            format!(
-                "{}: {}",
-                check["name"].as_str().unwrap_or_default(),
-                check["detail"].as_str().unwrap_or_default()
-            )
-        })
-        .collect();
-    let uptime = output::span(status["uptime_seconds"].as_u64().unwrap_or(0));
-    let mut verdict = match status["stage"].as_str() {
-        Some("stopped") => paint("1", "● stopped: nobody serves this folder"),
-        Some("serving") if failed.is_empty() => format!("{} for {uptime}", paint("1;32", "● serving")),
-        stage => format!(
-            "{}: {}",
-            paint("1;31", &format!("● {}, not ready", stage.unwrap_or("unknown"))),
-            failed.join("; ")
-        ),
-    };
-    for (pointer, warning) in [
+/// What the operator has asked for and should not forget.
+fn warnings(status: &Value, color: bool) -> String {
+    let warnings = [
         ("/store/keeps_nothing", "keeps nothing (--memory)"),
         ("/editors/open_to_anyone", "open to anyone: nobody is asked who they are"),
-    ] {
-        if status.pointer(pointer) == Some(&Value::Bool(true)) {
-            verdict.push_str(&format!("\n{}", paint("1;33", &format!("! {warning}"))));
-        }
-    }
-    verdict
+    ];
+    let said = warnings.iter().filter(|(pointer, _)| status.pointer(pointer) == Some(&Value::Bool(true)));
+    said.map(|(_, warning)| match color {
+        true => format!("\x1b[1;33m! {warning}\x1b[0m\n"),
+        false => format!("! {warning}\n"),
+    })
+    .collect()
 }
 
 fn faults(status: &Value, wide: bool) -> String {
