@@ -71,6 +71,7 @@ fn list(server: &Server) -> Result<(), Failure> {
     let wide = server.output.format == Format::Wide;
     output::answer(server.output.format, &answer, || {
         let mut text = table(&answer, wide).render(output::stdout_has_color());
+        text.push_str(legend(&answer));
         if answer["cluster"].is_null() {
             text.push_str("a ring of one: this server is not part of a cluster\n");
         }
@@ -81,6 +82,14 @@ fn list(server: &Server) -> Result<(), Failure> {
         }
         text
     })
+}
+
+/// What the star in the table means.
+pub(super) fn legend(answer: &Value) -> &'static str {
+    let set = |member: &Value| member["weight_set"] == true;
+    let any = array(answer, "members").iter().any(set)
+        || array(answer, "gone").iter().any(|gone| !gone["weight"].is_null());
+    if any { "* set with `ringleaf node weight`\n" } else { "" }
 }
 
 /// One row for each node, and for those that are gone and not forgotten.

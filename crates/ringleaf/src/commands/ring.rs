@@ -169,11 +169,14 @@ fn plan(command: &Plan) -> Result<(), Failure> {
 fn moved(plan: &Value) -> String {
     let live = &plan["live"];
     let number = |key: &str| live[key].as_u64().unwrap_or(0);
+    // Other virtual nodes need not move anything, so there is nothing to compare with.
+    let ideal = match plan["ideal_share"].as_f64() {
+        Some(0.0) | None => String::new(),
+        Some(_) => format!(" (at least {} would have to)", percent(&plan["ideal_share"])),
+    };
     format!(
-        "moves {} of all documents (at least {} would have to), and of those in memory {} of {} \
-         ({} of {}, with {} sessions)",
+        "moves {} of all documents{ideal}, and of those in memory {} of {} ({} of {}, with {} sessions)",
         percent(&plan["share"]),
-        percent(&plan["ideal_share"]),
         count(number("moving_documents")),
         count(number("documents")),
         size(number("moving_bytes")),

@@ -61,7 +61,8 @@ impl Look {
         let mut text = self.verdict().line(color) + "\n";
         text.push_str(&warnings(&self.status, color));
         if let Some(nodes) = &self.nodes {
-            text.push_str(&format!("\n{}", super::nodes::table(nodes, wide).render(color)));
+            let table = super::nodes::table(nodes, wide).render(color);
+            text.push_str(&format!("\n{table}{}", super::nodes::legend(nodes)));
         }
         format!("{text}\n{}", details(&self.status, wide))
     }

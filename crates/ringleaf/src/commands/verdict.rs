@@ -81,13 +81,22 @@ fn of_cluster(status: &Value, nodes: &Value) -> Verdict {
     }
     let some =
         |number: u64, what: &str| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
+    let off: Vec<String> = members
+        .iter()
+        .filter(|member| member["state"] != "serving")
+        .map(|member| {
+            let state = if member["cordoned"] == true { "cordoned".into() } else { cell(member, "state") };
+            format!(", {} {state}", cell(member, "node"))
+        })
+        .collect();
     let text = format!(
-        "cluster {} is well: {} serve{} {} with {}",
+        "cluster {} is well: {} serve{} {} with {}{}",
         cell(nodes, "cluster"),
         some(serving, "node"),
         if serving == 1 { "s" } else { "" },
         some(sum("documents_resident"), "document"),
         some(sum("document_sessions"), "session"),
+        off.concat(),
     );
     Verdict { mood: Mood::Well, text }
 }
@@ -174,7 +183,12 @@ mod tests {
         let line = "cluster c is well: 1 node serves 1 document with 600 sessions; this is router r1, serving for 1m 1s";
         assert_eq!(said(&status(), Some(&one)), (Mood::Well, line.into()));
         let two = nodes(&[member("n1"), member("n2")]);
-        assert!(said(&status(), Some(&two)).1.contains("2 nodes serve 2 documents with 1,200 sessions"));
+        assert!(said(&status(), Some(&two)).1.contains("2 nodes serve 2 documents with 1,200 sessions;"));
+        let mut one_of_two = two;
+        one_of_two["members"][1]["state"] = "draining".into();
+        one_of_two["members"][1]["cordoned"] = true.into();
+        let (mood, text) = said(&status(), Some(&one_of_two));
+        assert!(mood == Mood::Well && text.contains(" sessions, n2 cordoned; this is"), "{text}");
     }
 
     #[test]
