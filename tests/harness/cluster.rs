@@ -227,9 +227,16 @@ impl Cluster {
 
     /// The nodes that have a document in memory, of those that answer.
     pub fn holders(&self, document: &str) -> Vec<String> {
-        let path = format!("/api/v1/documents/{}", crate::server::percent(document));
-        let holds = |name: &String| self.ask(name, &path).is_some_and(|shown| shown["resident"] == true);
-        self.nodes().into_iter().filter(holds).collect()
+        // Any process asks all nodes. Routers first, because nodes are what tests kill.
+        let body = serde_json::json!({ "documents": [document] }).to_string();
+        let asked = self.routers().into_iter().chain(self.nodes()).find_map(|name| {
+            let answer =
+                http(self.server(&name).admin(), "POST", "/api/v1/resident", body.as_bytes()).ok()?;
+            (answer.status == 200).then(|| answer.json())
+        });
+        let found = asked.map(|answer| answer["documents"].clone()).unwrap_or_default();
+        let found = found.as_array().into_iter().flatten();
+        found.filter_map(|document| Some(document["node"].as_str()?.to_owned())).collect()
     }
 
     /// The one node that has a document in memory, once there is only one.
