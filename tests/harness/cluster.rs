@@ -207,6 +207,14 @@ impl Cluster {
         (answer.status == 200).then(|| answer.json())
     }
 
+    /// Waits until it says that it may be sent work.
+    pub fn wait_ready(&self, name: &str) {
+        wait_for(&format!("{name} is ready"), RING_TIMEOUT, || {
+            let answer = http(self.server(name).admin(), "GET", "/readyz", b"").ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+
     /// Waits until each process that runs knows that so many nodes serve.
     pub fn wait_ring(&self, serving: usize) {
         for name in self.places.keys() {

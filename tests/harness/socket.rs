@@ -71,28 +71,23 @@ impl Socket {
     /// # Panics
     /// When the connection ends before there is an answer.
     pub fn over(mut stream: TcpStream, path: &str, headers: &str) -> Result<Self, Refused> {
-        let address = stream.peer_addr().expect("it is connected");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-        );
-        stream.set_nodelay(true).expect("a TCP stream takes it");
-        stream.write_all(request.as_bytes()).expect("the server reads the handshake");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                outcome => panic!("{outcome:?} instead of an answer to the handshake of {path:?}"),
-            }
+        let head = handshake(&mut stream, path, headers)
+            .unwrap_or_else(|error| panic!("{error} instead of an answer to the handshake of {path:?}"));
+        if head.starts_with(b"HTTP/1.1 101") {
+            return Ok(Self::from_stream(stream));
         }
-        if !head.starts_with(b"HTTP/1.1 101") {
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
-            let _ = stream.read_to_end(&mut head);
-            return Err(Refused(http::parse(&head).expect("an HTTP answer")));
-        }
-        Ok(Self { stream, read: VecDeque::new(), partial: Vec::new(), pings: 0, answer_pings: true })
+        Err(Refused(http::parse(&head).expect("an HTTP answer")))
+    }
+
+    /// As [`Socket::open`] at an address where perhaps nobody listens, or somebody who is about to end.
+    pub fn reach(address: SocketAddr, path: &str) -> Option<Self> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        let head = handshake(&mut stream, path, "").ok()?;
+        head.starts_with(b"HTTP/1.1 101").then(|| Self::from_stream(stream))
+    }
+
+    fn from_stream(stream: TcpStream) -> Self {
+        Self { stream, read: VecDeque::new(), partial: Vec::new(), pings: 0, answer_pings: true }
     }
 
     /// Sends one binary message.
@@ -200,6 +195,29 @@ impl Socket {
     pub fn cut(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// Asks for a socket. Of an answer that is one only the head is read, of a refusal everything.
+fn handshake(stream: &mut TcpStream, path: &str, headers: &str) -> io::Result<Vec<u8>> {
+    let address = stream.peer_addr()?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    );
+    stream.set_nodelay(true)?;
+    stream.write_all(request.as_bytes())?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    if !head.starts_with(b"HTTP/1.1 101") {
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = stream.read_to_end(&mut head);
+    }
+    Ok(head)
 }
 
 fn closed(payload: &[u8]) -> Event {

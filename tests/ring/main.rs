@@ -4,6 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of it is tests, helpers too")]
 
 mod failover;
+mod load;
+mod waiting;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use harness::Cluster;
 
 /// What processes say when another one has died.
 const DEATHS: [&str; 3] = [
@@ -11,3 +18,20 @@ const DEATHS: [&str; 3] = [
     "keep documents whose owner does not answer",
     "members are asked whether they live",
 ];
+
+/// Where editors connect who shall not notice anything.
+fn routers(cluster: &Cluster) -> Vec<SocketAddr> {
+    cluster.routers().iter().map(|name| cluster.server(name).editors()).collect()
+}
+
+/// Every address that takes editors.
+fn everybody(cluster: &Cluster) -> Vec<SocketAddr> {
+    let names = cluster.nodes().into_iter().chain(cluster.routers());
+    names.map(|name| cluster.server(&name).editors()).collect()
+}
+
+/// The span below which so many of a hundred stay.
+fn percentile(spans: &mut [Duration], percent: usize) -> Duration {
+    spans.sort_unstable();
+    spans.get((spans.len() * percent / 100).min(spans.len().saturating_sub(1))).copied().unwrap_or_default()
+}

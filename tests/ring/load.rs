@@ -1,0 +1,288 @@
+//! Editors that type at a steady pace whatever breaks, and what is counted of them.
+//!
+//! An update counts as acknowledged when its own editor gets it back, or the server says in a state vector that it has it:
+//! both are durable by then (I4).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use harness::yjs::{self, Frame};
+use harness::{Cluster, Event, Socket};
+
+/// Between two updates of one editor.
+const PACE: Duration = Duration::from_millis(20);
+const WRITERS: usize = 2;
+/// After the last update everything is acknowledged within so long (I5, and a machine that is busy).
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One update on its way.
+#[derive(Debug, Clone, Copy)]
+struct Typed {
+    sent_at: Instant,
+    acknowledged_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    /// Per document, in the order of their acknowledgement.
+    typed: BTreeMap<String, Vec<Typed>>,
+    /// Per document and Yjs client, the clock up to which somebody was shown or told that it is there.
+    shown: BTreeMap<(String, u64), u64>,
+}
+
+impl Counted {
+    fn show(&mut self, document: &str, clocks: &BTreeMap<u64, u64>) {
+        for (client, clock) in clocks {
+            let known = self.shown.entry((document.to_owned(), *client)).or_default();
+            *known = (*clock).max(*known);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    counted: Mutex<Counted>,
+    stop: AtomicBool,
+    /// Sockets that ended though nobody here ended them.
+    closed: AtomicUsize,
+}
+
+/// Editors at work.
+pub(crate) struct Load {
+    documents: Vec<String>,
+    shared: Arc<Shared>,
+    editors: Vec<JoinHandle<()>>,
+}
+
+/// What all of it came to.
+pub(crate) struct Outcome {
+    pub(crate) documents: Vec<String>,
+    pub(crate) acknowledged: u64,
+    pub(crate) closed: usize,
+    counted: Counted,
+}
+
+impl Load {
+    /// Two who type and one who reads for each document, spread over the addresses.
+    pub(crate) fn start(addresses: &[SocketAddr], documents: &[&str]) -> Self {
+        let shared = Arc::new(Shared::default());
+        let mut editors = Vec::new();
+        for (number, document) in documents.iter().enumerate() {
+            for place in 0..=WRITERS {
+                let shared = Arc::clone(&shared);
+                let mut addresses = addresses.to_vec();
+                let first = (number + place) % addresses.len();
+                addresses.rotate_left(first);
+                let document = (*document).to_owned();
+                let client = (number * WRITERS + place + 1) as u64;
+                editors.push(thread::spawn(move || {
+                    let mut editor = Editor { document, addresses, shared, opened: 0 };
+                    if place < WRITERS { editor.write(client) } else { editor.read() }
+                }));
+            }
+        }
+        let documents = documents.iter().map(|document| (*document).to_owned()).collect();
+        Self { documents, shared, editors }
+    }
+
+    pub(crate) fn documents(&self) -> &[String] {
+        &self.documents
+    }
+
+    /// Sockets that ended so far.
+    pub(crate) fn closed(&self) -> usize {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every document has acknowledged something that was typed from now on.
+    pub(crate) fn wait_acknowledging(&self, within: Duration) {
+        let since = Instant::now();
+        for document in &self.documents {
+            harness::wait_for(&format!("{document} acknowledges"), within, || self.pause(document, since));
+        }
+    }
+
+    /// How long after that moment something was acknowledged that was typed after it.
+    pub(crate) fn pause(&self, document: &str, since: Instant) -> Option<Duration> {
+        let counted = self.shared.counted.lock().unwrap();
+        // The newest are at the end, and few of them are younger than what one asks for.
+        let typed = counted.typed.get(document)?;
+        let young = typed.iter().rev().take_while(|typed| typed.acknowledged_at >= since);
+        let first = young.filter(|typed| typed.sent_at >= since).map(|typed| typed.acknowledged_at).min()?;
+        Some(first - since)
+    }
+
+    /// Nobody types any more; returns when everything is acknowledged.
+    pub(crate) fn finish(self) -> Outcome {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for editor in self.editors {
+            // What an editor has to say it has said.
+            assert!(editor.join().is_ok(), "an editor gave up");
+        }
+        let shared = Arc::into_inner(self.shared).expect("all editors have ended");
+        let counted = shared.counted.into_inner().unwrap();
+        let acknowledged = counted.shown.values().sum();
+        Outcome { documents: self.documents, acknowledged, closed: shared.closed.into_inner(), counted }
+    }
+}
+
+struct Editor {
+    document: String,
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    opened: usize,
+}
+
+impl Editor {
+    fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    /// The next address that answers.
+    fn connect(&mut self) -> Socket {
+        let path = format!("/{}", self.document);
+        harness::wait_for("somebody takes editors", SETTLE_TIMEOUT, || {
+            let address = self.addresses[self.opened % self.addresses.len()];
+            self.opened += 1;
+            Socket::reach(address, &path)
+        })
+    }
+
+    /// Types, and after a lost connection sends again what was not acknowledged, as every client does.
+    fn write(&mut self, client: u64) {
+        let mut pen = Pen { client, typed: 0, acknowledged: 0, waiting: VecDeque::new() };
+        let mut stopped_at = None;
+        'connections: loop {
+            let mut socket = self.connect();
+            let mut alive = pen.send_again(&mut socket);
+            while alive {
+                if self.stopped() {
+                    if pen.acknowledged == pen.typed {
+                        return;
+                    }
+                    let waits_since = *stopped_at.get_or_insert_with(Instant::now);
+                    assert!(waits_since.elapsed() < SETTLE_TIMEOUT, "{}: {pen:?}", self.document);
+                } else {
+                    alive = pen.type_one(&mut socket);
+                }
+                alive &= self.listen(&mut socket, &mut pen);
+            }
+            if self.stopped() && pen.acknowledged == pen.typed {
+                break 'connections;
+            }
+        }
+    }
+
+    /// Takes what comes until the next update is due; false when the socket has ended.
+    fn listen(&self, socket: &mut Socket, pen: &mut Pen) -> bool {
+        let until = Instant::now() + PACE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match socket.receive(left) {
+                Event::Message(message) => {
+                    let clocks = clocks(&message);
+                    let told = clocks.get(&pen.client).copied().unwrap_or_default();
+                    let acknowledged = pen.acknowledge(told);
+                    let mut counted = self.shared.counted.lock().unwrap();
+                    counted.show(&self.document, &clocks);
+                    counted.typed.entry(self.document.clone()).or_default().extend(acknowledged);
+                }
+                Event::Silence => return true,
+                Event::Closed { .. } | Event::Ended => {
+                    self.shared.closed.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        loop {
+            let mut socket = self.connect();
+            let asked = socket.send(&yjs::STEP1_OF_NOTHING);
+            while asked.is_ok() {
+                match socket.receive(Duration::from_millis(100)) {
+                    Event::Message(message) => {
+                        self.shared.counted.lock().unwrap().show(&self.document, &clocks(&message));
+                    }
+                    Event::Silence if self.stopped() => return,
+                    Event::Silence => {}
+                    Event::Closed { .. } | Event::Ended => break,
+                }
+            }
+            self.shared.closed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn clocks(message: &[u8]) -> BTreeMap<u64, u64> {
+    match yjs::frame(message) {
+        Frame::Step2(update) | Frame::Update(update) => yjs::contents(&update).clocks,
+        // A promise too: the client will not send that again.
+        Frame::Step1(clocks) => clocks,
+        Frame::Awareness(_) | Frame::Other(_) => BTreeMap::new(),
+    }
+}
+
+/// One Yjs client that appends characters.
+#[derive(Debug)]
+struct Pen {
+    client: u64,
+    typed: u64,
+    acknowledged: u64,
+    waiting: VecDeque<Instant>,
+}
+
+impl Pen {
+    fn type_one(&mut self, socket: &mut Socket) -> bool {
+        let update = yjs::typed(self.client, self.typed, "x");
+        self.typed += 1;
+        self.waiting.push_back(Instant::now());
+        socket.send(&yjs::update_frame(&update)).is_ok()
+    }
+
+    fn send_again(&self, socket: &mut Socket) -> bool {
+        let left = (self.typed - self.acknowledged) as usize;
+        if left == 0 {
+            return true;
+        }
+        let update = yjs::typed(self.client, self.acknowledged, &"x".repeat(left));
+        socket.send(&yjs::update_frame(&update)).is_ok()
+    }
+
+    fn acknowledge(&mut self, through: u64) -> Vec<Typed> {
+        let count = through.saturating_sub(self.acknowledged);
+        assert!(through <= self.typed, "{self:?} is told of more than it typed: {through}");
+        self.acknowledged += count;
+        let acknowledged_at = Instant::now();
+        self.waiting.drain(..count as usize).map(|sent_at| Typed { sent_at, acknowledged_at }).collect()
+    }
+}
+
+impl Outcome {
+    /// The longest that any update waited for its acknowledgement.
+    pub(crate) fn slowest(&self) -> Duration {
+        let all = self.counted.typed.values().flatten();
+        all.map(|typed| typed.acknowledged_at - typed.sent_at).max().unwrap_or_default()
+    }
+
+    /// Compares what was shown with what every node says is stored (I1, I5); returns how many updates those are.
+    pub(crate) fn lost_nothing(&self, cluster: &Cluster) -> u64 {
+        let mut kept = 0;
+        for node in cluster.nodes() {
+            kept = 0;
+            for document in &self.documents {
+                let stored = yjs::contents(&cluster.server(&node).export(document)).clocks;
+                let shown = self.counted.shown.iter().filter(|((name, _), _)| name == document);
+                let shown: BTreeMap<_, _> = shown.map(|((_, client), clock)| (*client, *clock)).collect();
+                assert_eq!(stored, shown, "{document}, as {node} has it, and as it was shown");
+                kept += stored.values().sum::<u64>();
+            }
+        }
+        kept
+    }
+}

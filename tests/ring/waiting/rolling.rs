@@ -1,0 +1,53 @@
+//! A rolling restart, as an operator's script does it: one process at a time, the next when this one is ready again.
+
+use std::time::{Duration, Instant};
+
+use harness::{Cluster, ClusterOptions};
+
+use crate::load::Load;
+use crate::{DEATHS, everybody, routers};
+
+const DOCUMENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Stops each in order, starts it where it was, and waits until it is ready.
+fn restart_one_by_one(cluster: &mut Cluster, names: Vec<String>) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for name in &names {
+        let asked_at = Instant::now();
+        cluster.stop(name);
+        slowest = slowest.max(asked_at.elapsed());
+        cluster.start_again_there(name);
+        cluster.wait_ready(name);
+    }
+    slowest
+}
+
+#[test]
+fn a_rolling_restart_of_every_process_loses_nothing_acknowledged() {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    let load = Load::start(&everybody(&cluster), &DOCUMENTS);
+    let steady = Load::start(&routers(&cluster), &["r", "s"]);
+    for load in [&load, &steady] {
+        load.wait_acknowledging(Duration::from_secs(30));
+    }
+    let (nodes, routers) = (cluster.nodes(), cluster.routers());
+    let slowest = restart_one_by_one(&mut cluster, nodes);
+    for load in [&load, &steady] {
+        load.wait_acknowledging(Duration::from_secs(30));
+    }
+    assert_eq!(steady.closed(), 0, "nodes that restart close no socket at a router");
+    let pause = steady.finish();
+    restart_one_by_one(&mut cluster, routers);
+    load.wait_acknowledging(Duration::from_secs(30));
+    let outcome = load.finish();
+    cluster.wait_ring(3);
+    let kept = outcome.lost_nothing(&cluster) + pause.lost_nothing(&cluster);
+    let acknowledged = outcome.acknowledged + pause.acknowledged;
+    harness::figure(&format!(
+        "5 restarts: {acknowledged} updates acknowledged, {} lost; slowest acknowledgement {:.0?}; a node stops within {slowest:.1?}",
+        acknowledged.saturating_sub(kept),
+        pause.slowest(),
+    ));
+    assert!(outcome.closed > 0, "routers that restart close theirs");
+}
