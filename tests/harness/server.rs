@@ -293,13 +293,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        if std::thread::panicking() {
+        let trouble = self.unannounced();
+        if std::thread::panicking() || !trouble.is_empty() {
             let log = self.log_text();
             let lines: Vec<_> = log.lines().collect();
             eprintln_log(&lines[lines.len().saturating_sub(30)..]);
+        }
+        if std::thread::panicking() {
             return;
         }
-        let trouble = self.unannounced();
         assert!(trouble.is_empty(), "the server logged what this test did not announce:\n{trouble}");
     }
 }

@@ -40,6 +40,13 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Somebody has seen this version: look, unless it is known.
     fn heard(&self, version: RingVersion);
 
+    /// Follows the facts no more, and returns when nothing is under way; what was known last stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the end to itself.
+    async fn close(&self) {}
+
     /// How the way to the coordinator's store is.
     fn status(&self) -> CoordinatorStatus;
 }

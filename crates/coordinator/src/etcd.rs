@@ -21,9 +21,9 @@ use async_trait::async_trait;
 use ringleaf_ring::{Member, RingView};
 use ringleaf_types::RingVersion;
 use tokio::sync::watch;
-use tokio_util::sync::DropGuard;
 use tracing::{info_span, warn};
 
+use crate::tasks::Task;
 use crate::{Coordinator, CoordinatorStatus, Prober, RegisterError, Ring, tasks};
 
 pub use operator::{AppliedConfig, Orders, WriteError};
@@ -126,7 +126,8 @@ impl Shared {
 pub struct Etcd {
     shared: Arc<Shared>,
     config: EtcdConfig,
-    _supervisor: DropGuard,
+    /// None: closed.
+    supervisor: Mutex<Option<Task>>,
 }
 
 impl Etcd {
@@ -153,7 +154,7 @@ impl Etcd {
         let keys = Keys::of(&config.cluster);
         let supervisor = Supervisor::new(config.clone(), keys, shared.clone(), prober, cached);
         let supervisor = tasks::start(info_span!("etcd"), supervisor.run());
-        Arc::new(Self { shared, config, _supervisor: supervisor })
+        Arc::new(Self { shared, config, supervisor: Mutex::new(Some(supervisor)) })
     }
 
     fn lease(&self) -> Duration {
@@ -207,6 +208,13 @@ impl Coordinator for Etcd {
             *heard = (*heard).max(version);
             newer
         });
+    }
+
+    async fn close(&self) {
+        let supervisor = self.supervisor.lock().expect("no holder of this lock panics").take();
+        if let Some(supervisor) = supervisor {
+            supervisor.stop().await;
+        }
     }
 
     fn status(&self) -> CoordinatorStatus {

@@ -168,6 +168,21 @@ async fn a_member_whose_lease_is_lost_registers_again() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_is_closed_follows_nothing_and_keeps_its_view() {
+    let Some(server) = Server::start() else { return };
+    let [closed, other, late] = [0, 1, 2].map(|_| connect(&server));
+    other.register(member("a", 1)).await.unwrap();
+    let mut ring = closed.ring();
+    wait_for(&mut ring, "a is there", has("a")).await;
+    closed.close().await;
+    let before = ring.borrow_and_update().clone();
+    late.register(member("b", 2)).await.unwrap();
+    wait_for(&mut other.ring(), "b is there", has("b")).await;
+    assert_eq!(*closed.ring().borrow(), before);
+    assert!(!ring.has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn an_etcd_that_hangs_is_noticed() {
     let Some(server) = Server::start() else { return };
     let a = connect(&server);

@@ -296,6 +296,8 @@ impl Membership {
             server.stop(PEER_STOP_TIMEOUT).await;
             self.coordinator.withdraw().await;
         }
+        // Order: before the runtime ends, whose end would look like that of etcd.
+        self.coordinator.close().await;
     }
 }
 
