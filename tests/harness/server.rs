@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -168,6 +168,18 @@ impl Server {
 
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Runs `ringleaf …` as an operator of this server does.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    pub fn command(&self, line: &str) -> Output {
+        let binary = self.options.binary.clone().unwrap_or_else(binary);
+        let mut command = Command::new(binary);
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).args(line.split_whitespace());
+        command.arg("--admin").arg(self.admin().to_string());
+        command.output().unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     /// Sends one request to the admin interface.

@@ -5,6 +5,7 @@
 
 mod failover;
 mod load;
+mod operators;
 mod waiting;
 
 use std::net::SocketAddr;

@@ -1,0 +1,190 @@
+//! What operators see and do, from any process of a cluster.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use harness::{Cluster, ClusterOptions, wait_for, yjs};
+use serde_json::Value;
+
+use crate::DEATHS;
+
+const DOCUMENTS: usize = 40;
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The answer of a command that works.
+fn ask(cluster: &Cluster, name: &str, line: &str) -> Value {
+    let output = cluster.server(name).command(&format!("{line} -o json"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{line} at {name}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The code of the error of a command that does not.
+fn refused(cluster: &Cluster, name: &str, line: &str) -> String {
+    let output = cluster.server(name).command(&format!("{line} -o json"));
+    assert!(!output.status.success(), "{line} at {name}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["error"]["code"].as_str().unwrap().to_owned()
+}
+
+fn name(index: usize) -> String {
+    format!("notes/{index}")
+}
+
+/// Opens all documents, through one process, by writing to them.
+fn write(cluster: &Cluster, through: &str) {
+    for index in 0..DOCUMENTS {
+        let path = format!("/api/v1/documents/notes%2F{index}/content");
+        let update = yjs::typed(7, 0, "hello");
+        let answer = cluster.server(through).admin_request("PUT", &path, &update);
+        assert!(answer.status < 300, "{}", answer.text());
+    }
+}
+
+/// Which documents are in memory where, as any process says.
+fn in_memory(cluster: &Cluster, through: &str) -> BTreeMap<String, Vec<String>> {
+    let listed = ask(cluster, through, "doc list");
+    let lines = listed["documents"].as_array().unwrap().iter();
+    lines
+        .map(|line| {
+            let at = line["in_memory"].as_array().unwrap().iter();
+            let at: Vec<String> = at.map(|node| node.as_str().unwrap().to_owned()).collect();
+            (line["name"].as_str().unwrap().to_owned(), at)
+        })
+        .collect()
+}
+
+fn owners(cluster: &Cluster, through: &str) -> BTreeMap<String, String> {
+    let names: Vec<String> = (0..DOCUMENTS).map(name).collect();
+    let answer = ask(cluster, through, &format!("ring owner {}", names.join(" ")));
+    let lines = answer["documents"].as_array().unwrap().iter();
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+    lines.map(|line| (text(line, "name"), text(line, "owner"))).collect()
+}
+
+/// `None`: the node is not on the ring.
+fn member(cluster: &Cluster, through: &str, node: &str) -> Option<Value> {
+    let nodes = ask(cluster, through, "node list");
+    nodes["members"].as_array().unwrap().iter().find(|member| member["node"] == node).cloned()
+}
+
+#[test]
+fn operators_see_and_steer_a_cluster_from_any_process() {
+    let options = ClusterOptions::new(3, 1).announce("etcd is away, the ring stays as it is");
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    write(&cluster, "r1");
+
+    // Each document is in memory at its owner and nowhere else, and everybody says so.
+    let owners_now = owners(&cluster, "n1");
+    for through in ["r1", "n1", "n2", "n3"] {
+        let found = in_memory(&cluster, through);
+        assert_eq!(found.len(), DOCUMENTS);
+        assert!(found.iter().all(|(name, at)| *at == [owners_now[name].clone()]), "{through}: {found:?}");
+        let shown = ask(&cluster, through, "doc show notes/1");
+        assert_eq!(
+            (&shown["answered_by"], &shown["epoch"]),
+            (&shown["owner"], &Value::from(1)),
+            "nobody else claimed it"
+        );
+    }
+    let mine = |node: &str| owners_now.values().filter(|owner| *owner == node).count();
+    let verdict = ask(&cluster, "n3", "status")["verdict"].clone();
+    let well = format!(
+        "cluster ringleaf is well: 3 nodes serve {DOCUMENTS} documents with 0 sessions; this is node n3"
+    );
+    assert!(verdict.as_str().unwrap().starts_with(&well), "{verdict}");
+
+    // A plan says beforehand what a cordon does.
+    let plan = ask(&cluster, "n2", "ring plan --remove n1");
+    assert_eq!(plan["live"]["documents"], DOCUMENTS);
+    assert_eq!(plan["live"]["moving_documents"], mine("n1"));
+    assert_eq!(plan["live"]["unanswered"], Value::Array(Vec::new()));
+    let to: Vec<usize> = ["n2", "n3"]
+        .map(|node| {
+            let planned = plan["live"]["nodes"][0]["to"][node].as_u64().unwrap_or(0);
+            mine(node) + usize::try_from(planned).unwrap()
+        })
+        .into();
+    ask(&cluster, "r1", "node cordon n1");
+    wait_for("n1 is off the ring and has let go of everything", WITHIN, || {
+        let found = member(&cluster, "n3", "n1")?;
+        let empty = found["counts"]["documents_resident"] == 0;
+        (found["cordoned"] == true && found["state"] == "draining" && empty).then_some(())
+    });
+    let after = owners(&cluster, "n2");
+    let now: Vec<usize> =
+        ["n2", "n3"].map(|node| after.values().filter(|owner| *owner == node).count()).into();
+    assert_eq!(now, to, "the plan was right");
+    assert!(ask(&cluster, "n1", "status")["verdict"].as_str().unwrap().contains("n1 cordoned"));
+    ask(&cluster, "n1", "node uncordon n1");
+
+    // What is said of the ring at one process is so at all of them.
+    std::fs::write(cluster.server("n2").data().join("ring.toml"), "virtual_nodes_per_weight = 64\n").unwrap();
+    let file = cluster.server("n2").data().join("ring.toml").display().to_string();
+    assert_eq!(refused(&cluster, "n2", &format!("ring apply {file}")), "not_confirmed");
+    ask(&cluster, "n2", &format!("ring apply {file} --yes"));
+    assert_eq!(ask(&cluster, "n2", &format!("ring apply {file}"))["outcome"], "unchanged");
+    ask(&cluster, "n2", "node weight n3 2");
+    for through in ["r1", "n1", "n2", "n3"] {
+        wait_for("the ring has four times 64 points", WITHIN, || {
+            (ask(&cluster, through, "ring show")["points"] == 4 * 64).then_some(())
+        });
+    }
+    assert_eq!(
+        ask(&cluster, "r1", "ring show --vnodes")["tokens"],
+        ask(&cluster, "n1", "ring show --vnodes")["tokens"]
+    );
+    assert_eq!(refused(&cluster, "r1", "node forget n3"), "node_lives");
+    assert_eq!(refused(&cluster, "r1", "node cordon nobody"), "no_such_node");
+    assert_eq!(refused(&cluster, "r1", "doc show nothing"), "document_not_found");
+
+    cluster.etcd.stop();
+    wait_for("everybody sees that etcd is away", WITHIN, || {
+        let verdict = ask(&cluster, "r1", "status")["verdict"].clone();
+        verdict.as_str()?.starts_with("cluster ringleaf: etcd is away for ").then_some(())
+    });
+    assert_eq!(refused(&cluster, "n1", "node cordon n1"), "etcd_away");
+    assert_eq!(in_memory(&cluster, "n1").len(), DOCUMENTS);
+}
+
+#[test]
+fn a_question_about_a_document_of_a_dead_node_is_answered_by_its_successor() {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 1), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    write(&cluster, "n1");
+    let owners = owners(&cluster, "r1");
+    let (document, dead) = owners.iter().find(|(_, owner)| *owner != "n1").unwrap();
+    // What was passed on is answered where it arrives, and not passed on again.
+    let here = passed_on(&cluster, "n1", document);
+    assert_eq!((&here["name"], &here["resident"]), (&Value::from(document.as_str()), &Value::from(false)));
+    assert!(here["answered_by"].is_null(), "{here}");
+
+    cluster.kill(dead);
+    let shown = ask(&cluster, "r1", &format!("doc get {document}"));
+    assert_eq!(shown["text"], "hello", "{shown}");
+    let shown = ask(&cluster, "n1", &format!("doc show {document}"));
+    assert_eq!(shown["owner"], dead.as_str());
+    assert_ne!(shown["answered_by"], dead.as_str());
+    // And of everything else, too: the dead one is named as the one that did not answer.
+    let listed = ask(&cluster, "r1", "doc list");
+    assert_eq!(listed["documents"].as_array().unwrap().len(), DOCUMENTS);
+    let plan = ask(&cluster, "r1", "ring plan --add n4=2");
+    assert_eq!(plan["live"]["unanswered"][0]["node"], dead.as_str());
+    let verdict = ask(&cluster, "r1", "status")["verdict"].clone();
+    assert!(
+        verdict.as_str().unwrap().starts_with(&format!("cluster ringleaf: {dead} does not answer")),
+        "{verdict}"
+    );
+}
+
+/// Asks as another process of the cluster would.
+fn passed_on(cluster: &Cluster, name: &str, document: &str) -> Value {
+    let mut stream = TcpStream::connect(cluster.server(name).admin()).unwrap();
+    let path = format!("/api/v1/documents/{}", document.replace('/', "%2F"));
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\nx-ringleaf-hop: 1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
