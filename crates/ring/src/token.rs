@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
 
 use ringleaf_types::{DocumentId, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,11 +27,20 @@ impl Token {
     ///
     /// A node id contains no zero byte, so no two virtual nodes hash the same bytes.
     pub fn of_virtual_node(node: &NodeId, index: u32) -> Self {
+        Self::of_virtual_nodes(node, index..index + 1).next().expect("one index is one token")
+    }
+
+    /// Where a member's virtual nodes lie, one after the other.
+    pub(crate) fn of_virtual_nodes(node: &NodeId, indexes: Range<u32>) -> impl Iterator<Item = Self> {
         let mut bytes = Vec::with_capacity(node.as_str().len() + 5);
         bytes.extend_from_slice(node.as_str().as_bytes());
         bytes.push(0);
-        bytes.extend_from_slice(&index.to_be_bytes());
-        Self(xxh3_64(&bytes))
+        let name = bytes.len();
+        indexes.map(move |index| {
+            bytes.truncate(name);
+            bytes.extend_from_slice(&index.to_be_bytes());
+            Self(xxh3_64(&bytes))
+        })
     }
 
     /// How far it is from `before` to here, along the circle. From a token to itself it is once around.

@@ -110,16 +110,16 @@ impl RingView {
             .enumerate()
             .filter(|(_, member)| member.state == MemberState::Serving)
             .flat_map(|(at, member)| {
-                (0..member.weight.virtual_nodes(virtual_nodes)).map(move |index| VirtualNode {
-                    token: Token::of_virtual_node(&member.node, index),
-                    member: at,
-                })
+                let indexes = 0..member.weight.virtual_nodes(virtual_nodes);
+                Token::of_virtual_nodes(&member.node, indexes)
+                    .map(move |token| VirtualNode { token, member: at })
             })
             .collect();
         if tokens.is_empty() {
             return Err(RingError::NobodyServes);
         }
-        tokens.sort_unstable();
+        // Stable: of equal tokens the one of the member whose name sorts first stays in front.
+        tokens.sort_by_key(|point| point.token.get());
         // A binary search may stop at any of several equal tokens, so there is only the first of them.
         tokens.dedup_by_key(|virtual_node| virtual_node.token);
         let mut ring = HashRing::with_hasher(AsIs::default());

@@ -184,20 +184,21 @@ impl Picture {
             member.weight = facts.weights.get(&member.node).copied().unwrap_or(member.weight);
             member
         });
-        // A ring of nobody is none: whoever has an older view keeps it.
-        let version = RingVersion::new(self.seen);
+        let mut members: Vec<Member> = members.collect();
+        members.sort_by(|a, b| a.node.cmp(&b.node));
         let virtual_nodes = facts.virtual_nodes.unwrap_or_default();
-        let Ok(view) = RingView::with_virtual_nodes(cluster, version, virtual_nodes, members.collect())
-        else {
-            return Verdict::Same;
-        };
+        // Order: first what costs nothing. A big ring takes a while to build, and lists mostly say nothing new.
         let known = |last: &Arc<RingView>| {
-            (last.cluster(), last.virtual_nodes()) == (view.cluster(), view.virtual_nodes())
-                && last.members() == view.members()
+            (last.cluster(), last.virtual_nodes()) == (cluster, virtual_nodes) && last.members() == members
         };
         if self.view.as_ref().is_some_and(known) {
             return Verdict::Same;
         }
+        let version = RingVersion::new(self.seen);
+        // A ring of nobody is none: whoever has an older view keeps it.
+        let Ok(view) = RingView::with_virtual_nodes(cluster, version, virtual_nodes, members) else {
+            return Verdict::Same;
+        };
         let at = |last: &Arc<RingView>| (last.cluster(), last.version()) == (view.cluster(), view.version());
         if self.view.as_ref().is_some_and(at) {
             return Verdict::Touch;
