@@ -137,6 +137,7 @@ const verbs = {
   readBy13: ({ name }) => contentOfUpdate(Y.encodeStateAsUpdate(client(name).doc)),
   /** What an independent Yjs 13 makes of a stored state. */
   decode: ({ update }) => contentOfUpdate(Buffer.from(update, 'base64')),
+  decodeDigest: ({ update }) => digest(contentOfUpdate(Buffer.from(update, 'base64'))),
   /** What this line's Yjs makes of a stored state. */
   decodeByLine: ({ update }) => {
     const doc = new Y.Doc()

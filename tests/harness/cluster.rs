@@ -201,6 +201,33 @@ impl Cluster {
         self.add(name, options);
     }
 
+    /// Kills all nodes and starts them again: what is asked for after that comes from the store.
+    pub fn forget_everything(&mut self) {
+        let nodes = self.nodes();
+        for name in &nodes {
+            self.kill(name);
+        }
+        for name in &nodes {
+            self.start_again_there(name);
+        }
+        for name in &nodes {
+            self.wait_ready(name);
+        }
+    }
+
+    /// The stored state of a document, as one update, from whoever owns it.
+    ///
+    /// # Panics
+    /// When nobody has it within half a minute.
+    pub fn export(&self, document: &str) -> Vec<u8> {
+        let path = format!("/api/v1/documents/{}/content?as=update", crate::server::percent(document));
+        let first = self.nodes().into_iter().next().expect("there are nodes");
+        wait_for(&format!("{document} can be had"), ANSWER_TIMEOUT, || {
+            let answer = http(self.server(&first).admin(), "GET", &path, b"").ok()?;
+            (answer.status == 200).then_some(answer.body)
+        })
+    }
+
     /// Asks the admin port of a process; `None` when nobody answers, or with an error.
     pub fn ask(&self, name: &str, path: &str) -> Option<Value> {
         let answer = http(self.server(name).admin(), "GET", path, b"").ok()?;

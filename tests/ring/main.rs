@@ -6,6 +6,7 @@
 mod failover;
 mod load;
 mod operators;
+mod spread;
 mod waiting;
 
 use std::net::SocketAddr;

@@ -42,7 +42,7 @@ fn a_rolling_restart_of_every_process_loses_nothing_acknowledged() {
     load.wait_acknowledging(Duration::from_secs(30));
     let outcome = load.finish();
     cluster.wait_ring(3);
-    let kept = outcome.lost_nothing(&cluster) + pause.lost_nothing(&cluster);
+    let kept = outcome.lost_nothing(&mut cluster) + pause.lost_nothing(&mut cluster);
     let acknowledged = outcome.acknowledged + pause.acknowledged;
     harness::figure(&format!(
         "5 restarts: {acknowledged} updates acknowledged, {} lost; slowest acknowledgement {:.0?}; a node stops within {slowest:.1?}",
