@@ -56,7 +56,8 @@ fn whereabouts(cluster: &Cluster, process: &str, documents: &[String]) -> BTreeM
     let lines = answer["documents"].as_array().unwrap().iter();
     let found = lines.map(|line| {
         let places = line["in_memory"].as_array().unwrap().iter();
-        let in_memory = places.map(|place| (text(&place["node"]), place["epoch"].as_u64().unwrap())).collect();
+        let in_memory =
+            places.map(|place| (text(&place["node"]), place["epoch"].as_u64().unwrap())).collect();
         (text(&line["name"]), Whereabouts { owner: text(&line["owner"]), in_memory })
     });
     found.collect()
@@ -68,7 +69,8 @@ fn three_hundred_documents_edited_at_every_address_have_one_owner_each() {
     let mut lines = open(&cluster);
     for (seed, line) in lines.iter_mut().enumerate() {
         for document in &line.documents {
-            line.agent.run("insert", json!({"name": document, "at": 0, "text": format!("{seed} was here. ")}));
+            line.agent
+                .run("insert", json!({"name": document, "at": 0, "text": format!("{seed} was here. ")}));
         }
         let edits = json!({"names": line.documents, "edits": 2 * DOCUMENTS, "seed": seed});
         line.agent.run("randomEdits", edits);
