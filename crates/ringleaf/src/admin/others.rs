@@ -105,7 +105,11 @@ impl Others {
 }
 
 fn value(answer: Result<AdminAnswer, AdminError>) -> Result<Value, String> {
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = answer.map_err(|error| match error {
+        AdminError::Unreachable => "it cannot be reached".to_owned(),
+        AdminError::NoAnswer { text } => format!("no answer ({text})"),
+        AdminError::TooLarge => error.to_string(),
+    })?;
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     match (answer.status, &value) {
         (200..300, _) => Ok(value),

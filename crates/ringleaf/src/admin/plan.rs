@@ -173,3 +173,73 @@ fn prediction(view: &RingView, planned: &RingView, mut nodes: Vec<Value>, unansw
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ringleaf_ring::{ClusterId, Member, MemberState};
+    use ringleaf_types::{DocumentId, Epoch, Incarnation, RingVersion};
+
+    use super::*;
+
+    fn ring(names: &[&str]) -> RingView {
+        let member = |name: &&str| Member {
+            node: name.parse().unwrap(),
+            incarnation: Incarnation::new(1),
+            state: MemberState::Serving,
+            weight: Weight::ONE,
+            address: String::new(),
+            zone: String::new(),
+            version: String::new(),
+        };
+        RingView::new(ClusterId::new(1), RingVersion::new(7), names.iter().map(member).collect()).unwrap()
+    }
+
+    fn documents(owner: &str, view: &RingView) -> Vec<InMemory> {
+        let all = (0..100).map(|index| format!("document-{index}").parse().unwrap());
+        let owned = all.filter(|document: &DocumentId| view.owner(document).as_str() == owner);
+        owned.map(|document| InMemory { document, sessions: 2, bytes: 10, epoch: Epoch::new(1) }).collect()
+    }
+
+    #[test]
+    fn a_node_counts_what_would_leave_it_and_where_it_would_go() {
+        let before = ring(&["a", "b", "c"]);
+        let node: NodeId = "a".parse().unwrap();
+        let resident = documents("a", &before);
+        assert_eq!(Live::count(&node, &before, &resident).moving_documents, 0);
+        let without = before.planned(&[Change::Remove { node: node.clone() }]).unwrap();
+        let live = Live::count(&node, &without, &resident);
+        assert_eq!((live.documents, live.bytes), (resident.len(), resident.len() * 10));
+        assert_eq!((live.moving_documents, live.moving_sessions), (resident.len(), resident.len() * 2));
+        assert_eq!(live.to.values().sum::<usize>(), resident.len());
+        assert_eq!(live.to.keys().map(String::as_str).collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_all_nodes_count_is_added_up() {
+        let before = ring(&["a", "b"]);
+        let after = before.planned(&[Change::Remove { node: "a".parse().unwrap() }]).unwrap();
+        let node = |name: &str, moving: usize| json!({ "node": name, "documents": 3, "bytes": 30, "moving_documents": moving, "moving_sessions": 1, "moving_bytes": 10 });
+        let plan = prediction(&before, &after, vec![node("b", 0), node("a", 3)], &[]);
+        assert_eq!((&plan["live"]["documents"], &plan["live"]["moving_documents"]), (&json!(6), &json!(3)));
+        assert_eq!(plan["live"]["nodes"][0]["node"], "a");
+        assert_eq!(plan["shares"][0]["after"], Value::Null, "a is gone");
+        assert_eq!(plan["shares"][1]["after"], 1.0);
+        assert!(
+            (plan["share"].as_f64().unwrap() - plan["shares"][0]["before"].as_f64().unwrap()).abs() < 1e-9
+        );
+    }
+
+    #[test]
+    fn steps_are_checked() {
+        let read = |text: &str| serde_json::from_str::<Step>(text).unwrap().read();
+        let two = Weight::new(2).unwrap();
+        assert_eq!(
+            read(r#"{"add": {"node": "n4", "weight": 2}}"#),
+            Ok(Change::Add { node: "n4".parse().unwrap(), weight: two })
+        );
+        assert_eq!(read(r#"{"remove": {"node": "n4"}}"#), Ok(Change::Remove { node: "n4".parse().unwrap() }));
+        assert!(read(r#"{"weigh": {"node": "n4", "weight": 65}}"#).unwrap_err().contains("1 to 64"));
+        assert!(read(r#"{"remove": {"node": "n/4"}}"#).is_err());
+        assert!(read(r#"{"virtual_nodes": 0}"#).is_err());
+    }
+}

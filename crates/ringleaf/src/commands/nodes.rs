@@ -175,3 +175,37 @@ fn show(node: &OfNode) -> Result<(), Failure> {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_has_a_row_and_those_that_are_gone_have_one_too() {
+        let nodes = json!({
+            "members": [
+                {
+                    "node": "n1", "state": "serving", "weight": 2, "weight_set": true, "share": 0.667, "answers": true,
+                    "ready": true, "uptime_seconds": 61, "resident_bytes": 26_214_400,
+                    "counts": { "documents_resident": 3, "document_sessions": 4 },
+                },
+                { "node": "n2", "state": "serving", "weight": 1, "share": 0.333, "answers": false, "problem": "x" },
+                { "node": "n3", "state": "draining", "weight": 1, "share": 0.0, "answers": true, "cordoned": true },
+                { "node": "n4", "state": "serving", "weight": 1, "share": 0.0, "answers": true, "ready": false },
+            ],
+            "gone": [{ "node": "n9", "cordoned": true, "weight": 4 }],
+        });
+        let expected = "\
+NODE  STATE            WEIGHT   SHARE  DOCUMENTS  SESSIONS    MEMORY     UP
+n1    serving              2*  66.7 %          3         4  25.0 MiB  1m 1s
+n2    does not answer       1  33.3 %
+n3    cordoned              1     0 %
+n4    not ready             1     0 %
+n9    gone, cordoned       4*
+";
+        assert_eq!(table(&nodes, false).render(false), expected);
+        assert_eq!(legend(&nodes), "* set with `ringleaf node weight`\n");
+        assert_eq!(legend(&json!({ "members": [], "gone": [] })), "");
+        assert!(table(&nodes, true).render(false).lines().all(|line| line.chars().count() < 120));
+    }
+}

@@ -213,6 +213,10 @@ fn planned(plan: &Value, wide: bool, color: bool) -> String {
         }
         text.push_str(&format!("\n{}", between.render(color)));
     }
+    for node in live.iter().filter(|node| node["version"] != plan["version"]) {
+        let (name, theirs, ours) = (cell(node, "node"), cell(node, "version"), cell(plan, "version"));
+        text.push_str(&format!("! {name} has counted by ring {theirs}, not {ours}: ask again\n"));
+    }
     text + &unanswered(&plan["live"])
 }
 
@@ -359,4 +363,65 @@ fn on_paper(paper: &Paper, prediction: &Prediction, color: bool) -> String {
         balance.render(color),
         movement.render(color),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_one_line_and_a_row_for_each_node() {
+        let plan = json!({
+            "version": 7, "share": 0.251, "ideal_share": 0.25,
+            "shares": [
+                { "node": "n1", "before": 0.5, "after": 0.25 },
+                { "node": "n2", "before": 0.5, "after": 0.5 },
+                { "node": "n3", "after": 0.25 },
+            ],
+            "between": [{ "from": "n1", "to": "n3", "share": 0.251 }],
+            "live": {
+                "documents": 1200, "bytes": 2048, "moving_documents": 300, "moving_sessions": 4, "moving_bytes": 1024,
+                "nodes": [
+                    { "node": "n1", "version": 7, "documents": 1200, "moving_documents": 300, "moving_bytes": 1024, "to": { "n3": 300 } },
+                    { "node": "n3", "version": 6, "documents": 0, "moving_documents": 0, "moving_bytes": 0, "to": {} },
+                ],
+                "unanswered": [{ "node": "n2", "problem": "it cannot be reached" }],
+            },
+        });
+        let expected = "\
+moves 25.1 % of all documents (at least 25.0 % would have to), and of those in memory 300 of 1,200 (1.0 KiB of 2.0 KiB, with 4 sessions)
+
+NODE  SHARE NOW    THEN  IN MEMORY  LEAVE IT     WITH  COME TO IT
+n1       50.0 %  25.0 %      1,200       300  1.0 KiB           0
+n2       50.0 %  50.0 %                                         0
+n3               25.0 %          0         0      0 B         300
+! n3 has counted by ring 6, not 7: ask again
+! n2 is not counted: it cannot be reached
+";
+        assert_eq!(planned(&plan, false, false), expected);
+        assert!(
+            planned(&plan, true, false).contains("FROM  TO  OF ALL DOCUMENTS\nn1    n3            25.1 %\n")
+        );
+    }
+
+    #[test]
+    fn the_points_of_a_ring_are_listed_with_what_they_own() {
+        let ring = json!({ "tokens": [
+            { "token": "4000000000000000", "node": "a" },
+            { "token": "c000000000000000", "node": "b" },
+        ] });
+        let expected = "TOKEN             NODE       OWNS\n4000000000000000  a     50.0000 %\nc000000000000000  b     50.0000 %\n";
+        assert_eq!(points(&ring).render(false), expected);
+    }
+
+    #[test]
+    fn an_old_ring_is_shown_as_such() {
+        let ring = json!({
+            "cluster": "c", "version": 7, "virtual_nodes_per_weight": 128, "members": [{}, {}],
+            "coordinator": { "connected": false, "since_seconds": 61, "problem": "nobody answers" },
+        });
+        let expected = "ring 7 of cluster c: 2 nodes, 128 virtual nodes for each unit of weight\n\
+                        ! etcd is away for 1m 1s, the ring stays as it is: nobody answers";
+        assert_eq!(head(&ring), expected);
+    }
 }
