@@ -91,6 +91,14 @@ impl Postgres {
         wait_for("PostgreSQL ends", START_TIMEOUT, || process.try_wait().expect("it is our child"));
     }
 
+    /// The process that takes connections; its sessions are its children.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("PostgreSQL runs").id()
+    }
+
     /// Sends a signal to the process that takes connections.
     ///
     /// # Panics

@@ -20,6 +20,8 @@ pub(crate) enum Case {
     BigDocument,
     /// 1,000 documents × 4 editors × 2/s
     ManyDocuments,
+    /// 1,000 documents with one editor each who writes 20/s: what a store takes
+    GroupCommit,
     /// As fanout100, with an awareness message per update
     Cursors,
     /// 500 editors of one document who only move their cursors, once a second each
@@ -74,6 +76,7 @@ impl Case {
             | Self::Saturated
             | Self::BigDocument
             | Self::ManyDocuments
+            | Self::GroupCommit
             | Self::Cursors
             | Self::Presence
             | Self::Acknowledgement => typing::measure(self, run),
@@ -94,7 +97,7 @@ impl Case {
         use Metric as M;
         match self {
             Self::Presence => &[M::CorePercent, M::P50Ms, M::P99Ms, M::ResidentMb],
-            Self::Acknowledgement => &[M::EchoP50Ms, M::EchoP99Ms, M::DeliveredPercent],
+            Self::Acknowledgement => &[M::EchoP50Ms, M::EchoP95Ms, M::EchoP99Ms, M::DeliveredPercent],
             Self::Idle => &[M::KbPerConnection, M::KbPerFurtherConnection, M::CorePercent],
             Self::Resident => &[M::TimesStored],
             Self::ColdOpen => &[M::ColdOpenMs, M::JoinCpuMs, M::JoinP50Ms, M::JoinP99Ms],
@@ -105,6 +108,9 @@ impl Case {
                 &[M::CpuFor10Readers, M::CpuFor100Readers, M::CpuFor1000Readers, M::DeviationPercent]
             }
             Self::GrowthSize => &[M::CpuFor1Kb, M::CpuFor300Kb, M::CpuFor20Mb, M::DeviationPercent],
+            Self::GroupCommit => {
+                &[M::UpdatesPerSecond, M::EchoP50Ms, M::EchoP95Ms, M::DeliveredPercent, M::CorePercent]
+            }
             Self::Fanout100
             | Self::Fanout1000
             | Self::Saturated
@@ -121,9 +127,37 @@ impl Case {
         }
     }
 
+    /// The columns that clusters have beside those.
+    pub(crate) fn columns_in_a_cluster(self) -> &'static [Metric] {
+        use Metric as M;
+        match self {
+            Self::Fanout100 | Self::Fanout1000 | Self::Saturated | Self::BigDocument | Self::Cursors => {
+                &[M::OwnerUsPerDelivery, M::DatabaseCorePercent]
+            }
+            Self::ManyDocuments | Self::GroupCommit => {
+                &[M::OwnerUsPerDelivery, M::DatabaseCorePercent, M::CommitsPerSecond]
+            }
+            _ => &[],
+        }
+    }
+
     /// Whether the case means something for a server, and ends in a time that one can wait for.
     pub(crate) fn applies_to(self, server: Server) -> bool {
+        if server.is_clustered() {
+            return !matches!(
+                self,
+                Self::Idle
+                    | Self::Resident
+                    | Self::ColdOpen
+                    | Self::HugeDocument
+                    | Self::SlowReader
+                    | Self::Kill
+                    | Self::GrowthReaders
+                    | Self::GrowthSize
+            );
+        }
         match self {
+            Self::GroupCommit => server == Server::Ringleaf,
             Self::Resident => server.stores(),
             Self::HugeDocument | Self::GrowthSize | Self::GrowthReaders => {
                 matches!(server, Server::Ringleaf | Server::Yws)
@@ -145,6 +179,7 @@ impl Case {
             }
             Self::BigDocument => vec![throughput(1.7), (M::P99Ms, AtMost(25.0))],
             Self::ManyDocuments => vec![throughput(1.6), (M::P99Ms, AtMost(8.0))],
+            Self::GroupCommit => vec![],
             Self::Cursors => vec![throughput(2.0)],
             Self::Presence => vec![(M::CorePercent, AtMost(10.0))],
             Self::Acknowledgement => vec![(M::EchoP50Ms, AtMost(3.0)), (M::EchoP99Ms, AtMost(8.0))],

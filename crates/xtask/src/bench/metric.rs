@@ -38,6 +38,13 @@ pub(crate) enum Metric {
     CpuFor300Kb,
     CpuFor20Mb,
     DeviationPercent,
+    EchoP95Ms,
+    UpdatesPerSecond,
+    /// CPU time of the node that owns the documents, whoever holds the sockets.
+    OwnerUsPerDelivery,
+    DatabaseCorePercent,
+    /// Transactions of the database.
+    CommitsPerSecond,
 }
 
 impl Metric {
@@ -72,6 +79,11 @@ impl Metric {
             Self::CpuFor300Kb => "µs in 300 KB",
             Self::CpuFor20Mb => "µs in 20 MB",
             Self::DeviationPercent => "% from the mean",
+            Self::EchoP95Ms => "own echo p95 ms",
+            Self::UpdatesPerSecond => "updates/s",
+            Self::OwnerUsPerDelivery => "owner's µs/delivery",
+            Self::DatabaseCorePercent => "database % of a core",
+            Self::CommitsPerSecond => "transactions/s",
         }
     }
 

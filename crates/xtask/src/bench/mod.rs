@@ -4,6 +4,7 @@
 //! and of those ratios the median. Server and load have a core each; every run has a fresh server process.
 
 mod case;
+mod cluster;
 mod dialect;
 mod growth;
 mod histogram;
@@ -42,7 +43,7 @@ pub(crate) struct BenchOptions {
     /// Only these cases, separated by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     case: Vec<Case>,
-    /// Only these servers, separated by commas; the baseline is the first of the peers
+    /// Only these servers, separated by commas [default: ringleaf and the three others that are made for one machine]
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Server>,
     /// How often each case is run on each server
@@ -63,12 +64,12 @@ pub(crate) struct BenchOptions {
 }
 
 pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<ExitCode> {
-    let servers = if options.servers.is_empty() { Server::ALL.to_vec() } else { options.servers.clone() };
+    let servers = if options.servers.is_empty() { Server::ALONE.to_vec() } else { options.servers.clone() };
     let cases = if options.case.is_empty() { Case::value_variants().to_vec() } else { options.case.clone() };
     prepare_servers(&servers, options.no_build)?;
     pin_load()?;
     let (rounds, seconds) = if options.quick { (1, 2) } else { (options.rounds, options.seconds) };
-    let mut results = Results::default();
+    let mut results = Results::new(&servers);
     for case in cases {
         for round in 0..case.rounds(rounds) {
             for &server in &in_order_of_round(&servers, round) {
@@ -105,12 +106,17 @@ fn one_run(case: Case, server: Server, round: u64, window: Duration) -> anyhow::
 }
 
 fn prepare_servers(servers: &[Server], no_build: bool) -> anyhow::Result<()> {
-    if servers.iter().any(|server| *server != Server::Ringleaf)
+    if servers.iter().any(|server| !server.is_ringleaf())
         && let Some(missing) = prepare::for_the_bench().first()
     {
         anyhow::bail!("{missing}");
     }
-    if servers.contains(&Server::Ringleaf) && !no_build {
+    if servers.iter().any(|server| server.is_clustered())
+        && let Some(missing) = harness::Cluster::missing()
+    {
+        anyhow::bail!("{missing}");
+    }
+    if servers.iter().any(|server| server.is_ringleaf()) && !no_build {
         let mut build = workspace::cargo();
         build.args(["build", "--release", "--package", "ringleaf"]);
         workspace::run(&mut build)?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::cluster::Cluster;
 use crate::workspace;
 
 /// `/proc` counts CPU time in hundredths of a second, whatever the kernel's own tick.
@@ -19,6 +20,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
+    /// What it stands on, if it is one of several. Order: this ends after it.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Process {
@@ -29,7 +32,7 @@ impl Process {
         pinned.stderr(File::options().create(true).append(true).open(log)?);
         let child =
             pinned.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("could not start taskset")?;
-        let mut process = Self { child, port };
+        let mut process = Self { child, port, cluster: None };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if let Some(status) = process.child.try_wait()? {
@@ -45,17 +48,17 @@ impl Process {
 
     /// The CPU time that it and its children have used, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        self.tree().into_iter().map(cpu_seconds).sum()
+        cpu_seconds_of_all(self.child.id())
     }
 
     /// The resident memory of it and its children, in bytes.
     pub(crate) fn resident_bytes(&self) -> f64 {
-        self.tree().into_iter().map(|process| status_bytes(process, "VmRSS:")).sum()
+        tree(self.child.id()).into_iter().map(|process| status_bytes(process, "VmRSS:")).sum()
     }
 
     /// The most memory that was ever resident, in bytes.
     pub(crate) fn peak_bytes(&self) -> f64 {
-        self.tree().into_iter().map(|process| status_bytes(process, "VmHWM:")).sum()
+        tree(self.child.id()).into_iter().map(|process| status_bytes(process, "VmHWM:")).sum()
     }
 
     /// Asks it to stop, and waits until it has.
@@ -78,18 +81,24 @@ impl Process {
         self.child.wait()?;
         Ok(())
     }
+}
 
-    fn tree(&self) -> Vec<u32> {
-        let mut all = vec![self.child.id()];
-        let mut at = 0;
-        while let Some(process) = all.get(at) {
-            let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-            let children = children.unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-            at += 1;
-        }
-        all
+/// A process and its children.
+fn tree(process: u32) -> Vec<u32> {
+    let mut all = vec![process];
+    let mut at = 0;
+    while let Some(process) = all.get(at) {
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+        let children = children.unwrap_or_default();
+        all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        at += 1;
     }
+    all
+}
+
+/// The CPU time that a process and its children have used, in seconds.
+pub(crate) fn cpu_seconds_of_all(process: u32) -> f64 {
+    tree(process).into_iter().map(cpu_seconds).sum()
 }
 
 impl Drop for Process {

@@ -11,13 +11,17 @@ use super::server::Server;
 const SPREAD_MAX: f64 = 0.15;
 
 /// The figures of every run, in the order of the rounds.
-#[derive(Default)]
 pub(crate) struct Results {
+    baseline: Server,
     runs: BTreeMap<(Case, Server), Vec<Option<Figures>>>,
     errors: BTreeMap<(Case, Server), String>,
 }
 
 impl Results {
+    pub(crate) fn new(servers: &[Server]) -> Self {
+        Self { baseline: Server::baseline(servers), runs: BTreeMap::new(), errors: BTreeMap::new() }
+    }
+
     pub(crate) fn add(&mut self, case: Case, server: Server, figures: anyhow::Result<Figures>) {
         let figures = figures.map_err(|error| self.errors.insert((case, server), format!("{error:#}"))).ok();
         self.runs.entry((case, server)).or_default().push(figures);
@@ -32,7 +36,7 @@ impl Results {
     fn ratios(&self, case: Case, server: Server, metric: Metric) -> Vec<f64> {
         let runs = |server| self.runs.get(&(case, server)).into_iter().flatten();
         let figure = |figures: &Option<Figures>| figures.as_ref()?.get(&metric).copied();
-        let pairs = runs(server).zip(runs(Server::BASELINE));
+        let pairs = runs(server).zip(runs(self.baseline));
         pairs.filter_map(|(one, baseline)| Some(figure(one)? / figure(baseline)?)).collect()
     }
 
@@ -42,9 +46,11 @@ impl Results {
         let _ = writeln!(out, "\n{}: {}", case.name(), case.describe());
         let servers: Vec<Server> =
             Server::ALL.into_iter().filter(|one| self.runs.contains_key(&(case, *one))).collect();
-        let metrics = case.columns();
+        let clustered = servers.iter().any(|server| server.is_clustered());
+        let metrics = case.columns().iter().chain(if clustered { case.columns_in_a_cluster() } else { &[] });
+        let metrics: Vec<Metric> = metrics.copied().collect();
         let mut rows = vec![vec!["server".to_owned()]];
-        for metric in metrics {
+        for metric in &metrics {
             rows[0].push(metric.title().to_owned());
             if metric.is_compared() {
                 rows[0].push("× baseline".to_owned());
@@ -52,7 +58,7 @@ impl Results {
         }
         for &server in &servers {
             let mut row = vec![server.name().to_owned()];
-            for &metric in metrics {
+            for &metric in &metrics {
                 row.push(
                     median(self.values(case, server, metric))
                         .map_or("–".into(), |value| metric.format(value)),
@@ -69,16 +75,18 @@ impl Results {
                 let _ = writeln!(out, "  {} did not finish: {error}", server.name());
             }
         }
-        self.write_spread(&mut out, case, metrics);
-        for goal in case.goals() {
-            self.write_goal(&mut out, case, goal);
+        self.write_spread(&mut out, case, case.columns());
+        if self.baseline == Server::Yws {
+            for goal in case.goals() {
+                self.write_goal(&mut out, case, goal);
+            }
         }
         out
     }
 
     fn write_spread(&self, out: &mut String, case: Case, metrics: &[Metric]) {
         for &metric in metrics.iter().filter(|metric| metric.is_compared()).take(1) {
-            let values = self.values(case, Server::BASELINE, metric);
+            let values = self.values(case, self.baseline, metric);
             let Some(middle) = median(values.clone()) else { continue };
             let spread = values.iter().map(|value| (value - middle).abs() / middle).fold(0.0, f64::max);
             if spread > SPREAD_MAX {
@@ -121,7 +129,7 @@ impl Results {
                 "error": self.errors.get(&(*case, *server)),
             })
         });
-        serde_json::json!({ "baseline": Server::BASELINE.name(), "results": runs.collect::<Vec<_>>() })
+        serde_json::json!({ "baseline": self.baseline.name(), "results": runs.collect::<Vec<_>>() })
     }
 }
 
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_ratio_is_the_median_over_rounds_not_the_ratio_of_medians() {
-        let mut results = Results::default();
+        let mut results = Results::new(&Server::ALONE);
         for (ours, baseline) in [(200.0, 100.0), (900.0, 300.0), (150.0, 150.0)] {
             results.add(Case::Fanout100, Server::Ringleaf, figures(ours));
             results.add(Case::Fanout100, Server::Yws, figures(baseline));
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_baseline_that_moves_is_called_out() {
-        let mut results = Results::default();
+        let mut results = Results::new(&Server::ALONE);
         for throughput in [100.0, 130.0, 100.0] {
             results.add(Case::Fanout100, Server::Yws, figures(throughput));
         }
@@ -185,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_run_that_broke_off_leaves_its_round_out() {
-        let mut results = Results::default();
+        let mut results = Results::new(&Server::ALONE);
         results.add(Case::Fanout100, Server::Ringleaf, Err(anyhow::anyhow!("it crashed")));
         results.add(Case::Fanout100, Server::Ringleaf, figures(300.0));
         results.add(Case::Fanout100, Server::Yws, figures(10.0));

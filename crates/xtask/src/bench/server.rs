@@ -5,6 +5,7 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
+use super::cluster;
 use super::dialect::Dialect;
 use super::process::{self, Process};
 use crate::workspace;
@@ -20,11 +21,29 @@ pub(crate) enum Server {
     YWebsocket,
     /// @hocuspocus/server with SQLite
     Hocuspocus,
+    /// The node of a cluster of one node, on PostgreSQL, with editors of its own
+    Owner,
+    /// A router before such a node
+    Router,
 }
 
 impl Server {
-    pub(crate) const ALL: [Self; 4] = [Self::Ringleaf, Self::Yws, Self::YWebsocket, Self::Hocuspocus];
-    pub(crate) const BASELINE: Self = Self::Yws;
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ringleaf, Self::Yws, Self::YWebsocket, Self::Hocuspocus, Self::Owner, Self::Router];
+    pub(crate) const ALONE: [Self; 4] = [Self::Ringleaf, Self::Yws, Self::YWebsocket, Self::Hocuspocus];
+
+    /// What the others are held against: the first of the peers, and without it this server on one machine.
+    pub(crate) fn baseline(servers: &[Self]) -> Self {
+        if servers.contains(&Self::Yws) { Self::Yws } else { Self::Ringleaf }
+    }
+
+    pub(crate) fn is_clustered(self) -> bool {
+        matches!(self, Self::Owner | Self::Router)
+    }
+
+    pub(crate) fn is_ringleaf(self) -> bool {
+        self == Self::Ringleaf || self.is_clustered()
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -32,6 +51,8 @@ impl Server {
             Self::Yws => "@y/websocket-server",
             Self::YWebsocket => "y-websocket + LevelDB",
             Self::Hocuspocus => "Hocuspocus + SQLite",
+            Self::Owner => "a node of a cluster",
+            Self::Router => "a router before it",
         }
     }
 
@@ -41,7 +62,7 @@ impl Server {
 
     pub(crate) fn dialect(self) -> Dialect {
         match self {
-            Self::Ringleaf | Self::Yws | Self::YWebsocket => Dialect::YWebsocket,
+            Self::Ringleaf | Self::Yws | Self::YWebsocket | Self::Owner | Self::Router => Dialect::YWebsocket,
             Self::Hocuspocus => Dialect::Hocuspocus,
         }
     }
@@ -62,6 +83,8 @@ impl Server {
                 command.env("DATABASE", data.join("documents.sqlite"));
                 command
             }
+            Self::Owner => return cluster::owner(data, core),
+            Self::Router => return cluster::router(data, core),
         };
         Process::start(&command, core, port, &data.join("log"))
     }

@@ -46,6 +46,9 @@ fn shape(case: Case) -> Option<Shape> {
         Case::ManyDocuments => {
             Shape { documents: 1_000, connections: 4, writers: 4, per_second: 2.0, kind: Kind::Typing }
         }
+        Case::GroupCommit => {
+            Shape { documents: 1_000, connections: 1, writers: 1, per_second: 20.0, kind: Kind::Typing }
+        }
         Case::Cursors => one(100, 10, 10.0, Kind::TypingWithCursor),
         Case::Presence => one(500, 500, 1.0, Kind::Presence),
         Case::Acknowledgement => one(2, 1, 5.0, Kind::Typing),
@@ -98,11 +101,20 @@ fn steady(load: &mut super::load::Load, process: &Process, window: Duration) -> 
     let mut figures = Figures::new();
     load.reset_counts();
     let (cpu, started) = (process.cpu_seconds(), load.now());
+    let cluster = process.cluster.as_ref().map(|cluster| (cluster, cluster.look()));
     load.run_for(window)?;
     let cpu = process.cpu_seconds() - cpu;
     let elapsed = (load.now() - started) as f64 / 1e6;
     let presence_only = load.counts.updates == 0;
     let delivered = if presence_only { load.counts.awareness_deliveries } else { load.counts.deliveries };
+    if let Some((cluster, before)) = cluster {
+        let spent = cluster.look().since(&before);
+        let owner = if spent.owner_cpu > 0.0 { spent.owner_cpu } else { cpu };
+        figures.insert(Metric::OwnerUsPerDelivery, owner * 1e6 / delivered as f64);
+        figures.insert(Metric::DatabaseCorePercent, 100.0 * spent.database_cpu / elapsed);
+        figures.insert(Metric::CommitsPerSecond, spent.commits / elapsed);
+    }
+    figures.insert(Metric::UpdatesPerSecond, load.counts.updates as f64 / elapsed);
     figures.insert(Metric::DeliveriesPerCpuSecond, delivered as f64 / cpu);
     figures.insert(Metric::CorePercent, 100.0 * cpu / elapsed);
     figures.insert(Metric::ResidentMb, process.resident_bytes() / MEGABYTE);
@@ -115,6 +127,7 @@ fn steady(load: &mut super::load::Load, process: &Process, window: Duration) -> 
         (Metric::P50Ms, latency.quantile_ms(0.5)),
         (Metric::P99Ms, latency.quantile_ms(0.99)),
         (Metric::EchoP50Ms, counts.echo.quantile_ms(0.5)),
+        (Metric::EchoP95Ms, counts.echo.quantile_ms(0.95)),
         (Metric::EchoP99Ms, counts.echo.quantile_ms(0.99)),
     ];
     figures.extend(quantiles.into_iter().filter_map(|(metric, value)| Some((metric, value?))));
