@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: one command from a fresh clone to two people in one document.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
@@ -20,34 +21,38 @@ pub(crate) struct DemoOptions {
 }
 
 pub(crate) fn run(options: &DemoOptions) -> anyhow::Result<ExitCode> {
-    let missing = prepare::for_the_page();
-    for line in &missing {
+    for line in prepare::for_the_page() {
         eprintln!("warning: {line}");
     }
-    if missing.is_empty() {
-        build_page()?;
-    } else {
-        eprintln!("warning: the demo goes on with the small built-in page");
-    }
-    let profile = if options.debug { "debug" } else { "release" };
-    println!("building ringleaf ({profile})");
-    let mut build = workspace::cargo();
-    build.args(["build", "--package", "ringleaf"]);
-    if !options.debug {
-        build.arg("--release");
-    }
-    workspace::run(&mut build)?;
-
+    let binary = build(options.debug)?;
     let data = workspace::target().join("demo-data");
     println!("\n  the demo:   http://{}/", options.listen);
     println!("  its data:   {}", data.display());
     println!("  stop it with ctrl-c\n");
-    let mut serve = Command::new(workspace::target().join(profile).join("ringleaf"));
+    let mut serve = Command::new(binary);
     serve.arg("serve").arg(&data).arg("--dev");
     serve.args(["--listen", &options.listen, "--admin", &options.admin]);
     // Ctrl-c reaches the server too (same process group); we wait until it has stopped in order.
     let status = serve.status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the page, if it can be built here, and the server; returns the server.
+pub(crate) fn build(debug: bool) -> anyhow::Result<PathBuf> {
+    if workspace::page().join("node_modules/.installed-from").exists() {
+        build_page()?;
+    } else {
+        eprintln!("warning: it goes on with the small built-in page");
+    }
+    let profile = if debug { "debug" } else { "release" };
+    println!("building ringleaf ({profile})");
+    let mut build = workspace::cargo();
+    build.args(["build", "--package", "ringleaf"]);
+    if !debug {
+        build.arg("--release");
+    }
+    workspace::run(&mut build)?;
+    Ok(workspace::target().join(profile).join("ringleaf"))
 }
 
 /// Builds the page into `page/dist`, which the binary embeds.

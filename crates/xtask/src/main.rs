@@ -1,7 +1,8 @@
-//! The chores of this repository: `cargo xtask demo`, `cargo xtask test`.
+//! The chores of this repository: `cargo xtask demo`, `cargo xtask cluster`, `cargo xtask test`.
 //!
 //! ```text
 //! prepare (npm ci, apt-get) ──▶ demo: page + binary, then serve
+//!                          ├──▶ cluster: the same with etcd, PostgreSQL, nodes and routers
 //!                          └──▶ test: checks, unit tests, end-to-end tests, one line each, a sum at the end
 //! ```
 //!
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod cluster;
 mod demo;
 mod prepare;
 mod test;
@@ -29,6 +31,8 @@ struct Arguments {
 enum Chore {
     /// Build the page and the server, start it on loopback and print the URL
     Demo(demo::DemoOptions),
+    /// Start a cluster on loopback (etcd, PostgreSQL, nodes, routers) and print its addresses
+    Cluster(cluster::ClusterOptions),
     /// Run every check and every test; the last line is the sum
     Test(test::TestOptions),
     /// Put the same load on ringleaf and its peers, and compare
@@ -38,6 +42,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
+        Chore::Cluster(options) => cluster::run(&options),
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
     };

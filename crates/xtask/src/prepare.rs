@@ -55,6 +55,13 @@ pub(crate) fn for_the_page() -> Vec<String> {
     missing
 }
 
+/// As [`for_the_page`], with what a cluster stands on.
+pub(crate) fn for_a_cluster() -> Vec<String> {
+    let mut missing = for_the_page();
+    missing.extend(programs(&CLUSTER));
+    missing
+}
+
 /// As [`for_tests`], with only the servers that ringleaf is compared with.
 pub(crate) fn for_the_bench() -> Vec<String> {
     let mut missing = programs(&BUILD);
