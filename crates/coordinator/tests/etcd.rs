@@ -298,7 +298,9 @@ async fn a_ring_configuration_is_written_over_the_one_that_was_seen_only() {
     let etcd = connect(&server);
     status(&etcd, "it is connected", |status| status.connected).await;
     let text = |seconds: u32| format!("# why\ncluster = 'tests'\nlease.seconds = {seconds}\n");
+    assert_eq!(etcd.read_config().await.unwrap(), None);
     let revision = etcd.apply(&text(20), 0).await.unwrap();
+    assert_eq!(etcd.read_config().await.unwrap(), Some((text(20), revision)), "at once");
     let again = etcd.apply(&text(30), 0).await;
     assert!(matches!(again, Err(WriteError::Changed { revision: at }) if at == revision), "{again:?}");
     etcd.apply(&text(30), revision).await.unwrap();

@@ -75,6 +75,26 @@ impl Etcd {
         self.shared.config.subscribe()
     }
 
+    /// Reads what stands in etcd as the ring configuration at this moment, whether it can be used or not, and its
+    /// revision.
+    ///
+    /// # Errors
+    ///
+    /// etcd does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
+    pub async fn read_config(&self) -> Result<Option<(String, u64)>, WriteError> {
+        let mut client = self.client().await?;
+        let found = client.get(self.keys().config(), None).await;
+        let found = found.map_err(|error| WriteError::Away { problem: error.to_string() })?;
+        Ok(found.kvs().first().map(|kv| {
+            let text = String::from_utf8_lossy(kv.value()).into_owned();
+            (text, u64::try_from(kv.mod_revision()).unwrap_or(0))
+        }))
+    }
+
     /// Writes a ring configuration in place of the one of revision `expected` (0: there is none). Returns its revision.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use ringleaf_coordinator::{AppliedConfig, WriteError};
+use ringleaf_coordinator::WriteError;
 use ringleaf_ring::{MemberState, RingView, Token};
 use ringleaf_types::{DocumentId, NodeId};
 use serde::Deserialize;
@@ -224,17 +224,17 @@ pub(super) async fn resident(State(admin): State<Admin>, headers: HeaderMap, byt
     or_refusal(answer.await)
 }
 
+/// Read in etcd itself: what this process knows may be a moment old, and whoever applies the next one must not be.
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
-    let answer = || {
-        let applied: Option<AppliedConfig> = admin.others()?.etcd()?.config().borrow().clone();
-        let answer = json!({
-            "cluster": admin.facts.config.cluster,
-            "revision": applied.as_ref().map_or(0, |applied| applied.revision),
-            "text": applied.map(|applied| applied.text),
-        });
+    let answer = async {
+        let etcd = admin.others()?.etcd()?;
+        let found = etcd.read_config().await.map_err(|problem| not_written(&problem))?;
+        let (text, revision) = found.unzip();
+        let cluster = &admin.facts.config.cluster;
+        let answer = json!({ "cluster": cluster, "revision": revision.unwrap_or(0), "text": text });
         Ok(Json(answer).into_response())
     };
-    or_refusal(answer())
+    or_refusal(answer.await)
 }
 
 #[derive(Deserialize)]
