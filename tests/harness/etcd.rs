@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::process::{self, Group};
 use crate::{base64, http, wait_for};
 
+const TRIES_MAX: usize = 5;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -30,10 +31,14 @@ impl Etcd {
     /// # Panics
     /// When etcd is not installed, or does not start.
     pub fn start(group: Group) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut etcd = Self { folder, ports: process::free_ports(), group, process: None };
-        etcd.start_again();
-        etcd
+        for _ in 0..TRIES_MAX {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut etcd = Self { folder, ports: process::free_ports(), group, process: None };
+            if etcd.try_start() {
+                return etcd;
+            }
+        }
+        panic!("etcd ends at once, {TRIES_MAX} times");
     }
 
     /// Starts it with what it had, on the same port.
@@ -41,6 +46,15 @@ impl Etcd {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
+        assert!(self.try_start(), "etcd ended at once: {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether it serves. It cannot choose ports itself, and somebody else may have taken one meanwhile: then it ends.
+    fn try_start(&mut self) -> bool {
         let peer = format!("http://127.0.0.1:{}", self.ports[1]);
         let mut command = Command::new("etcd");
         // Nobody pulls the plug of a test's machine; whatever ends the process alone leaves its writes to the kernel.
@@ -51,9 +65,16 @@ impl Etcd {
         command.args(["--initial-cluster", &format!("one={peer}")]);
         self.process = Some(process::spawn(command, self.group, &self.folder.path().join("log")));
         wait_for("etcd serves", START_TIMEOUT, || {
+            if self
+                .process
+                .as_mut()
+                .is_some_and(|process| process.try_wait().is_ok_and(|ended| ended.is_some()))
+            {
+                return Some(false);
+            }
             let health = http(self.address(), "GET", "/health", b"").ok()?;
-            health.text().contains("true").then_some(())
-        });
+            health.text().contains("true").then_some(true)
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
