@@ -55,12 +55,19 @@ impl Routers {
     }
 
     /// Attaches a router. `true`: it was attached before, and the sessions of that time are void.
+    ///
+    /// The last attachment is told so: an opening whose link has broken meanwhile may come after the one that the router
+    /// made instead, and then it is the router's only one that is void.
     pub(crate) fn attach(&mut self, router: RouterId, sink: Arc<dyn EventSink>) -> (Attached, bool) {
         let attachment = self.next;
         self.next += 1;
         let (hold, receiver) = oneshot::channel();
         self.departures.push(Departure { router, attachment, hold: receiver });
         let before = self.attached.insert(router, Attachment { number: attachment, sink });
+        if let Some(before) = &before {
+            // One that has stopped needs no news.
+            let _ = before.sink.deliver(Event::LetGo);
+        }
         (Attached { attachment, _hold: hold }, before.is_some())
     }
 

@@ -130,6 +130,19 @@ async fn of_one_router_only_the_last_attachment_counts() {
     assert_eq!(Editor::join(&node, "notes", 2).await.text(), "counts!");
 }
 
+/// An opening whose link broke meanwhile may be carried out after the one that the router made instead.
+#[tokio::test]
+async fn an_attachment_that_is_replaced_is_told_so() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut lives = Editor::join(&node, "notes", 1).await;
+    let late = Editor::open(&node, "notes", 1).await.expect("it opens");
+    lives.until("let go", |_, editor| editor.closed == Some(Event::LetGo)).await;
+    drop(late);
+    let mut again = Editor::join(&node, "notes", 1).await;
+    again.type_in("not into the void").await;
+    again.all_acknowledged().await;
+}
+
 /// Limit: `gathered_bytes_max`, then `mailbox_requests_max`. Whoever asks more waits, and nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_document_that_cannot_write_stops_taking_requests() {

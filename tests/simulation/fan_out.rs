@@ -1,0 +1,403 @@
+//! One document at a router: the real `Session` of each editor, and what brings it to a host and back.
+//!
+//! It does what `router`'s fan-out task and its connections do. A socket takes everything at once here; slow sockets are
+//! tested beside the connection.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringleaf_router::search::Search;
+use ringleaf_router::session::Session;
+use ringleaf_types::{DocumentId, MessageNumber, Rights, SessionId, Slot, Subject};
+use ringleaf_wire::{ClientMessage, Event, OpenError, Request, ServerMessage};
+
+use crate::network::{Channel, Up};
+use crate::world::{Place, World};
+
+const REOPEN_FIRST: Duration = Duration::from_millis(50);
+const REOPEN_LAST: Duration = Duration::from_secs(2);
+/// What an editor sent outlives its socket for so long.
+const LINGER: Duration = Duration::from_secs(30);
+
+pub(crate) struct FanOut {
+    pub(crate) members: BTreeMap<SessionId, Member>,
+    /// Rises whenever a host is lost or found.
+    generation: u64,
+    /// The host whose events count.
+    heard_generation: u64,
+    host: Option<Channel>,
+    opening: Option<u64>,
+    tries: u32,
+    catching_up: BTreeSet<Slot>,
+    published: Vec<(Slot, Slot, Arc<[Bytes]>)>,
+    round_due: bool,
+}
+
+/// One session, and the socket of its editor.
+pub(crate) struct Member {
+    pub(crate) session: Session,
+    generation: u64,
+    /// The editor, and its connection, while that lasts.
+    pub(crate) editor: Option<(usize, u64)>,
+    pub(crate) unread: VecDeque<ClientMessage>,
+    /// What was brought to owners and not acknowledged, by its number.
+    pub(crate) sent: BTreeMap<MessageNumber, Bytes>,
+    highest_sent: MessageNumber,
+}
+
+impl World {
+    fn fan_out(&mut self, router: usize, document: &DocumentId) -> Option<&mut FanOut> {
+        self.routers[router].fan_outs.get_mut(document)
+    }
+
+    fn member(&mut self, router: usize, document: &DocumentId, session: SessionId) -> Option<&mut Member> {
+        self.fan_out(router, document)?.members.get_mut(&session)
+    }
+
+    // ---- editors come and go ----
+
+    pub(crate) fn join(&mut self, router: usize, document: &DocumentId, editor: (usize, u64)) -> SessionId {
+        let of = &mut self.routers[router];
+        of.sessions_made += 1;
+        let id = SessionId::new(of.sessions_made);
+        let session = Session::new(id, Rights::ReadWrite, Subject::anyone());
+        let begins = !of.fan_outs.contains_key(document);
+        let fan_out = of.fan_outs.entry(document.clone()).or_insert_with(|| FanOut {
+            members: BTreeMap::new(),
+            generation: 0,
+            heard_generation: 0,
+            host: None,
+            opening: None,
+            tries: 0,
+            catching_up: BTreeSet::new(),
+            published: Vec::new(),
+            round_due: false,
+        });
+        let member = Member {
+            session,
+            generation: 0,
+            editor: Some(editor),
+            unread: VecDeque::new(),
+            sent: BTreeMap::new(),
+            highest_sent: MessageNumber::default(),
+        };
+        fan_out.members.insert(id, member);
+        if begins {
+            self.open(router, document, Duration::ZERO);
+        }
+        self.turn(router, document, id);
+        id
+    }
+
+    /// The editor's socket is gone. What it sent still goes to the owner, for a while.
+    pub(crate) fn leave(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let Some(member) = self.member(router, document, session) else { return };
+        member.editor = None;
+        member.unread.clear();
+        member.session.end();
+        self.turn(router, document, session);
+        let document = document.clone();
+        self.after(Place::Router(router), LINGER, move |world| world.remove(router, &document, session));
+    }
+
+    fn remove(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        fan_out.members.remove(&session);
+        if fan_out.members.is_empty() {
+            self.forget_fan_out(router, document);
+        }
+    }
+
+    fn forget_fan_out(&mut self, router: usize, document: &DocumentId) {
+        if let Some(host) = self.routers[router].fan_outs.remove(document).and_then(|of| of.host) {
+            self.close_channel(host);
+            self.routers[router].channels.remove(&host);
+        }
+    }
+
+    // ---- the host ----
+
+    /// Begins to open the document after a while.
+    fn open(&mut self, router: usize, document: &DocumentId, after: Duration) {
+        self.routers[router].tries_made += 1;
+        let number = self.routers[router].tries_made;
+        let id = self.router_id(router);
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        fan_out.tries += 1;
+        let generation = fan_out.generation + 1;
+        fan_out.heard_generation = generation;
+        fan_out.published.clear();
+        fan_out.opening = Some(number);
+        let document = document.clone();
+        self.after(Place::Router(router), after, move |world| {
+            if world.fan_out(router, &document).is_some_and(|of| of.opening == Some(number)) {
+                let search = Search::new(document.clone(), id);
+                world.seek(router, document, number, generation, search);
+            }
+        });
+    }
+
+    /// What came of opening it.
+    pub(crate) fn sought(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        number: u64,
+        found: Result<Channel, OpenError>,
+    ) {
+        let part = self.random.part();
+        let fan_out = self.fan_out(router, document).filter(|of| of.opening == Some(number));
+        let Some(fan_out) = fan_out else {
+            // Nobody wants it any more.
+            if let Ok(channel) = found {
+                self.close_channel(channel);
+                self.routers[router].channels.remove(&channel);
+            }
+            return;
+        };
+        fan_out.opening = None;
+        match found {
+            Ok(channel) => {
+                fan_out.tries = 0;
+                fan_out.change_host(Some(channel));
+                self.nudge_all(router, document);
+            }
+            Err(OpenError::Refused { reason }) => panic!("refused: {reason:?}"),
+            Err(OpenError::Busy | OpenError::Moved { .. } | OpenError::Unreachable) => {
+                let pause = fan_out.pause(part);
+                self.open(router, document, pause);
+            }
+        }
+    }
+
+    /// The host is gone: everybody waits for the next one.
+    pub(crate) fn lost(&mut self, router: usize, document: &DocumentId, generation: u64) {
+        let part = self.random.part();
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        if fan_out.generation != generation {
+            return;
+        }
+        let host = fan_out.change_host(None);
+        let after = if fan_out.tries == 0 { Duration::ZERO } else { fan_out.pause(part) };
+        if let Some(host) = host {
+            self.close_channel(host);
+            self.routers[router].channels.remove(&host);
+        }
+        self.say(format_args!("{:?}: {document} has lost its host", Place::Router(router)));
+        self.nudge_all(router, document);
+        self.open(router, document, after);
+    }
+
+    fn nudge_all(&mut self, router: usize, document: &DocumentId) {
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        let sessions: Vec<SessionId> = fan_out.members.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.turn(router, document, session));
+    }
+
+    // ---- towards the host ----
+
+    /// Takes what may be taken from the editor, and brings to the owner what that was not told.
+    pub(crate) fn turn(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let limits = Arc::clone(&self.limits);
+        loop {
+            self.pump(router, document, session);
+            let Some(member) = self.member(router, document, session) else { return };
+            if member.session.finished() {
+                return self.remove(router, document, session);
+            }
+            if !member.session.may_take(&limits) {
+                return;
+            }
+            let Some(message) = member.unread.pop_front() else { return };
+            member.session.take(message, &limits);
+        }
+    }
+
+    fn pump(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let Some(fan_out) = self.routers[router].fan_outs.get_mut(document) else { return };
+        let Some(member) = fan_out.members.get_mut(&session) else { return };
+        if fan_out.generation != member.generation {
+            member.generation = fan_out.generation;
+            member.session.lost();
+        }
+        let Some(host) = fan_out.host else { return };
+        let mut requests = Vec::new();
+        let mut resent = 0;
+        while let Some(request) = member.session.next_request() {
+            member.session.submitted();
+            if let Request::Update { number, update, .. } = &request {
+                resent += u64::from(*number <= member.highest_sent);
+                member.highest_sent = member.highest_sent.max(*number);
+                member.sent.insert(*number, update.clone());
+            }
+            requests.push(request);
+        }
+        if let Some(from) = member.session.lacks_after() {
+            let on_its_way = fan_out.catching_up.range(..=from).next().is_some();
+            if !on_its_way {
+                fan_out.catching_up.insert(from);
+                requests.push(Request::CatchUp { from });
+            }
+            member.session.asked_to_catch_up();
+        }
+        self.counts.resent += resent;
+        requests.into_iter().for_each(|request| self.up(host, Up::Request(request)));
+    }
+
+    // ---- from the host ----
+
+    /// An event of the host of this generation. `false`: nobody listens to that any more.
+    pub(crate) fn deliver(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        generation: u64,
+        event: Event,
+    ) -> bool {
+        let window = self.random.millis(0, 20);
+        let Some(fan_out) = self.fan_out(router, document) else { return false };
+        if fan_out.heard_generation != generation {
+            return false;
+        }
+        match event {
+            Event::Publish { previous, slot, updates } => {
+                fan_out.published.push((previous, slot, updates));
+                if !std::mem::replace(&mut fan_out.round_due, true) {
+                    let document = document.clone();
+                    self.after(Place::Router(router), window, move |world| world.round(router, &document));
+                }
+            }
+            Event::LetGo => self.lost(router, document, generation),
+            event => self.event(router, document, event),
+        }
+        true
+    }
+
+    /// Hands on what was published, to everybody.
+    fn round(&mut self, router: usize, document: &DocumentId) {
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        fan_out.round_due = false;
+        let published = std::mem::take(&mut fan_out.published);
+        let mut messages = Vec::new();
+        for (id, member) in &mut fan_out.members {
+            for (previous, slot, updates) in &published {
+                if member.session.published(*previous, *slot) {
+                    messages.extend(updates.iter().map(|update| (*id, update.clone())));
+                    member.session.delivered(*slot);
+                }
+            }
+        }
+        for (session, update) in messages {
+            self.write(router, document, session, ServerMessage::Update { update });
+        }
+        self.nudge_all(router, document);
+    }
+
+    fn event(&mut self, router: usize, document: &DocumentId, event: Event) {
+        match event {
+            Event::Attached { session, slot } => {
+                self.with_session(router, document, session, |member| member.session.attached(slot));
+            }
+            Event::SyncAnswer { sessions, update, .. } => {
+                for session in sessions {
+                    let wanted =
+                        self.with_session(router, document, session, |member| member.session.answered());
+                    if wanted == Some(true) {
+                        let message = ServerMessage::SyncAnswer { update: update.clone() };
+                        self.write(router, document, session, message);
+                    }
+                }
+            }
+            Event::SyncRequest { session, state_vector } => {
+                let wanted =
+                    self.with_session(router, document, session, |member| member.session.questioned());
+                if wanted == Some(true) {
+                    self.write(router, document, session, ServerMessage::SyncRequest { state_vector });
+                }
+            }
+            Event::Acknowledge { session, through } => self.acknowledged(router, document, session, through),
+            Event::CaughtUp { from, through, update } => {
+                self.caught_up(router, document, from, through, &update);
+            }
+            // Its editor hears that it is not safe.
+            Event::Refused { session, number } => {
+                self.with_session(router, document, session, |member| member.sent.remove(&number));
+            }
+            Event::Awareness { .. }
+            | Event::CloseSession { .. }
+            | Event::Closed { .. }
+            | Event::Publish { .. }
+            | Event::LetGo => {}
+        }
+    }
+
+    fn with_session<T>(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        session: SessionId,
+        tell: impl FnOnce(&mut Member) -> T,
+    ) -> Option<T> {
+        let told = tell(self.member(router, document, session)?);
+        self.turn(router, document, session);
+        Some(told)
+    }
+
+    /// I1: from here on an editor may believe that this is safe.
+    fn acknowledged(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        session: SessionId,
+        through: MessageNumber,
+    ) {
+        let Some(member) = self.member(router, document, session) else { return };
+        let later = member.sent.split_off(&through.next());
+        let safe = std::mem::replace(&mut member.sent, later);
+        for update in safe.into_values() {
+            self.counts.acknowledged += 1;
+            self.facts(document).acknowledges(&update);
+        }
+        self.with_session(router, document, session, |member| member.session.acknowledged(through));
+    }
+
+    fn caught_up(&mut self, router: usize, document: &DocumentId, from: Slot, through: Slot, update: &Bytes) {
+        let Some(fan_out) = self.fan_out(router, document) else { return };
+        fan_out.catching_up.remove(&from);
+        let mut told = Vec::new();
+        for (id, member) in &mut fan_out.members {
+            if member.session.waits_to_catch_up() && member.session.caught_up(from, through) {
+                member.session.delivered(through);
+                told.push(*id);
+            }
+        }
+        for session in told {
+            self.counts.caught_up += 1;
+            self.write(router, document, session, ServerMessage::Update { update: update.clone() });
+        }
+        self.nudge_all(router, document);
+    }
+
+    /// The socket takes a message at once.
+    fn write(&mut self, router: usize, document: &DocumentId, session: SessionId, message: ServerMessage) {
+        if let Some((editor, connection)) = self.member(router, document, session).and_then(|of| of.editor) {
+            self.tell_editor(editor, connection, message);
+        }
+    }
+}
+
+impl FanOut {
+    fn change_host(&mut self, host: Option<Channel>) -> Option<Channel> {
+        self.generation += 1;
+        self.catching_up.clear();
+        std::mem::replace(&mut self.host, host)
+    }
+
+    /// How long to wait before the next try: doubling, and not in step with other documents.
+    fn pause(&self, part: f64) -> Duration {
+        let doubled = REOPEN_FIRST * 2_u32.pow(self.tries.min(6));
+        doubled.min(REOPEN_LAST).mul_f64(0.5 + part / 2.0)
+    }
+}
