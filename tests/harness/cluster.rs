@@ -76,6 +76,18 @@ impl Cluster {
     /// # Panics
     /// When a process does not start.
     pub fn start(options: &ClusterOptions) -> Option<Self> {
+        Self::start_with(options, |_, _| Vec::new())
+    }
+
+    /// As [`start`](Self::start), with more arguments for some processes. Those of `--etcd` and `--store` take the place
+    /// of the usual ones.
+    ///
+    /// # Panics
+    /// When a process does not start.
+    pub fn start_with(
+        options: &ClusterOptions,
+        mut arguments: impl FnMut(&Self, &str) -> Vec<String>,
+    ) -> Option<Self> {
         if let Some(why) = Self::missing() {
             crate::skip(why);
             return None;
@@ -84,8 +96,10 @@ impl Cluster {
         let nodes = (1..=options.nodes).map(|number| (format!("n{number}"), Role::Node));
         let routers = (1..=options.routers).map(|number| (format!("r{number}"), Role::Router));
         for (name, role) in nodes.chain(routers) {
-            let place = cluster.place(&name, ServerOptions { role, ..options.each.clone() });
-            cluster.launch(&name, place);
+            let mut each = ServerOptions { role, ..options.each.clone() };
+            each.arguments.extend(arguments(&cluster, &name));
+            let each = cluster.place(&name, each);
+            cluster.launch(&name, each);
         }
         for place in cluster.places.values_mut() {
             place.runs.last_mut().expect("it was launched").wait_ports();
@@ -103,14 +117,17 @@ impl Cluster {
         Self { places: BTreeMap::new(), etcd: Etcd::start(group), postgres: Postgres::start(group), folder }
     }
 
-    /// What a process of that name is started with.
+    /// What a process of that name is started with: the options, and what makes it a part of this cluster.
     pub fn place(&self, name: &str, mut options: ServerOptions) -> ServerOptions {
         options.data = Some(self.data(name));
-        let mut arguments = vec!["--node-id".into(), name.into(), "--etcd".into(), self.etcd.url()];
-        if options.role == Role::Node {
+        let mut arguments = vec!["--node-id".into(), name.into()];
+        let said = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
+        if !said("--etcd") {
+            arguments.extend(["--etcd".into(), self.etcd.url()]);
+        }
+        if options.role == Role::Node && !said("--store") {
             arguments.extend(["--store".into(), self.postgres.url()]);
         }
-        // What the options say comes later, so it has the last word.
         arguments.append(&mut options.arguments);
         options.arguments = arguments;
         options
@@ -246,18 +263,21 @@ impl Cluster {
     pub fn wait_ring(&self, serving: usize) {
         for name in self.places.keys() {
             wait_for(&format!("{name} knows of {serving} serving nodes"), RING_TIMEOUT, || {
-                let members = self.serving(name)?;
-                (members.len() == serving).then_some(())
+                (self.serving(name).len() == serving).then_some(())
             });
         }
     }
 
     /// The nodes that serve, as a process sees it.
-    fn serving(&self, name: &str) -> Option<Vec<String>> {
-        let status = self.ask(name, "/api/v1/status")?;
-        let members = status["ring"]["members"].as_array()?;
-        let serving = members.iter().filter(|member| member["state"] == "serving");
-        Some(serving.filter_map(|member| Some(member["node"].as_str()?.to_owned())).collect())
+    pub fn serving(&self, name: &str) -> Vec<String> {
+        let status = self.ask(name, "/api/v1/status").unwrap_or_default();
+        let members = status["ring"]["members"].as_array().into_iter().flatten();
+        let serving = members.filter(|member| member["state"] == "serving");
+        serving.filter_map(|member| Some(member["node"].as_str()?.to_owned())).collect()
+    }
+
+    pub fn is_running(&mut self, name: &str) -> bool {
+        !self.last(name).has_ended()
     }
 
     /// The nodes that have a document in memory, of those that answer.

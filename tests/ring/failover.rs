@@ -2,27 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use harness::yjs::{self, Frame};
-use harness::{Cluster, ClusterOptions, Event, Socket};
+use harness::{Cluster, ClusterOptions, Socket, yjs};
 
-use crate::DEATHS;
-
-/// Reads until the server says that this client's updates are stored up to the clock.
-fn wait_acknowledged(socket: &mut Socket, client: u64, clock: u64) {
-    let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        match socket.receive(until.saturating_duration_since(Instant::now())) {
-            Event::Message(message) => {
-                if let Frame::Update(update) = yjs::frame(&message)
-                    && yjs::contents(&update).clocks.get(&client).is_some_and(|seen| *seen >= clock)
-                {
-                    return;
-                }
-            }
-            end => panic!("{end:?} instead of what {client} typed"),
-        }
-    }
-}
+use crate::{DEATHS, wait_acknowledged};
 
 #[test]
 fn an_editor_at_a_router_outlives_the_owner_of_its_document() {

@@ -10,9 +10,10 @@ mod spread;
 mod waiting;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use harness::Cluster;
+use harness::yjs::{self, Frame};
+use harness::{Cluster, Event, Socket};
 
 /// What processes say when another one has died.
 const DEATHS: [&str; 3] = [
@@ -36,4 +37,21 @@ fn everybody(cluster: &Cluster) -> Vec<SocketAddr> {
 fn percentile(spans: &mut [Duration], percent: usize) -> Duration {
     spans.sort_unstable();
     spans.get((spans.len() * percent / 100).min(spans.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// Reads until the server says that this client's updates are stored up to the clock.
+fn wait_acknowledged(socket: &mut Socket, client: u64, clock: u64) {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match socket.receive(until.saturating_duration_since(Instant::now())) {
+            Event::Message(message) => {
+                if let Frame::Update(update) = yjs::frame(&message)
+                    && yjs::contents(&update).clocks.get(&client).is_some_and(|seen| *seen >= clock)
+                {
+                    return;
+                }
+            }
+            end => panic!("{end:?} instead of what {client} typed"),
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! What takes its time: these run side by side, beside everything else.
 
+mod cuts;
+mod etcd;
+mod frozen;
 mod kills;
+mod postgres;
 mod rolling;
