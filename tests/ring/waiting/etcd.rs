@@ -16,7 +16,8 @@ fn ring_version(cluster: &Cluster, name: &str) -> Option<u64> {
 
 /// Waits until all processes but that one see the same ring of so many nodes.
 fn wait_same_ring(cluster: &Cluster, but: &str, serving: usize) {
-    let names: Vec<_> = cluster.nodes().into_iter().chain(cluster.routers()).filter(|name| name != but).collect();
+    let names: Vec<_> =
+        cluster.nodes().into_iter().chain(cluster.routers()).filter(|name| name != but).collect();
     wait_for(&format!("all see the same {serving} nodes"), Duration::from_secs(60), || {
         let versions: Vec<_> = names.iter().map(|name| ring_version(cluster, name)).collect();
         let same = versions[0].is_some() && versions.iter().all(|version| *version == versions[0]);

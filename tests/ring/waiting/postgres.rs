@@ -11,8 +11,12 @@ const DOCUMENTS: [&str; 4] = ["a", "b", "c", "d"];
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// What processes say when the store is away. The pool of connections has its own words.
-const TROUBLE: [&str; 4] =
-    ["deadpool.postgres", "the database is away", "nothing is acknowledged until the store takes", "no snapshot"];
+const TROUBLE: [&str; 4] = [
+    "deadpool.postgres",
+    "the database is away",
+    "nothing is acknowledged until the store takes",
+    "no snapshot",
+];
 
 fn quarantined(cluster: &Cluster) -> u64 {
     let status = |name: &String| cluster.ask(name, "/api/v1/status").unwrap();
