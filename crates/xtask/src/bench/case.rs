@@ -102,7 +102,9 @@ impl Case {
             Self::Resident => &[M::TimesStored],
             Self::ColdOpen => &[M::ColdOpenMs, M::JoinCpuMs, M::JoinP50Ms, M::JoinP99Ms],
             Self::HugeDocument => &[M::CpuSeconds, M::PeakMb, M::PeakTimesDocument, M::JoinP99Ms],
-            Self::SlowReader => &[M::GrowthMb, M::DeliveredPercent, M::SlowReaderLost, M::P99Ms],
+            Self::SlowReader => {
+                &[M::GrowthMb, M::GrowthOfControlMb, M::DeliveredPercent, M::SlowReaderLost, M::P99Ms]
+            }
             Self::Kill => &[M::ShownUpdates, M::LostUpdates],
             Self::GrowthReaders => {
                 &[M::CpuFor10Readers, M::CpuFor100Readers, M::CpuFor1000Readers, M::DeviationPercent]

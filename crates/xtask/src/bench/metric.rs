@@ -28,6 +28,8 @@ pub(crate) enum Metric {
     PeakMb,
     PeakTimesDocument,
     GrowthMb,
+    /// Without a slow reader.
+    GrowthOfControlMb,
     SlowReaderLost,
     ShownUpdates,
     LostUpdates,
@@ -69,6 +71,7 @@ impl Metric {
             Self::PeakMb => "peak MB",
             Self::PeakTimesDocument => "peak/document",
             Self::GrowthMb => "growth MB",
+            Self::GrowthOfControlMb => "without one MB",
             Self::SlowReaderLost => "sockets closed",
             Self::ShownUpdates => "updates shown",
             Self::LostUpdates => "of those lost",

@@ -16,8 +16,15 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 /// A slow reader stalls for so many windows: first the kernel's buffers must fill.
 const STALLED_WINDOWS: u32 = 3;
 
-/// One of 51 readers stops reading while 10 KB × 100/s flow.
+/// One of 51 readers stops reading while 10 KB × 100/s flow. What the server grows by in that time when nobody stops is
+/// measured too, on a server of its own: a database's cache and a heap settle by themselves.
 pub(crate) fn slow_reader(run: &Run) -> anyhow::Result<Figures> {
+    let mut figures = Figures::from([(Metric::GrowthOfControlMb, growth(run, false)?[&Metric::GrowthMb])]);
+    figures.extend(growth(run, true)?);
+    Ok(figures)
+}
+
+fn growth(run: &Run, stops: bool) -> anyhow::Result<Figures> {
     let process = run.start()?;
     let mut load = run.load(&process)?;
     let document = load.document("bench-0", FIRST_CLIENT);
@@ -25,9 +32,9 @@ pub(crate) fn slow_reader(run: &Run) -> anyhow::Result<Figures> {
     let slow = load.connections.len() - 1;
     load.add_writer(0, Action::SetValue { bytes: 10_000 }, 100.0, &mut Random::new(run.seed));
     load.run_for(WARM_UP)?;
-    // As long as the stall: what grows by itself (a database's cache, a heap) has done so, or would be taken for it.
+    // As long as the stall.
     let before = highest_resident(&mut load, &process, run.window * STALLED_WINDOWS)?;
-    load.set_reading(slow, false)?;
+    load.set_reading(slow, !stops)?;
     load.reset_counts();
     let during = highest_resident(&mut load, &process, run.window * STALLED_WINDOWS)?;
     let p99 = load.counts.latency.quantile_ms(0.99);
