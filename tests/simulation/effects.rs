@@ -23,13 +23,12 @@ impl World {
     ) -> Option<End> {
         match effect {
             Effect::Append { slot, record } => {
-                let known = self.facts(document).epoch_through(slot.previous());
-                self.facts(document).appends(slot, &record, known);
                 let resident = self.resident(node, document, number)?;
-                let claim = resident.epoch() == Epoch::ZERO;
-                let before = resident.append.replace((slot, record));
+                let claims = resident.epoch() == Epoch::ZERO;
+                let before = resident.append.replace((slot, record.clone()));
                 assert!(before.is_none(), "two appends of one document in flight (R2)");
-                self.counts.claims += u64::from(claim);
+                self.counts.claims += u64::from(claims);
+                self.facts(document).appends(slot, &record, claims);
                 self.append(node, document.clone(), number, Duration::from_millis(10));
             }
             Effect::Broadcast { event } => {

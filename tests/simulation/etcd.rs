@@ -53,6 +53,11 @@ impl RingClient {
         }
     }
 
+    /// Whether everything through this version is in the view.
+    fn knows(&self, version: RingVersion) -> bool {
+        self.view.is_some() && (self.picture.knows(version) || self.version() >= version)
+    }
+
     pub(crate) fn version(&self) -> RingVersion {
         self.view.as_ref().map_or(RingVersion::default(), |view| view.version())
     }
@@ -343,7 +348,7 @@ impl World {
         version: RingVersion,
         then: impl FnOnce(&mut World, Option<Arc<RingView>>) + 'static,
     ) {
-        if self.ring(place).version() >= version {
+        if self.ring(place).knows(version) {
             let view = self.ring(place).view.clone();
             return then(self, view);
         }
@@ -359,7 +364,9 @@ impl World {
         until: Duration,
         then: impl FnOnce(&mut World, Option<Arc<RingView>>) + 'static,
     ) {
-        if self.ring(place).version() >= version || self.at >= until {
+        let in_time = self.ring(place).knows(version);
+        if in_time || self.at >= until {
+            assert!(in_time || !self.healthy, "{place:?} waits for ring {version} in vain");
             let view = self.ring(place).view.clone();
             return then(self, view);
         }

@@ -45,30 +45,29 @@ impl Facts {
         self.last = slot;
     }
 
-    /// A writer learns what became of its append.
-    pub(crate) fn decided(&self, slot: Slot, record: &Record, outcome: &AppendOutcome) {
+    /// A writer learns what became of its append. Whether the record is its own.
+    pub(crate) fn decided(&self, slot: Slot, record: &Record, outcome: &AppendOutcome) -> bool {
         let ours = match outcome {
             AppendOutcome::Created => true,
             AppendOutcome::Taken(found) => found.writer == record.writer,
             AppendOutcome::Covered => false,
         };
         if !ours {
-            return;
+            return false;
         }
         let kept = self.slots.get(&slot).expect("what the store says it holds");
         assert!(kept.record == *record, "slot {slot} holds something else than its writer believes (I2)");
         let above = self.slots.range(..slot).find(|(_, kept)| kept.record.epoch > record.epoch);
         assert!(above.is_none(), "slot {slot} of epoch {} lies above a fence (I2)", record.epoch);
+        true
     }
 
     /// A node claims, or goes on writing, knowing the log through the slot before this one.
-    pub(crate) fn appends(&self, slot: Slot, record: &Record, known: Epoch) {
+    pub(crate) fn appends(&self, slot: Slot, record: &Record, claims: bool) {
         assert!(slot.previous() <= self.last, "slot {slot} leaves a gap");
-        assert!(record.epoch >= known, "epoch {} after epoch {known} was seen (I17)", record.epoch);
-        if let Body::Updates(updates) = &record.body {
-            // What it builds on is in the log below, or a late record is.
-            updates.iter().for_each(|update| drop(Brought::of(update)));
-        }
+        let (epoch, known) = (record.epoch, self.epoch_through(slot.previous()));
+        assert!(epoch >= known, "epoch {epoch} after epoch {known} was seen (I17)");
+        assert!(epoch > known || !claims, "a claim with epoch {epoch}, which somebody has had (I2)");
     }
 
     /// I4: what leaves a node is durable at that instant.

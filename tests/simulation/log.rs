@@ -53,7 +53,7 @@ impl World {
             // Nobody knows whether it got through. Sometimes it does, much later.
             let wait = self.random.millis(1, if cut { 1_500 } else { 300 });
             reply(self, wait, None);
-            if self.random.thousandths(200) {
+            if self.random.thousandths(500) {
                 let late = self.random.millis(0, 15_000);
                 self.after(Place::Log, late, move |world| drop(operation(world)));
             }

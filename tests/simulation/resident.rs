@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ringleaf_document::{Document, Input, Settings, compaction};
+use ringleaf_document::{AppendOutcome, Document, Input, Settings, compaction};
 use ringleaf_store::Stored;
 use ringleaf_types::{DocumentId, Epoch, Incarnation, NodeId, Record, RouterId, SessionId, Slot};
 use ringleaf_wire::{Event, Request};
@@ -100,7 +100,7 @@ impl World {
 
     /// Reads until that works (R8): a load that failed is never an empty document.
     fn load(&mut self, node: usize, document: DocumentId, number: u64, backoff: Duration) {
-        let id = document.clone();
+        let (id, at_least) = (document.clone(), self.facts(&document).last());
         self.call(
             node,
             move |world| world.read(&id),
@@ -109,7 +109,7 @@ impl World {
                     return;
                 }
                 match stored {
-                    Some(stored) => world.loaded(node, &document, number, stored),
+                    Some(stored) => world.loaded(node, &document, number, stored, at_least),
                     None => {
                         let longer = (backoff * 2).min(Duration::from_secs(1));
                         world.after(Place::Node(node), backoff, move |world| {
@@ -123,7 +123,7 @@ impl World {
         );
     }
 
-    fn loaded(&mut self, node: usize, document: &DocumentId, number: u64, stored: Stored) {
+    fn loaded(&mut self, node: usize, document: &DocumentId, number: u64, stored: Stored, at_least: Slot) {
         let now = self.now();
         let seed = self.random.bits();
         let of = &self.nodes[node];
@@ -142,6 +142,7 @@ impl World {
         let opened = Document::open(document.clone(), stored.snapshot, stored.slots, settings, now);
         let opened = opened.expect("a log that is whole");
         assert_eq!(opened.last_slot(), last, "a load left slots out (I11)");
+        assert!(last >= at_least, "a load through {last} is older than itself: {at_least} was there (I11)");
         self.say(format_args!("{:?}: {document} loaded through {last}", Place::Node(node)));
         let Some(resident) = self.resident(node, document, number) else { return };
         resident.document = Some(Box::new(opened));
@@ -326,8 +327,12 @@ impl World {
                 };
                 let Some(resident) = world.resident(node, &document, number) else { return };
                 resident.append = None;
-                world.facts(&document).decided(slot, &record, &outcome);
+                let ours = world.facts(&document).decided(slot, &record, &outcome);
+                let fenced = world.counts.fenced;
+                let late = matches!(&outcome, AppendOutcome::Taken(found) if found.epoch < record.epoch);
+                world.counts.late += u64::from(late);
                 world.tell(node, &document, number, Input::Appended { slot, outcome });
+                assert!(!ours || world.counts.fenced == fenced, "a writer does not know its own record (R2)");
             },
         );
     }
@@ -403,6 +408,12 @@ impl World {
                     return world.compacted(node, &document, number, Input::CompactionFailed);
                 };
                 slots.retain(|(slot, _)| *slot <= through);
+                if slots.len() > 2 {
+                    let mut torn = slots.clone();
+                    torn.remove(slots.len() / 2);
+                    let made = compaction::compact(&document, snapshot.clone(), torn);
+                    assert!(made.is_err(), "a log with a gap became a snapshot (R6)");
+                }
                 match compaction::compact(&document, snapshot, slots) {
                     Ok(snapshot) => world.keep_snapshot(node, document, number, snapshot),
                     Err(compaction::CompactError::Nothing { .. }) => {

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// No faults any more.
     pub(crate) healed: bool,
+    /// And all that follows from them is over.
+    pub(crate) healthy: bool,
 }
 
 /// What a run had in it, so that one knows that it was worth something.
@@ -129,6 +131,7 @@ impl World {
             scenario,
             counts: Counts::default(),
             healed: false,
+            healthy: false,
         }
     }
 

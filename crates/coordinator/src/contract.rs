@@ -46,6 +46,7 @@ pub async fn check(coordinator: &dyn Coordinator, member: Member) {
     coordinator.heard(RingVersion::new(0));
     coordinator.heard(before.as_ref().expect("there is a view").version());
     assert_eq!(*ring.borrow(), before, "registering again changes nothing");
+    assert!(coordinator.knows(before.as_ref().expect("there is a view").version()), "it is in the view");
 
     coordinator.withdraw().await;
     coordinator.withdraw().await;

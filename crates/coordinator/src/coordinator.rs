@@ -47,6 +47,12 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Dropping the future leaves the end to itself.
     async fn close(&self) {}
 
+    /// Whether everything through this version is in the ring view already. That may have a lower version: one that changed
+    /// nothing, or that was taken back before it was seen here, makes no view.
+    fn knows(&self, version: RingVersion) -> bool {
+        self.ring().borrow().as_ref().is_some_and(|view| view.version() >= version)
+    }
+
     /// How the way to the coordinator's store is.
     fn status(&self) -> CoordinatorStatus;
 }

@@ -14,6 +14,7 @@ mod session;
 mod supervisor;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ struct Shared {
     wanted: watch::Sender<Wanted>,
     recorded: watch::Sender<Recorded>,
     heard: watch::Sender<RingVersion>,
+    /// Everything through this version is in `ring`.
+    known: AtomicU64,
     config: watch::Sender<Option<AppliedConfig>>,
     /// The status, and since when it is so.
     status: Mutex<(CoordinatorStatus, Instant)>,
@@ -148,6 +151,7 @@ impl Etcd {
             wanted: watch::Sender::default(),
             recorded: watch::Sender::default(),
             heard: watch::Sender::default(),
+            known: AtomicU64::default(),
             config: watch::Sender::default(),
             status: Mutex::new((status, Instant::now())),
         });
@@ -208,6 +212,10 @@ impl Coordinator for Etcd {
             *heard = (*heard).max(version);
             newer
         });
+    }
+
+    fn knows(&self, version: RingVersion) -> bool {
+        version.get() <= self.shared.known.load(Ordering::Acquire)
     }
 
     async fn close(&self) {

@@ -96,9 +96,11 @@ impl Membership {
 
     /// The newest view, and at least this version if it can be had soon.
     async fn newest(&self, version: RingVersion) -> Option<Arc<RingView>> {
+        // Order: what is known before the view, so that the view has it.
+        let knows = self.cluster.coordinator.knows(version);
         let mut ring = self.cluster.coordinator.ring();
         let known = ring.borrow().clone();
-        if known.as_ref().is_some_and(|view| view.version() >= version) {
+        if known.as_ref().is_some_and(|view| knows || view.version() >= version) {
             return known;
         }
         self.cluster.coordinator.heard(version);

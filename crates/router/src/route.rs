@@ -104,9 +104,11 @@ impl Route {
 
     /// The newest view, and at least this version if it can be had soon. `None`: no member has ever served.
     async fn newest(&self, version: RingVersion) -> Option<Arc<RingView>> {
+        // Order: what is known before the view, so that the view has it.
+        let knows = self.coordinator.knows(version);
         let mut ring = self.coordinator.ring();
         let known = ring.borrow().clone();
-        if known.as_ref().is_none_or(|view| view.version() >= version) {
+        if known.as_ref().is_none_or(|view| knows || view.version() >= version) {
             return known;
         }
         self.coordinator.heard(version);

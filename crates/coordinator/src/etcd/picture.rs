@@ -109,6 +109,11 @@ impl Picture {
         version.get() <= self.seen
     }
 
+    /// The version up to which everything is known. No view need have it.
+    pub fn seen(&self) -> RingVersion {
+        RingVersion::new(self.seen)
+    }
+
     /// The members whose end is not believed yet. Whoever probed them says so with [`probed`](Self::probed).
     pub fn doubted(&self) -> Vec<Member> {
         self.doubted.values().cloned().collect()

@@ -1,6 +1,7 @@
 //! Keeps a session with etcd going: whatever goes wrong in one, the next starts over, with the last view kept meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use etcd_client::{Client, KeyValue};
@@ -79,15 +80,24 @@ impl Supervisor {
                 let touch = client.put(self.keys.touched(), "", None).await;
                 touch.map(drop).map_err(|error| error.to_string())
             }
-            Verdict::Same => Ok(()),
+            Verdict::Same => {
+                self.note_known();
+                Ok(())
+            }
             Verdict::Older => Err("it is older than what is known already".into()),
             Verdict::View(view) => {
                 info!(ring_version = %view.version(), members = view.members().len(), "the ring has changed");
                 self.shared.ring.send_replace(Some(view.clone()));
+                self.note_known();
                 self.keep(view).await;
                 Ok(())
             }
         }
+    }
+
+    /// Order: after the view was published.
+    fn note_known(&self) {
+        self.shared.known.store(self.picture.seen().get(), Ordering::Release);
     }
 
     /// What stands under the key of the ring configuration now.

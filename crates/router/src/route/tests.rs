@@ -20,6 +20,8 @@ struct World {
     dead: BTreeSet<NodeId>,
     /// Whom a node names instead of serving.
     names: BTreeMap<NodeId, NodeId>,
+    /// The ring version of who names another.
+    ring: RingVersion,
     asked: Vec<(NodeId, Opening)>,
 }
 
@@ -55,7 +57,7 @@ impl SessionHost for Node {
         _sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
         let mut world = self.world.lock().unwrap();
-        let ring = opening.ring;
+        let ring = opening.ring.max(world.ring);
         world.asked.push((self.name.clone(), opening));
         let answer = if world.dead.contains(&self.name) {
             Err(OpenError::Unreachable)
@@ -78,6 +80,7 @@ impl Peers for Nodes {
     }
 }
 
+/// Everything through version 9 is known, and the view is of version 7.
 struct Fixed(watch::Sender<Option<Arc<RingView>>>);
 
 #[async_trait]
@@ -93,6 +96,10 @@ impl Coordinator for Fixed {
     async fn withdraw(&self) {}
 
     fn heard(&self, _version: RingVersion) {}
+
+    fn knows(&self, version: RingVersion) -> bool {
+        version <= RingVersion::new(9)
+    }
 
     fn status(&self) -> CoordinatorStatus {
         CoordinatorStatus::default()
@@ -184,6 +191,18 @@ async fn whoever_is_named_is_asked_next_but_never_one_that_cannot_be_reached() {
         [&order[0], &order[0], &order[1]].map(Clone::clone),
         "what is void is not followed"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_changed_nothing_here_is_not_waited_for() {
+    let (order, route, world) = start();
+    world.lock().unwrap().names.insert(order[0].clone(), order[1].clone());
+    for (ring, waits) in [(9, false), (10, true)] {
+        world.lock().unwrap().ring = RingVersion::new(ring);
+        let began = Instant::now();
+        open(&route).await.unwrap();
+        assert_eq!(began.elapsed() >= NEWER_RING_TIMEOUT, waits, "version {ring}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
