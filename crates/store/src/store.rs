@@ -119,7 +119,8 @@ pub trait Store: Send + Sync + 'static {
     /// `upto`.
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError>;
 
-    /// The ends of many logs, in one query. Documents that were never written are left out.
+    /// The ends of many logs, in one query. Documents that were never written are left out. With no documents it says
+    /// whether the store answers.
     async fn tails(&self, documents: &[DocumentId]) -> Result<Vec<(DocumentId, Tail)>, StoreError>;
 
     /// Documents whose names begin with `prefix`, in order of name, after `after`, at most `limit`.
