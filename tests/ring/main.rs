@@ -22,6 +22,14 @@ const DEATHS: [&str; 3] = [
     "members are asked whether they live",
 ];
 
+/// What processes say when the store is away. The pool of connections has its own words.
+const STORE_TROUBLE: [&str; 4] = [
+    "deadpool.postgres",
+    "the database is away",
+    "nothing is acknowledged until the store takes",
+    "no snapshot",
+];
+
 /// Where editors connect who shall not notice anything.
 fn routers(cluster: &Cluster) -> Vec<SocketAddr> {
     cluster.routers().iter().map(|name| cluster.server(name).editors()).collect()

@@ -75,6 +75,7 @@ pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc
         asked: false,
         awaited_until: None,
         stopping: false,
+        abandoned: false,
         stop_snapshot_tried: false,
         gathering_since: None,
         in_flight_since: None,
@@ -112,6 +113,8 @@ struct DocumentTask {
     /// A router has opened the document, and nothing has come from it yet.
     awaited_until: Option<Instant>,
     stopping: bool,
+    /// It was asked to end at once.
+    abandoned: bool,
     stop_snapshot_tried: bool,
     /// When the oldest update came that waits for the append in flight, and for the next one.
     gathering_since: Option<Instant>,

@@ -6,6 +6,7 @@
 //!                            ──▶ probe ──▶ relay  one that comes first lives, though the router cannot reach it
 //!                                      ──▶ serve  all that come first are dead: the log decides
 //! the ring changes, every second ──▶ residents that others should own, and who live ──▶ flushed, let go
+//!                                                                        not within two seconds ──▶ abandoned
 //! ```
 //!
 //! The ring says who should own a document, the log says who may. A wrong verdict here costs time, never data: whoever
@@ -33,6 +34,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const NEWER_RING_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often what is wanted is compared with what there is, also without news.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
+/// A document that was let go and has not flushed by then is abandoned: its new owner waits for it.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Limit: documents that are let go at once. Each flushes and is opened elsewhere; a second later come the next.
 const LET_GO_AT_ONCE: usize = 500;
 /// The others.
@@ -128,14 +131,15 @@ impl Membership {
 /// Lets go of what others should own, for as long as the node lives.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let Some(mut ring) = ring(&shared) else { return };
-    let mut silent = BTreeSet::new();
+    let (mut silent, mut leaving) = (BTreeSet::new(), Vec::new());
     loop {
         // News, or time: both times everything is compared.
         if let Ok(Err(_stopped)) = timeout(RECONCILE_INTERVAL, ring.changed()).await {
             return;
         }
         let Some(shared) = shared.upgrade() else { return };
-        reconcile(&shared, &mut silent).await;
+        reconcile(&shared, &mut silent, &mut leaving).await;
+        abandon(&mut leaving, Instant::now());
     }
 }
 
@@ -144,7 +148,11 @@ fn ring(shared: &Weak<Shared>) -> Option<ringleaf_coordinator::Ring> {
 }
 
 /// `silent` are the owners that did not answer the last time: that is said once.
-async fn reconcile(shared: &Shared, silent: &mut BTreeSet<NodeId>) {
+async fn reconcile(
+    shared: &Shared,
+    silent: &mut BTreeSet<NodeId>,
+    leaving: &mut Vec<(Arc<Resident>, Instant)>,
+) {
     let Some(membership) = &shared.membership else { return };
     membership.hold_offs().forget_old_duels(Instant::now().into_std());
     let Some(view) = membership.cluster.coordinator.ring().borrow().clone() else { return };
@@ -168,8 +176,21 @@ async fn reconcile(shared: &Shared, silent: &mut BTreeSet<NodeId>) {
             continue;
         }
         info!(target = %owner, documents = residents.len().min(LET_GO_AT_ONCE), "let documents go to their owner");
-        for resident in residents.iter().take(LET_GO_AT_ONCE) {
+        for resident in residents.into_iter().take(LET_GO_AT_ONCE) {
             resident.stop.cancel();
+            leaving.push((resident, Instant::now()));
         }
     }
+}
+
+/// Ends those that were let go long ago and still wait for the store.
+fn abandon(leaving: &mut Vec<(Arc<Resident>, Instant)>, now: Instant) {
+    leaving.retain(|(resident, since)| {
+        let late = *since + LET_GO_TIMEOUT <= now;
+        if late && !resident.ended.is_cancelled() {
+            warn!(document = %resident.document, "abandon a document that does not flush");
+            resident.abandon.cancel();
+        }
+        !late && !resident.ended.is_cancelled()
+    });
 }

@@ -37,6 +37,9 @@ pub(crate) struct Resident {
     room: Notify,
     /// Asks the task to flush and end.
     pub(crate) stop: CancellationToken,
+    /// Asks the task to end at once, flushed or not: the store does not answer here, and others take the document. As after
+    /// a crash, routers send again what was not acknowledged.
+    pub(crate) abandon: CancellationToken,
     /// The task has ended, and the registry no longer has it.
     pub(crate) ended: CancellationToken,
     pub(crate) facts: Facts,
@@ -191,6 +194,7 @@ impl Registry {
             mailbox,
             room: Notify::new(),
             stop: self.stop.child_token(),
+            abandon: CancellationToken::new(),
             ended: CancellationToken::new(),
             facts: Facts::new(),
         });

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -26,9 +26,10 @@ use ringleaf_store::{OpenPostgresError, PostgresOptions, PostgresStore, Store};
 use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion};
 use tokio::time::sleep;
 use tower_service::Service;
-use tracing::{info, info_span};
+use tracing::{info, info_span, warn};
 
-use crate::admin::{Documents, HOP, Health, Stage};
+use crate::admin::{Documents, HOP, Health, Others, Stage};
+use crate::aside::{Advice, Aside};
 use crate::config::{Config, Role};
 use crate::exit::{Exit, Failure, chain};
 use crate::serve::{Parts, in_words};
@@ -36,8 +37,11 @@ use crate::tasks::Tasks;
 
 /// How long a member may take to say that it lives.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it is looked whether somebody else has taken this node's name.
-const DISPLACED_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody else has taken this node's name, and whether the store answers.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the store may take to answer that.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+const STORE_AGAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// What is left of the links after so long is cut off.
 const PEER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest answer that is passed on to another process.
@@ -229,6 +233,8 @@ pub(crate) struct Membership {
     coordinator: Arc<dyn Coordinator>,
     /// A node answers others and is on the ring; a router only looks.
     answering: Option<(RunningPeerServer, Member)>,
+    health: Health,
+    others: Others,
 }
 
 impl Membership {
@@ -258,7 +264,7 @@ impl Membership {
             });
             (server.start(documents.node.clone(), answers), member)
         });
-        Self { coordinator, answering }
+        Self { coordinator, answering, health: health.clone(), others: parts.others(config) }
     }
 
     /// Puts a node on the ring, and returns when it may not stay there.
@@ -272,11 +278,41 @@ impl Membership {
             return refused(&error);
         }
         info!(node = %member.node, address = member.address, "on the ring");
+        let mut aside = Aside::default();
         while !self.coordinator.status().displaced {
-            sleep(DISPLACED_INTERVAL).await;
+            sleep(LOOK_INTERVAL).await;
+            if let Err(error) = self.look(member, &mut aside).await {
+                return refused(&error);
+            }
         }
         Failure::new(Exit::InUse, "displaced", format!("another process has taken the name {}", member.node))
             .advise("give each process its own --node-id")
+    }
+
+    /// Looks whether the store can be reached, and steps aside for those who reach it.
+    async fn look(&self, member: &Member, aside: &mut Aside) -> Result<(), RegisterError> {
+        let asked_at = Instant::now();
+        let answers = self.health.reaches_store(STORE_TIMEOUT).await;
+        match aside.looked(answers, asked_at, Instant::now()) {
+            Advice::Stay => {}
+            Advice::AskOthers => {
+                // Order: this node is asked once more after the others, so that a store that comes back comes back for all.
+                let alone = self.others.reach_the_store().await
+                    && !self.health.reaches_store(STORE_AGAIN_TIMEOUT).await;
+                if alone {
+                    warn!("the store cannot be reached from here: others take the documents");
+                    let draining = Member { state: MemberState::Draining, ..member.clone() };
+                    self.coordinator.register(draining).await?;
+                    aside.set(true);
+                }
+            }
+            Advice::ComeBack => {
+                info!("the store can be reached again: back on the ring");
+                self.coordinator.register(member.clone()).await?;
+                aside.set(false);
+            }
+        }
+        Ok(())
     }
 
     /// Others own this node's documents from now on.

@@ -11,6 +11,7 @@
 //! Start reading at [`serve::alone`], then [`config::resolve`].
 
 mod admin;
+mod aside;
 mod banner;
 mod cli;
 mod client;

@@ -106,7 +106,7 @@ impl Parts {
         Route::new(config.node_id.clone(), self.coordinator.clone(), local, peers)
     }
 
-    fn others(&self, config: &Config) -> Others {
+    pub(crate) fn others(&self, config: &Config) -> Others {
         Others {
             node: self.documents.as_ref().map(|_| config.node_id.clone()),
             ring: self.coordinator.ring(),

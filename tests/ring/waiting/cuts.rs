@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Cluster, ClusterOptions, Network, Proxy, wait_for};
+use harness::{Cluster, ClusterOptions, Network, Proxy, url_at, wait_for};
 
 use crate::load::Load;
-use crate::{DEATHS, routers};
+use crate::{DEATHS, STORE_TROUBLE, routers};
 
 const DOCUMENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const WITHIN: Duration = Duration::from_secs(30);
@@ -59,6 +59,22 @@ fn a_node_that_cannot_reach_etcd_costs_nothing() {
     });
     let (Some(cluster), Some(proxy)) = (cluster, proxy) else { return };
     bear(cluster, "n1 from etcd", Duration::from_secs(25), |_, network| proxy.set(network));
+}
+
+#[test]
+fn a_node_that_cannot_reach_the_store_gives_its_documents_to_those_that_can() {
+    let mut proxy = None;
+    let options = STORE_TROUBLE.into_iter().fold(options(), ClusterOptions::announce);
+    let options = options.announce("the store cannot be reached from here").announce("that does not flush");
+    let cluster = Cluster::start_with(&options, |cluster, name| match name {
+        "n1" => {
+            let proxy = proxy.insert(Proxy::to(cluster.postgres.address()));
+            vec!["--store".into(), url_at(proxy.address())]
+        }
+        _ => Vec::new(),
+    });
+    let (Some(cluster), Some(proxy)) = (cluster, proxy) else { return };
+    bear(cluster, "n1 from PostgreSQL", Duration::from_secs(25), |_, network| proxy.set(network));
 }
 
 #[test]

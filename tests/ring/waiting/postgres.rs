@@ -5,18 +5,10 @@ use std::time::Duration;
 use harness::{Cluster, ClusterOptions};
 
 use crate::load::Load;
-use crate::{DEATHS, routers};
+use crate::{DEATHS, STORE_TROUBLE, routers};
 
 const DOCUMENTS: [&str; 4] = ["a", "b", "c", "d"];
 const WITHIN: Duration = Duration::from_secs(30);
-
-/// What processes say when the store is away. The pool of connections has its own words.
-const TROUBLE: [&str; 4] = [
-    "deadpool.postgres",
-    "the database is away",
-    "nothing is acknowledged until the store takes",
-    "no snapshot",
-];
 
 fn quarantined(cluster: &Cluster) -> u64 {
     let status = |name: &String| cluster.ask(name, "/api/v1/status").unwrap();
@@ -25,7 +17,7 @@ fn quarantined(cluster: &Cluster) -> u64 {
 
 #[test]
 fn a_store_that_restarts_under_load_costs_a_pause_and_nothing_else() {
-    let options = DEATHS.into_iter().chain(TROUBLE).fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let options = DEATHS.into_iter().chain(STORE_TROUBLE).fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
     let Some(mut cluster) = Cluster::start(&options) else { return };
     let load = Load::start(&routers(&cluster), &DOCUMENTS);
     for signal in ["INT", "QUIT"] {

@@ -34,6 +34,11 @@ impl DocumentTask {
                 self.stopping = true;
                 Next::Nothing
             }
+            Woken::Abandon => {
+                self.abandoned = true;
+                // What only this task still has is worth waiting for.
+                if self.keeps_what_is_lost(document) { Next::Nothing } else { Next::End(End::Stopped) }
+            }
             Woken::Pending(input) => Next::Input(input),
             Woken::Append(end) => {
                 self.append = None;

@@ -12,6 +12,7 @@ use ringleaf_document::Input;
 /// What ended the wait.
 pub(super) enum Woken {
     Stop,
+    Abandon,
     Pending(Input),
     Append(AppendEnd),
     Answer(Option<Answer>),
@@ -32,9 +33,10 @@ impl DocumentTask {
         }
         let timed = self.set_timer(deadline);
         let listening = !full;
-        let Self { resident, append, answers, mailbox, routers, timer, stopping, .. } = self;
+        let Self { resident, append, answers, mailbox, routers, timer, stopping, abandoned, .. } = self;
         tokio::select! {
             biased;
+            () = resident.abandon.cancelled(), if !*abandoned => Woken::Abandon,
             () = resident.stop.cancelled(), if !*stopping => Woken::Stop,
             end = async { append.as_mut().expect("there is one").await }, if append.is_some() => Woken::Append(end),
             Some(answer) = answers.next(), if !answers.is_empty() => Woken::Answer(answer),

@@ -11,6 +11,7 @@ use ringleaf_coordinator::Coordinator;
 use ringleaf_node::{Node, NodeStatus};
 use ringleaf_store::Store;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::Admin;
 
@@ -98,6 +99,15 @@ impl Health {
         checks
     }
 
+    /// Whether the store answers within that time. Not whether it takes every append: what one document cannot have
+    /// stored here it could not have stored elsewhere either. A process without documents needs no store.
+    pub(crate) async fn reaches_store(&self, within: Duration) -> bool {
+        match &self.documents {
+            Some(documents) => matches!(timeout(within, documents.store.tails(&[])).await, Ok(Ok(_))),
+            None => true,
+        }
+    }
+
     /// `None`: this process hosts no documents.
     pub(super) fn node(&self) -> Option<NodeStatus> {
         Some(self.host()?.status())
@@ -148,7 +158,7 @@ impl Documents {
     /// Whether the store answers, and takes what documents want to append.
     async fn check(&self) -> Check {
         let failing = self.node.status().failing_appends;
-        let (ok, detail) = match tokio::time::timeout(STORE_TIMEOUT, self.store.tails(&[])).await {
+        let (ok, detail) = match timeout(STORE_TIMEOUT, self.store.tails(&[])).await {
             Ok(Ok(_)) if failing > 0 => {
                 (false, format!("does not take the appends of {failing} document(s)"))
             }

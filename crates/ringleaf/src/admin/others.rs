@@ -85,6 +85,15 @@ impl Others {
         }
     }
 
+    /// Whether some other node reaches the store.
+    pub(crate) async fn reach_the_store(&self) -> bool {
+        let Some(view) = self.ring.borrow().clone() else { return false };
+        let answers = self.ask_all(&view, &request("GET", "/api/v1/status", &Value::Null)).await;
+        let statuses = answers.iter().filter_map(|answered| answered.answer.as_ref().ok());
+        let mut checks = statuses.filter_map(|status| status["checks"].as_array()).flatten();
+        checks.any(|check| check["name"] == "store" && check["ok"] == true)
+    }
+
     /// Asks all other members at once. In the order of their names.
     pub(super) async fn ask_all(&self, view: &RingView, request: &AdminRequest) -> Vec<Answered> {
         let others = view.members().iter().filter(|member| !self.is_here(&member.node)).cloned();
