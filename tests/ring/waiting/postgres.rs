@@ -17,7 +17,8 @@ fn quarantined(cluster: &Cluster) -> u64 {
 
 #[test]
 fn a_store_that_restarts_under_load_costs_a_pause_and_nothing_else() {
-    let options = DEATHS.into_iter().chain(STORE_TROUBLE).fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let options =
+        DEATHS.into_iter().chain(STORE_TROUBLE).fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
     let Some(mut cluster) = Cluster::start(&options) else { return };
     let load = Load::start(&routers(&cluster), &DOCUMENTS);
     for signal in ["INT", "QUIT"] {
