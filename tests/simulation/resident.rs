@@ -186,6 +186,7 @@ impl World {
         if let Some((_, before)) = before {
             self.down(before, Down::Event(Event::LetGo));
         }
+        self.check_tail(node, document, number);
         self.down(channel, Down::Opened);
         if before.is_some() {
             self.tell(node, document, number, Input::RouterGone { router });
@@ -338,6 +339,7 @@ impl World {
     }
 
     pub(crate) fn check_tail(&mut self, node: usize, document: &DocumentId, number: u64) {
+        self.say(format_args!("{:?}: {document} wants its tail", Place::Node(node)));
         let Some(resident) = self.resident(node, document, number) else { return };
         if std::mem::replace(&mut resident.checking_tail, true) {
             resident.check_tail_again = true;
@@ -354,6 +356,7 @@ impl World {
         number: u64,
         last: Option<Slot>,
     ) {
+        self.say(format_args!("{:?}: {document} ends at {last:?}", Place::Node(node)));
         let Some(resident) = self.resident(node, document, number) else { return };
         let Some(of) = &resident.document else { return };
         let known = of.last_slot();

@@ -92,7 +92,7 @@ impl DocumentTask {
 
     /// Asks for the next look at the ends of all logs. One that is wanted while another is awaited comes after it, so
     /// that no look is missed, whatever the phases of the two clocks.
-    fn check_tail(&mut self, after: Slot) {
+    pub(super) fn check_tail(&mut self, after: Slot) {
         if std::mem::replace(&mut self.checking_tail, true) {
             self.check_tail_again = true;
         } else {

@@ -135,6 +135,9 @@ impl DocumentTask {
             Command::Open { router, sink, reply } => {
                 let (attached, before) = self.routers.attach(router, sink);
                 self.awaited_until = Some(now + ATTACH_TIMEOUT);
+                // R9: whoever comes may come from somebody else who has claimed the document. The document's own looks
+                // only begin now, so the first one would be late.
+                self.check_tail(document.last_slot());
                 // Whoever opened may have gone: then what it would have held is dropped here, and it departs.
                 let _ = reply.send(Ok(attached));
                 if before { Next::Input(Input::RouterGone { router }) } else { Next::Nothing }

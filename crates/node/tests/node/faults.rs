@@ -305,10 +305,12 @@ async fn what_another_node_wrote_is_noticed_within_seconds() {
     let (here, there) = (start(store.clone()), start(store.clone()));
     let mut one = Editor::join(&here, "notes", 1).await;
     let mut other = Editor::join(&there, "notes", 2).await;
+    let began = tokio::time::Instant::now();
     one.type_in("mine ").await;
     one.all_acknowledged().await;
     // It has claimed nothing, so this is no loss to it: its router attaches again.
     other.until("the claim is noticed", |_, editor| editor.closed == Some(Event::LetGo)).await;
+    assert!(began.elapsed() < Duration::from_millis(5_500), "I6: not after {:?}", began.elapsed());
     let mut other = Editor::join(&there, "notes", 2).await;
     assert_eq!(other.text(), "mine ");
     other.type_in("yours").await;
