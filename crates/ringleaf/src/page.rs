@@ -1,34 +1,88 @@
 //! The demo page, out of the binary.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use percent_encoding::percent_decode_str;
 use ringleaf_router::{Page, PageFile};
 use rust_embed::RustEmbed;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+/// Limit: one document's whereabouts have a few hundred bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// What `build.rs` chose: the page that Vite built, or the small one.
 #[derive(RustEmbed)]
 #[folder = "$RINGLEAF_PAGE_FOLDER"]
 struct Files;
 
-pub(crate) struct DemoPage;
+/// Where the page asks which node owns its document: this, and the name.
+const WHERE: &str = "/.where/";
+
+/// The page, and the admin routes that it asks about its document, once there are any.
+#[derive(Clone, Default)]
+pub(crate) struct DemoPage {
+    admin: Arc<OnceLock<Router>>,
+}
+
+impl DemoPage {
+    /// Whom to ask from now on.
+    pub(crate) fn ask(&self, admin: Router) {
+        let _first = self.admin.set(admin);
+    }
+}
 
 impl Page for DemoPage {
-    fn get(&self, path: &str) -> Option<PageFile> {
-        let name = match path.trim_start_matches('/') {
-            "" => "index.html",
-            name => name,
-        };
-        let file = Files::get(name)?;
-        let bytes = match file.data {
-            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-            Cow::Owned(bytes) => Bytes::from(bytes),
-        };
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<PageFile>> {
+        match path.strip_prefix(WHERE) {
+            Some(name) => self.owner(name).boxed(),
+            None => async move { file(path) }.boxed(),
+        }
+    }
+}
+
+fn file(path: &str) -> Option<PageFile> {
+    let name = match path.trim_start_matches('/') {
+        "" => "index.html",
+        name => name,
+    };
+    let file = Files::get(name)?;
+    let bytes = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    Some(PageFile {
+        content_type: Cow::Borrowed(content_type(name)),
+        bytes,
+        // Vite puts a hash of the content into the names of everything in this folder.
+        immutable: name.starts_with("assets/"),
+    })
+}
+
+impl DemoPage {
+    /// Who should own the document, and who has it in memory.
+    async fn owner(&self, name: &str) -> Option<PageFile> {
+        let mut admin = self.admin.get()?.clone();
+        let name = percent_decode_str(name).decode_utf8().ok()?;
+        let question = json!({ "documents": [name] }).to_string();
+        let request =
+            Request::post("/api/v1/ring/owners").header("host", "localhost").body(Body::from(question));
+        let response = admin.call(request.ok()?).await.unwrap_or_else(|never| match never {});
+        let bytes = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.ok()?;
+        let answer: Value = serde_json::from_slice(&bytes).ok()?;
+        let found = answer["documents"].get(0)?;
+        let shown = json!({ "owner": found["owner"], "in_memory": found["in_memory"] });
         Some(PageFile {
-            content_type: Cow::Borrowed(content_type(name)),
-            bytes,
-            // Vite puts a hash of the content into the names of everything in this folder.
-            immutable: name.starts_with("assets/"),
+            content_type: Cow::Borrowed("application/json"),
+            bytes: shown.to_string().into(),
+            immutable: false,
         })
     }
 }
@@ -55,12 +109,12 @@ mod tests {
 
     #[test]
     fn the_root_is_a_page_and_nothing_else_is_made_up() {
-        let root = DemoPage.get("/").unwrap();
+        let root = file("/").unwrap();
         assert_eq!(root.content_type, "text/html; charset=utf-8");
         assert!(String::from_utf8_lossy(&root.bytes).contains("ringleaf"));
         assert!(!root.immutable);
-        assert_eq!(DemoPage.get("/").unwrap().bytes, DemoPage.get("/index.html").unwrap().bytes);
-        assert_eq!(DemoPage.get("/no/such/file"), None);
-        assert_eq!(DemoPage.get("/../Cargo.toml"), None);
+        assert_eq!(root.bytes, file("/index.html").unwrap().bytes);
+        assert_eq!(file("/no/such/file"), None);
+        assert_eq!(file("/../Cargo.toml"), None);
     }
 }

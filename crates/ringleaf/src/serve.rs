@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringleaf_coordinator::{Coordinator, Embedded, Etcd};
 use ringleaf_node::{Node, NodeConfig};
-use ringleaf_peer::Links;
+use ringleaf_peer::{Links, PeerServer};
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
@@ -124,17 +124,8 @@ impl Parts {
 async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metrics) -> Result<(), Failure> {
     // Order: signals first, so that one that comes during the start is not lost; all ports before any work.
     let mut signals = Signals::listen()?;
-    let limits = Arc::new(config.limits.clone());
-    let admin_listener = bind_admin(config.admin)?;
-    let server = bind_editors(&config, Arc::clone(&limits))?;
-    let peer_server = cluster::bind(&config, Arc::clone(&limits))?;
-    let addresses = Addresses {
-        editors: server.local_addr(),
-        admin: admin_listener
-            .local_addr()
-            .map_err(|error| in_words(&BindError::from_io(config.admin, error), "admin"))?,
-        peer: peer_server.as_ref().map(ringleaf_peer::PeerServer::local_addr),
-    };
+    let Bound { admin: admin_listener, editors: server, peer: peer_server, page, addresses } =
+        Bound::all(&config)?;
     let incarnation = Incarnation::new(random());
     let parts = tokio::select! {
         biased;
@@ -158,6 +149,9 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         backup: parts.backup.clone(),
     };
     let admin = admin.router(parts.documents.as_ref().map(|documents| documents.node.admin()));
+    if let Some(page) = page {
+        page.ask(admin.clone());
+    }
     let tasks = Tasks::default();
     tasks.serve_admin(admin_listener, admin.clone())?;
     tasks.tidy_metrics(metrics);
@@ -235,6 +229,34 @@ impl Stopping<'_> {
     }
 }
 
+/// All ports, and nobody who answers yet.
+struct Bound {
+    admin: TcpListener,
+    editors: Server,
+    /// Only nodes have one.
+    peer: Option<PeerServer>,
+    page: Option<DemoPage>,
+    addresses: Addresses,
+}
+
+impl Bound {
+    fn all(config: &Config) -> Result<Self, Failure> {
+        let limits = Arc::new(config.limits.clone());
+        let admin = bind_admin(config.admin)?;
+        let page = config.dev.then(DemoPage::default);
+        let editors = bind_editors(config, Arc::clone(&limits), page.clone())?;
+        let peer = cluster::bind(config, limits)?;
+        let addresses = Addresses {
+            editors: editors.local_addr(),
+            admin: admin
+                .local_addr()
+                .map_err(|error| in_words(&BindError::from_io(config.admin, error), "admin"))?,
+            peer: peer.as_ref().map(PeerServer::local_addr),
+        };
+        Ok(Self { admin, editors, peer, page, addresses })
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
     pub(crate) editors: SocketAddr,
@@ -249,8 +271,8 @@ fn bind_admin(address: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| in_words(&BindError::from_io(address, error), "admin"))
 }
 
-fn bind_editors(config: &Config, limits: Arc<Limits>) -> Result<Server, Failure> {
-    let page: Option<Arc<dyn Page>> = if config.dev { Some(Arc::new(DemoPage)) } else { None };
+fn bind_editors(config: &Config, limits: Arc<Limits>, page: Option<DemoPage>) -> Result<Server, Failure> {
+    let page = page.map(|page| Arc::new(page) as Arc<dyn Page>);
     Server::bind(ringleaf_router::Config {
         listen: config.listen,
         open_to_anyone: config.open_to_anyone,

@@ -127,7 +127,7 @@ async fn answer(
         return Err(Refusal::from(limit).into());
     }
     if !has_token(request.headers(), &header::UPGRADE, "websocket") {
-        return plain::answer(&request, shared.page.as_deref());
+        return plain::answer(&request, shared.page.as_deref()).await;
     }
     let accept = check_upgrade(&request)?;
     let document = document_of(request.uri().path())?;

@@ -3,14 +3,19 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
-/// Files that are served to plain requests: the demo page.
+/// What is served to plain requests: the demo page.
 pub trait Page: Send + Sync + 'static {
-    /// The file at a path, which begins with `/` and has no query. `None`: there is nothing.
-    fn get(&self, path: &str) -> Option<PageFile>;
+    /// What is at a path, which begins with `/` and has no query. `None`: there is nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks, so nothing is lost by dropping the future.
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<PageFile>>;
 }
 
-/// One file of a [`Page`].
+/// One file of a [`Page`], or what it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageFile {
     pub content_type: Cow<'static, str>,

@@ -2,6 +2,7 @@
 import { documentName } from './names.js'
 import { load } from './me.js'
 import { openEditor } from './editor.js'
+import { showOwner } from './owner.js'
 import { Session } from './session.js'
 import { showPeople } from './people.js'
 import { showStatus } from './status.js'
@@ -18,6 +19,7 @@ const session = new Session(name)
 const view = openEditor(element('editor'), session)
 showPeople(element('people'), session, load(), view)
 showStatus(session)
+showOwner(element('owner'), name)
 
 let toastEnds
 const toast = (text) => {

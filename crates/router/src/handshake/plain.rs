@@ -24,12 +24,16 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-pub(super) fn answer(request: &Request<Incoming>, page: Option<&dyn Page>) -> Result<Answer, Refused> {
+pub(super) async fn answer(request: &Request<Incoming>, page: Option<&dyn Page>) -> Result<Answer, Refused> {
     let path = request.uri().path();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Refusal::Method.into());
     }
-    match page.and_then(|page| page.get(path)) {
+    let file = match page {
+        Some(page) => page.get(path).await,
+        None => None,
+    };
+    match file {
         Some(file) => Ok(serve(file)),
         None if path == "/" => Ok(text(StatusCode::OK, GREETING)),
         None => Err(Refusal::NotFound.into()),
