@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ringleaf_router::{BindError, Page, PageFile, Server};
 use ringleaf_types::{CloseReason, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -167,12 +169,13 @@ async fn a_request_that_is_too_long_is_refused() {
 struct Pages;
 
 impl Page for Pages {
-    fn get(&self, path: &str) -> Option<PageFile> {
-        (path == "/").then(|| PageFile {
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<PageFile>> {
+        let file = (path == "/").then(|| PageFile {
             content_type: Cow::Borrowed("text/html; charset=utf-8"),
             bytes: Bytes::from_static(b"<!doctype html>"),
             immutable: false,
-        })
+        });
+        std::future::ready(file).boxed()
     }
 }
 
