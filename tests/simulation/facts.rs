@@ -50,7 +50,7 @@ impl Facts {
         let ours = match outcome {
             AppendOutcome::Created => true,
             AppendOutcome::Taken(found) => found.writer == record.writer,
-            AppendOutcome::Covered => false,
+            AppendOutcome::Covered | AppendOutcome::Gap => false,
         };
         if !ours {
             return false;
@@ -179,5 +179,6 @@ pub(crate) fn outcome(created: Created) -> AppendOutcome {
         Created::Created => AppendOutcome::Created,
         Created::Taken(record) => AppendOutcome::Taken(record),
         Created::Covered => AppendOutcome::Covered,
+        Created::Gap => AppendOutcome::Gap,
     }
 }

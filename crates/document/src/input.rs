@@ -73,4 +73,6 @@ pub enum AppendOutcome {
     Taken(Record),
     /// The slot lies at or below a snapshot: it was taken, and compacted since.
     Covered,
+    /// The slot before it is gone: the store has lost what was durable, and has created nothing.
+    Gap,
 }

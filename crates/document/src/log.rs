@@ -42,6 +42,8 @@ pub(crate) enum Decided {
     Late(Slot, Record),
     /// Another writer has claimed the document (R5): this node, if the record that says so is still there.
     Fenced(Option<NodeId>),
+    /// The store ends before a slot that was durable, and takes nothing above it. The record stays in flight.
+    WentBackwards,
     /// The answer fits nothing that is in flight.
     Stray,
 }
@@ -81,8 +83,8 @@ impl Log {
     }
 
     /// What is being written.
-    pub(crate) fn in_flight(&self) -> Option<&Record> {
-        self.in_flight.as_ref().map(|(_, record)| record)
+    pub(crate) fn in_flight(&self) -> Option<&(Slot, Record)> {
+        self.in_flight.as_ref()
     }
 
     /// Starts to write `body` into the next slot. The first record of an epoch is its fence (R1), whatever it holds.
@@ -126,6 +128,10 @@ impl Log {
             }
             AppendOutcome::Taken(found) => self.fence(Some(found.writer.node)),
             AppendOutcome::Covered => self.fence(None),
+            AppendOutcome::Gap => {
+                self.in_flight = Some((slot, record));
+                Decided::WentBackwards
+            }
         }
     }
 
@@ -290,6 +296,15 @@ mod tests {
         let mut log = claimed(0, 0);
         assert_eq!(log.tail(Vec::new(), Slot::ZERO), TailCheck::WentBackwards);
         assert_eq!(log.tail(Vec::new(), Slot::new(1)), TailCheck::Merge(Vec::new()));
+    }
+
+    #[test]
+    fn an_append_behind_a_gap_stays_in_flight() {
+        let mut log = claimed(0, 0);
+        let (slot, record) = log.begin(nothing());
+        assert_eq!(log.decided(slot, AppendOutcome::Gap), Decided::WentBackwards);
+        assert_eq!(log.in_flight(), Some(&(slot, record.clone())), "as it is, so that a late try is recognized");
+        assert_eq!(log.decided(slot, AppendOutcome::Created), Decided::Durable(slot, record));
     }
 
     #[test]

@@ -72,5 +72,6 @@ fn outcome(created: Created) -> AppendOutcome {
         Created::Created => AppendOutcome::Created,
         Created::Taken(record) => AppendOutcome::Taken(record),
         Created::Covered => AppendOutcome::Covered,
+        Created::Gap => AppendOutcome::Gap,
     }
 }

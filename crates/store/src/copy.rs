@@ -128,7 +128,7 @@ async fn write(to: &dyn Store, document: &DocumentId, stored: &Stored) -> Result
         match to.create_slot(document, *slot, record.clone()).await? {
             Created::Created => {}
             Created::Taken(there) if there == *record => {}
-            Created::Taken(_) | Created::Covered => return Ok(false),
+            Created::Taken(_) | Created::Covered | Created::Gap => return Ok(false),
         }
     }
     Ok(true)

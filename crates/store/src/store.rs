@@ -25,6 +25,9 @@ pub enum Created {
     Taken(Record),
     /// The slot lies at or below the newest snapshot. It was taken once, though its row is gone.
     Covered,
+    /// The slot before it is neither there nor covered by a snapshot: the store has lost what was durable. Nothing was
+    /// created. Only stores that can lose their end look, such as a database that fails over to a replica behind it.
+    Gap,
 }
 
 impl Created {
@@ -33,7 +36,7 @@ impl Created {
         match self {
             Self::Created => true,
             Self::Taken(record) => record.writer == *writer,
-            Self::Covered => false,
+            Self::Covered | Self::Gap => false,
         }
     }
 }

@@ -174,7 +174,7 @@ impl Document {
 
     /// Closed to everybody, or about to be.
     pub(super) fn closing(&self) -> bool {
-        let in_flight = self.log.in_flight().is_some_and(|record| record.body == Body::Deletion);
+        let in_flight = self.log.in_flight().is_some_and(|(_, record)| record.body == Body::Deletion);
         self.deleted || in_flight || matches!(self.control, Some(Body::Deletion))
     }
 
@@ -233,7 +233,7 @@ impl Document {
 
     /// Everything admitted, durable or not.
     fn admitted(&self) -> impl Iterator<Item = &Bytes> + Clone {
-        let in_flight = match self.log.in_flight().map(|record| &record.body) {
+        let in_flight = match self.log.in_flight().map(|(_, record)| &record.body) {
             Some(Body::Updates(updates)) => updates.as_slice(),
             Some(Body::Deletion | Body::Undeletion) | None => &[],
         };

@@ -50,6 +50,12 @@ impl Document {
                 self.effects.push_back(Effect::Append { slot, record });
             }
             Decided::Fenced(by) => self.fenced(by),
+            Decided::WentBackwards => {
+                self.went_backwards(Slot::ZERO);
+                if let Some(stash) = &mut self.recovering {
+                    *stash = Some((slot, AppendOutcome::Gap));
+                }
+            }
             Decided::Stray => {}
         }
     }
@@ -167,6 +173,12 @@ impl Document {
     pub(super) fn saved(&mut self) {
         if let Some(stash) = self.recovering.take() {
             match stash {
+                // What is durable is covered again, so there is something to append to.
+                Some((_, AppendOutcome::Gap)) => {
+                    if let Some((slot, record)) = self.log.in_flight().cloned() {
+                        self.effects.push_back(Effect::Append { slot, record });
+                    }
+                }
                 Some((slot, outcome)) => self.appended(slot, outcome),
                 None if !self.log.busy() => self.open_gate(),
                 None => {}

@@ -4,6 +4,33 @@ use ringleaf_types::Limits;
 
 use crate::script::{plays, plays_with};
 
+/// R9: an append finds out first.
+#[test]
+fn an_append_behind_lost_slots_waits_until_a_snapshot_covers_them() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > type 1 a
+        append 1 in epoch 1: 1 updates
+        > durable
+        all: publish 1 after 0: 1 → "a"
+        router 1: acknowledge 1 through 1
+        > type 1 b
+        append 2 in epoch 1: 1 updates
+        > gap
+        store went back to 0: snapshot through 1 "ab"
+        > tail 0
+        > saved
+        append 2 in epoch 1: 1 updates
+        > durable
+        all: publish 2 after 1: 1 → "ab"
+        router 1: acknowledge 1 through 2
+        "#,
+    );
+}
+
 /// R9: the slot is created, but what lies below it is gone until the snapshot is there.
 #[test]
 fn a_store_that_went_backwards_is_made_whole_before_anything_is_acknowledged() {

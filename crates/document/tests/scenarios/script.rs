@@ -132,6 +132,10 @@ impl Stage {
                 let (slot, _) = self.in_flight.take().unwrap();
                 Input::Appended { slot, outcome: AppendOutcome::Covered }
             }
+            "gap" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                Input::Appended { slot, outcome: AppendOutcome::Gap }
+            }
             "taken" => {
                 let (slot, _) = self.in_flight.take().unwrap();
                 let record = foreign(rest);

@@ -135,6 +135,18 @@ async fn fill(store: &dyn Store, document: &DocumentId, slots: impl IntoIterator
     }
 }
 
+/// As [`fill`] with slots between which some are missing. `false`: this store creates nothing behind a gap.
+async fn fill_torn(store: &dyn Store, document: &DocumentId, slots: impl IntoIterator<Item = u64>) -> bool {
+    for slot in slots {
+        match store.create_slot(document, Slot::new(slot), record(slot)).await.expect("create a slot") {
+            Created::Created => {}
+            Created::Gap => return false,
+            other => panic!("slot {slot}: {other:?}"),
+        }
+    }
+    true
+}
+
 async fn add_snapshot(store: &dyn Store, document: &DocumentId, upto: u64) {
     assert!(
         store.create_snapshot(document, snapshot(upto)).await.expect("create a snapshot"),

@@ -20,7 +20,8 @@ const STATEMENTS_MAX: usize = 3;
 const TRIES_MAX: u32 = 5;
 
 /// One round trip, one transaction, one sync of the disk. A slot at or below the newest snapshot was taken once (R7), so
-/// it is not created though its row is gone.
+/// it is not created though its row is gone. Nor is one whose predecessor is gone (R9): a replica that was promoted may
+/// lack the end of a log, and what is written behind such a gap no load would ever reach.
 const CREATE: &str = "
     WITH input AS (
         SELECT * FROM unnest($1::BYTEA[], $2::INT8[], $3::INT2[], $4::BYTEA[]) AS t (document, slot, kind, record)
@@ -35,12 +36,18 @@ const CREATE: &str = "
     SELECT document, slot, floor(extract(epoch FROM statement_timestamp()) * 1000)::INT8, kind, record FROM input
     WHERE NOT EXISTS (
         SELECT 1 FROM ringleaf_snapshots AS s WHERE s.document = input.document AND s.upto >= input.slot
+    ) AND (
+        input.slot = 1
+        OR EXISTS (SELECT 1 FROM ringleaf_slots AS p WHERE p.document = input.document AND p.slot = input.slot - 1)
+        OR EXISTS (SELECT 1 FROM ringleaf_snapshots AS s WHERE s.document = input.document AND s.upto = input.slot - 1)
     )
     ORDER BY document, slot
     ON CONFLICT (document, slot) DO NOTHING
     RETURNING document";
 
-const TAKEN: &str = "SELECT record FROM ringleaf_slots WHERE document = $1 AND slot = $2";
+const TAKEN: &str = "
+    SELECT (SELECT record FROM ringleaf_slots WHERE document = $1 AND slot = $2),
+           EXISTS (SELECT 1 FROM ringleaf_snapshots WHERE document = $1 AND upto >= $2)";
 
 /// Which documents were in a statement, and whether somebody else wanted their slots.
 type Ended = Vec<(DocumentId, bool)>;
@@ -143,12 +150,13 @@ async fn what_is_there(connections: &Connections, job: &Job) -> Result<Created, 
     let mut connection = connections.get().await?;
     let name = job.document.as_str().as_bytes();
     let rows = connection.query(TAKEN, &[&name, &integer(job.slot)]).await?;
-    match rows.first() {
-        None => Ok(Created::Covered),
-        Some(row) => {
-            let record = bytes::Bytes::from(row.get::<_, Vec<u8>>(0));
-            encoding::decode_record(&job.document, job.slot, record).map(Created::Taken)
+    let Some(row) = rows.first() else { return Ok(Created::Covered) };
+    match row.get::<_, Option<Vec<u8>>>(0) {
+        Some(record) => {
+            encoding::decode_record(&job.document, job.slot, bytes::Bytes::from(record)).map(Created::Taken)
         }
+        None if row.get(1) => Ok(Created::Covered),
+        None => Ok(Created::Gap),
     }
 }
 

@@ -102,7 +102,7 @@ async fn of_two_stores_that_want_the_same_slots_one_gets_each() {
                     {
                         Created::Created => won += 1,
                         Created::Taken(other) => assert_eq!(other, record(1 - index as u64)),
-                        Created::Covered => panic!("there is no snapshot"),
+                        Created::Covered | Created::Gap => panic!("there is no snapshot, and no gap"),
                     }
                 }
                 won
@@ -137,6 +137,47 @@ async fn a_snapshot_beyond_the_log_waits_for_slots_under_way() {
     assert!(covering.join_next().await.unwrap().unwrap().unwrap());
     let late = store.create_slot(&id("notes"), Slot::new(5), record(5)).await.unwrap();
     assert_eq!(late, Created::Covered);
+}
+
+/// What a replica lacks that lagged behind when it was promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_created_behind_slots_that_were_lost_until_a_snapshot_covers_them() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let store = open(&address).await;
+    let create = async |slot| store.create_slot(&id("notes"), Slot::new(slot), record(slot)).await.unwrap();
+    for slot in 1..=5 {
+        assert_eq!(create(slot).await, Created::Created);
+    }
+    let mut stranger = store.connections.get().await.unwrap();
+    stranger.batch("DELETE FROM ringleaf_slots WHERE slot > 3").await.unwrap();
+    drop(stranger);
+    assert_eq!(create(6).await, Created::Gap);
+    assert_eq!(create(6).await, Created::Gap, "nor at the second try");
+    assert_eq!(store.read(&id("notes")).await.unwrap().slots.len(), 3, "the log is whole, though shorter");
+    assert!(store.create_snapshot(&id("notes"), snapshot(5)).await.unwrap());
+    assert_eq!(create(6).await, Created::Created);
+    assert_eq!(create(7).await, Created::Created);
+    assert_eq!(create(5).await, Created::Covered);
+    assert_eq!(store.read(&id("notes")).await.unwrap().slots.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_middle_was_lost_is_an_error() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let store = open(&address).await;
+    for slot in 1..=5 {
+        store.create_slot(&id("notes"), Slot::new(slot), record(slot)).await.unwrap();
+    }
+    let mut stranger = store.connections.get().await.unwrap();
+    stranger.batch("DELETE FROM ringleaf_slots WHERE slot = 3").await.unwrap();
+    drop(stranger);
+    let after = async |slot| store.read_after(&id("notes"), Slot::new(slot)).await;
+    assert!(matches!(store.read(&id("notes")).await, Err(StoreError::Gap { after, .. }) if after == Slot::new(2)));
+    assert_eq!(after(0).await.unwrap().len(), 2);
+    assert!(matches!(after(2).await, Err(StoreError::Gap { .. })));
+    assert_eq!(after(3).await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
