@@ -50,6 +50,8 @@ impl Counted {
 struct Shared {
     counted: Mutex<Counted>,
     stop: AtomicBool,
+    /// Nobody types, but all are there.
+    quiet: AtomicBool,
     /// Sockets that ended though nobody here ended them.
     closed: AtomicUsize,
 }
@@ -104,6 +106,11 @@ impl Load {
     /// Sockets that ended so far.
     pub(crate) fn closed(&self) -> usize {
         self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// Nobody types, until they are told to go on. What they have typed may still be on its way.
+    pub(crate) fn keep_quiet(&self, quiet: bool) {
+        self.shared.quiet.store(quiet, Ordering::Relaxed);
     }
 
     /// Waits until every document has acknowledged something that was typed from now on.
@@ -176,7 +183,7 @@ impl Editor {
                     }
                     let waits_since = *stopped_at.get_or_insert_with(Instant::now);
                     assert!(waits_since.elapsed() < SETTLE_TIMEOUT, "{}: {pen:?}", self.document);
-                } else {
+                } else if !self.shared.quiet.load(Ordering::Relaxed) {
                     alive = pen.type_one(&mut socket);
                 }
                 alive &= self.listen(&mut socket, &mut pen);

@@ -1,8 +1,8 @@
-//! The store goes away and comes back.
+//! The store goes away, comes back, and comes back with less than it had.
 
 use std::time::Duration;
 
-use harness::{Cluster, ClusterOptions};
+use harness::{Cluster, ClusterOptions, wait_for};
 
 use crate::load::Load;
 use crate::{DEATHS, STORE_TROUBLE, routers};
@@ -40,4 +40,54 @@ fn a_store_that_restarts_under_load_costs_a_pause_and_nothing_else() {
         outcome.acknowledged.saturating_sub(kept),
         outcome.slowest(),
     ));
+}
+
+/// As if a replica had been promoted that lagged behind: nobody writes in between.
+fn lose_last_rows(cluster: &Cluster) {
+    cluster.postgres.sql(
+        "LOCK TABLE ringleaf_slots IN ACCESS EXCLUSIVE MODE;
+         DELETE FROM ringleaf_slots AS lost
+         USING (SELECT document, max(slot) AS last FROM ringleaf_slots GROUP BY document) AS tail
+         WHERE lost.document = tail.document AND lost.slot > tail.last - 3",
+    );
+}
+
+/// How often nodes have found that the store had less than they knew of.
+fn alarms(cluster: &Cluster) -> u64 {
+    let of = |name: &String| {
+        let text = cluster.server(name).admin_request("GET", "/metrics", b"").text();
+        let line = text.lines().find_map(|line| line.strip_prefix("ringleaf_store_went_backwards_total "))?;
+        line.trim().parse::<u64>().ok()
+    };
+    cluster.nodes().iter().filter_map(of).sum()
+}
+
+/// The rows go while the editors type, or while they think.
+fn bear_the_loss(quiet: bool) {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options.announce("the store went backwards")) else { return };
+    let load = Load::start(&routers(&cluster), &DOCUMENTS);
+    load.wait_acknowledging(WITHIN);
+    load.keep_quiet(quiet);
+    lose_last_rows(&cluster);
+    wait_for("the alarm is shown for every document", WITHIN, || {
+        (alarms(&cluster) >= DOCUMENTS.len() as u64).then_some(())
+    });
+    load.keep_quiet(false);
+    load.wait_acknowledging(WITHIN);
+    let outcome = load.finish();
+    assert_eq!(outcome.closed, 0, "sockets closed at routers");
+    assert_eq!(quarantined(&cluster), 0);
+    outcome.lost_nothing(&mut cluster);
+    assert_eq!(quarantined(&cluster), 0, "and all of them load again");
+}
+
+#[test]
+fn documents_outlive_the_loss_of_their_last_rows() {
+    bear_the_loss(true);
+}
+
+#[test]
+fn documents_outlive_the_loss_of_their_last_rows_while_their_editors_type() {
+    bear_the_loss(false);
 }
