@@ -303,7 +303,11 @@ mod tests {
         let mut log = claimed(0, 0);
         let (slot, record) = log.begin(nothing());
         assert_eq!(log.decided(slot, AppendOutcome::Gap), Decided::WentBackwards);
-        assert_eq!(log.in_flight(), Some(&(slot, record.clone())), "as it is, so that a late try is recognized");
+        assert_eq!(
+            log.in_flight(),
+            Some(&(slot, record.clone())),
+            "as it is, so that a late try is recognized"
+        );
         assert_eq!(log.decided(slot, AppendOutcome::Created), Decided::Durable(slot, record));
     }
 

@@ -174,7 +174,9 @@ async fn a_log_whose_middle_was_lost_is_an_error() {
     stranger.batch("DELETE FROM ringleaf_slots WHERE slot = 3").await.unwrap();
     drop(stranger);
     let after = async |slot| store.read_after(&id("notes"), Slot::new(slot)).await;
-    assert!(matches!(store.read(&id("notes")).await, Err(StoreError::Gap { after, .. }) if after == Slot::new(2)));
+    assert!(
+        matches!(store.read(&id("notes")).await, Err(StoreError::Gap { after, .. }) if after == Slot::new(2))
+    );
     assert_eq!(after(0).await.unwrap().len(), 2);
     assert!(matches!(after(2).await, Err(StoreError::Gap { .. })));
     assert_eq!(after(3).await.unwrap().len(), 2);
