@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringleaf_types::SessionId;
+use ringleaf_types::{DocumentId, SessionId};
 use ringleaf_wire::{ClientMessage, ServerMessage};
 
 use crate::contents::{Brought, Contents, Unit, clocks_of};
@@ -27,10 +27,21 @@ pub(crate) struct Editor {
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) router: usize,
-    session: SessionId,
+    pub(crate) session: SessionId,
+    /// It was asked for all that it has, and has answered.
+    answered: bool,
     /// What goes up, and down, arrives in order.
     up_at: Duration,
     down_at: Duration,
+}
+
+/// Everything that an editor had when it left.
+pub(crate) struct LastWords {
+    pub(crate) at: Duration,
+    pub(crate) router: Place,
+    pub(crate) run: u32,
+    pub(crate) document: DocumentId,
+    pub(crate) contents: Contents,
 }
 
 impl Editor {
@@ -86,8 +97,14 @@ impl World {
         let number = of.connections;
         let document = self.documents[of.document].clone();
         // The connection is there before anything can be said on it.
-        of.connection =
-            Some(Connection { number, router, session: SessionId::new(0), up_at: at, down_at: at });
+        of.connection = Some(Connection {
+            number,
+            router,
+            session: SessionId::new(0),
+            answered: false,
+            up_at: at,
+            down_at: at,
+        });
         let session = self.join(router, &document, (editor, number));
         self.say(format_args!("editor {editor} is session {session} of {:?}", Place::Router(router)));
         if let Some(connection) = &mut self.editors[editor].connection {
@@ -124,6 +141,7 @@ impl World {
     pub(crate) fn leaves(&mut self, editor: usize) {
         self.edit(editor);
         self.editors[editor].left = true;
+        self.keep_last_words(editor);
         let Some(connection) = &self.editors[editor].connection else { return };
         let (router, session) = (connection.router, connection.session);
         let wait = connection.up_at.saturating_sub(self.at) + Duration::from_micros(1);
@@ -131,6 +149,18 @@ impl World {
         self.say(format_args!("editor {editor} leaves for good"));
         self.after(Place::Router(router), wait, move |world| world.leave(router, &document, session));
         self.editors[editor].connection = None;
+    }
+
+    /// Whoever has answered the question of an owner leaves nothing behind that builds on what only he had.
+    fn keep_last_words(&mut self, editor: usize) {
+        let of = &self.editors[editor];
+        let Some(connection) = of.connection.as_ref().filter(|connection| connection.answered) else {
+            return;
+        };
+        let router = Place::Router(connection.router);
+        let (document, contents) = (self.documents[of.document].clone(), of.contents.clone());
+        let words = LastWords { at: self.at, router, run: self.run_of(router), document, contents };
+        self.last_words.push(words);
     }
 
     /// Types a character somewhere, or deletes one.
@@ -216,6 +246,9 @@ impl World {
                 let document = &self.documents[of.document];
                 let seen = clocks_of(&state_vector);
                 let update = self.facts[document].written.encode(&of.contents, &seen).into();
+                if let Some(connection) = &mut of.connection {
+                    connection.answered = true;
+                }
                 self.says(editor, ClientMessage::SyncAnswer { update });
             }
             ServerMessage::SyncAnswer { update } | ServerMessage::Update { update } => {

@@ -1,7 +1,6 @@
 //! One document at a router: the real `Session` of each editor, and what brings it to a host and back.
 //!
-//! It does what `router`'s fan-out task and its connections do. A socket takes everything at once here; slow sockets are
-//! tested beside the connection.
+//! It does what `router`'s fan-out task and its connections do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,6 +17,8 @@ use crate::world::{Place, World};
 
 const REOPEN_FIRST: Duration = Duration::from_millis(50);
 const REOPEN_LAST: Duration = Duration::from_secs(2);
+/// So many published frames wait for a socket.
+const WAITING_MAX: usize = 4;
 /// What an editor sent outlives its socket for so long.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -42,9 +43,22 @@ pub(crate) struct Member {
     /// The editor, and its connection, while that lasts.
     pub(crate) editor: Option<(usize, u64)>,
     pub(crate) unread: VecDeque<ClientMessage>,
+    ended: bool,
+    /// The socket takes nothing; what waits for it, and what it goes through.
+    pub(crate) stalled: bool,
+    waiting: VecDeque<Waiting>,
     /// What was brought to owners and not acknowledged, by its number.
     pub(crate) sent: BTreeMap<MessageNumber, Bytes>,
     highest_sent: MessageNumber,
+}
+
+/// Something that waits for a socket.
+struct Waiting {
+    messages: Vec<ServerMessage>,
+    /// It holds everything through this slot.
+    through: Option<Slot>,
+    /// It may be dropped: then the session is behind.
+    published: bool,
 }
 
 impl World {
@@ -80,6 +94,9 @@ impl World {
             generation: 0,
             editor: Some(editor),
             unread: VecDeque::new(),
+            ended: false,
+            stalled: false,
+            waiting: VecDeque::new(),
             sent: BTreeMap::new(),
             highest_sent: MessageNumber::default(),
         };
@@ -95,8 +112,8 @@ impl World {
     pub(crate) fn leave(&mut self, router: usize, document: &DocumentId, session: SessionId) {
         let Some(member) = self.member(router, document, session) else { return };
         member.editor = None;
-        member.unread.clear();
-        member.session.end();
+        member.stalled = false;
+        member.waiting.clear();
         self.turn(router, document, session);
         let document = document.clone();
         self.after(Place::Router(router), LINGER, move |world| world.remove(router, &document, session));
@@ -210,8 +227,14 @@ impl World {
             if !member.session.may_take(&limits) {
                 return;
             }
-            let Some(message) = member.unread.pop_front() else { return };
-            member.session.take(message, &limits);
+            match member.unread.pop_front() {
+                Some(message) => drop(member.session.take(message, &limits)),
+                // Its socket was read to its end.
+                None if member.editor.is_none() && !std::mem::replace(&mut member.ended, true) => {
+                    member.session.end();
+                }
+                None => return,
+            }
         }
     }
 
@@ -234,7 +257,7 @@ impl World {
             }
             requests.push(request);
         }
-        if let Some(from) = member.session.lacks_after() {
+        if let Some(from) = member.session.lacks_after().filter(|_| member.waiting.is_empty()) {
             let on_its_way = fan_out.catching_up.range(..=from).next().is_some();
             if !on_its_way {
                 fan_out.catching_up.insert(from);
@@ -280,17 +303,18 @@ impl World {
         let Some(fan_out) = self.fan_out(router, document) else { return };
         fan_out.round_due = false;
         let published = std::mem::take(&mut fan_out.published);
-        let mut messages = Vec::new();
-        for (id, member) in &mut fan_out.members {
-            for (previous, slot, updates) in &published {
-                if member.session.published(*previous, *slot) {
-                    messages.extend(updates.iter().map(|update| (*id, update.clone())));
-                    member.session.delivered(*slot);
+        let sessions: Vec<SessionId> = fan_out.members.keys().copied().collect();
+        for (previous, slot, updates) in published {
+            for session in &sessions {
+                let Some(member) = self.member(router, document, *session) else { continue };
+                if !member.session.published(previous, slot) {
+                    continue;
                 }
+                let update = |update: &Bytes| ServerMessage::Update { update: update.clone() };
+                let messages = updates.iter().map(update).collect();
+                let waiting = Waiting { messages, through: Some(slot), published: true };
+                self.write(router, document, *session, waiting);
             }
-        }
-        for (session, update) in messages {
-            self.write(router, document, session, ServerMessage::Update { update });
         }
         self.nudge_all(router, document);
     }
@@ -305,8 +329,12 @@ impl World {
                     let wanted =
                         self.with_session(router, document, session, |member| member.session.answered());
                     if wanted == Some(true) {
-                        let message = ServerMessage::SyncAnswer { update: update.clone() };
-                        self.write(router, document, session, message);
+                        self.reply(
+                            router,
+                            document,
+                            session,
+                            ServerMessage::SyncAnswer { update: update.clone() },
+                        );
                     }
                 }
             }
@@ -314,7 +342,7 @@ impl World {
                 let wanted =
                     self.with_session(router, document, session, |member| member.session.questioned());
                 if wanted == Some(true) {
-                    self.write(router, document, session, ServerMessage::SyncRequest { state_vector });
+                    self.reply(router, document, session, ServerMessage::SyncRequest { state_vector });
                 }
             }
             Event::Acknowledge { session, through } => self.acknowledged(router, document, session, through),
@@ -369,21 +397,88 @@ impl World {
         let mut told = Vec::new();
         for (id, member) in &mut fan_out.members {
             if member.session.waits_to_catch_up() && member.session.caught_up(from, through) {
-                member.session.delivered(through);
                 told.push(*id);
             }
         }
         for session in told {
             self.counts.caught_up += 1;
-            self.write(router, document, session, ServerMessage::Update { update: update.clone() });
+            let messages = vec![ServerMessage::Update { update: update.clone() }];
+            let waiting = Waiting { messages, through: Some(through), published: false };
+            self.write(router, document, session, waiting);
         }
         self.nudge_all(router, document);
     }
 
-    /// The socket takes a message at once.
-    fn write(&mut self, router: usize, document: &DocumentId, session: SessionId, message: ServerMessage) {
-        if let Some((editor, connection)) = self.member(router, document, session).and_then(|of| of.editor) {
-            self.tell_editor(editor, connection, message);
+    fn reply(&mut self, router: usize, document: &DocumentId, session: SessionId, message: ServerMessage) {
+        self.write(
+            router,
+            document,
+            session,
+            Waiting { messages: vec![message], through: None, published: false },
+        );
+    }
+
+    /// The socket takes it, or it waits; what was published is dropped when too much waits.
+    fn write(&mut self, router: usize, document: &DocumentId, session: SessionId, waiting: Waiting) {
+        let Some(member) = self.member(router, document, session) else { return };
+        member.waiting.push_back(waiting);
+        if !member.stalled {
+            return self.flush(router, document, session);
+        }
+        if member.waiting.iter().filter(|waiting| waiting.published).count() > WAITING_MAX {
+            member.waiting.retain(|waiting| !waiting.published);
+            member.session.dropped(None);
+            self.counts.behind += 1;
+        }
+    }
+
+    fn flush(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let Some(member) = self.member(router, document, session) else { return };
+        let editor = member.editor;
+        let mut messages = Vec::new();
+        for waiting in member.waiting.drain(..) {
+            if let Some(slot) = waiting.through {
+                member.session.delivered(slot);
+            }
+            messages.extend(waiting.messages);
+        }
+        member.session.drained();
+        if let Some((editor, connection)) = editor {
+            messages.into_iter().for_each(|message| self.tell_editor(editor, connection, message));
+        }
+    }
+
+    /// The socket of a session takes nothing for a while.
+    pub(crate) fn stall(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        session: SessionId,
+        length: Duration,
+    ) {
+        let Some(member) = self.member(router, document, session) else { return };
+        member.stalled = true;
+        self.say(format_args!("{:?}: {document}: session {session} takes nothing", Place::Router(router)));
+        let document = document.clone();
+        self.after(Place::Router(router), length, move |world| world.unstall(router, &document, session));
+    }
+
+    pub(crate) fn unstall(&mut self, router: usize, document: &DocumentId, session: SessionId) {
+        let Some(member) = self.member(router, document, session) else { return };
+        if std::mem::take(&mut member.stalled) {
+            self.flush(router, document, session);
+            self.turn(router, document, session);
+        }
+    }
+
+    /// All sockets take what waits.
+    pub(crate) fn unstall_all(&mut self, router: usize) {
+        let fan_outs = self.routers[router].fan_outs.iter();
+        let sessions: Vec<(DocumentId, SessionId)> = fan_outs
+            .flat_map(|(document, of)| of.members.keys().map(|session| (document.clone(), *session)))
+            .collect();
+        for (document, session) in sessions {
+            self.unstall(router, &document, session);
         }
     }
 }

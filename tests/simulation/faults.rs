@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::editor::LastWords;
 use crate::scenario::Fault;
 use crate::world::{Place, World};
+
+/// A router tries for half a minute to bring what an editor left behind; it may need some of it after the last fault.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 impl World {
     /// Everything starts, and the first things are under way.
@@ -67,17 +71,25 @@ impl World {
             }
             Fault::Drain => self.drain_node(node),
             Fault::Operator => self.operator(),
-            Fault::Disconnect | Fault::Leave => {
-                if self.editors.is_empty() {
-                    return;
-                }
-                let editor = self.random.index(self.editors.len());
-                if fault == Fault::Leave && self.random.thousandths(300) {
-                    self.leaves(editor);
-                } else {
-                    self.disconnects(editor);
+            Fault::Disconnect | Fault::Leave | Fault::Stall => self.editor_fault(fault, back),
+        }
+    }
+
+    fn editor_fault(&mut self, fault: Fault, length: Duration) {
+        if self.editors.is_empty() {
+            return;
+        }
+        let editor = self.random.index(self.editors.len());
+        match fault {
+            Fault::Leave if self.random.thousandths(300) => self.leaves(editor),
+            Fault::Stall => {
+                let document = self.documents[self.editors[editor].document].clone();
+                if let Some(connection) = &self.editors[editor].connection {
+                    let (router, session) = (connection.router, connection.session);
+                    self.stall(router, &document, session, length);
                 }
             }
+            _ => self.disconnects(editor),
         }
     }
 
@@ -136,6 +148,12 @@ impl World {
                 self.resume(Place::Router(router));
             }
             self.start_router(router);
+            self.unstall_all(router);
         }
+        // Whose words were under way a moment ago must be heard. What waited longer was given up in the meantime.
+        let at = self.at;
+        let words = std::mem::take(&mut self.last_words);
+        let heard = |words: &LastWords| words.at + LAST_WORDS > at && self.lives(words.router, words.run);
+        self.last_words = words.into_iter().filter(heard).collect();
     }
 }

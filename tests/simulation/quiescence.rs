@@ -73,6 +73,11 @@ impl World {
                 }
             }
         }
+        for words in &self.last_words {
+            if let Some(unit) = self.facts[&words.document].durable.lacks_of(&words.contents) {
+                return Some(format!("{unit:?}, the last words of somebody who left, were not heard"));
+            }
+        }
         let waiting = self.routers.iter().flat_map(|router| router.fan_outs.values());
         let waiting = waiting.flat_map(|fan_out| fan_out.members.values());
         // What somebody left behind may build on what he never had the time to send.

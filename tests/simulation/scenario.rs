@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Operator,
     /// An editor's socket breaks.
     Disconnect,
+    /// An editor's socket takes nothing for a while.
+    Stall,
     /// An editor goes for good.
     Leave,
 }
@@ -59,7 +61,7 @@ pub(crate) struct StoreFaults {
     pub(crate) late: u64,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::CrashNode,
     Fault::CrashRouter,
     Fault::PauseNode,
@@ -70,6 +72,7 @@ const FAULTS: [Fault; 11] = [
     Fault::Drain,
     Fault::Operator,
     Fault::Disconnect,
+    Fault::Stall,
     Fault::Leave,
 ];
 

@@ -81,6 +81,7 @@ impl Counts {
         self.cuts += other.cuts;
         self.resent += other.resent;
         self.caught_up += other.caught_up;
+        self.behind += other.behind;
         self.snapshots += other.snapshots;
         self.views += other.views;
         self.converged_after = self.converged_after.max(other.converged_after);

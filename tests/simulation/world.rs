@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ringleaf_store::MemoryStore;
 use ringleaf_types::{DocumentId, Limits};
 
-use crate::editor::Editor;
+use crate::editor::{Editor, LastWords};
 use crate::etcd::Etcd;
 use crate::facts::Facts;
 use crate::network::Network;
@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// No faults any more.
     pub(crate) healed: bool,
+    /// What editors typed last before they left for good.
+    pub(crate) last_words: Vec<LastWords>,
     /// And all that follows from them is over.
     pub(crate) healthy: bool,
 }
@@ -92,6 +94,7 @@ pub(crate) struct Counts {
     pub(crate) cuts: u64,
     pub(crate) resent: u64,
     pub(crate) caught_up: u64,
+    pub(crate) behind: u64,
     pub(crate) snapshots: u64,
     pub(crate) views: u64,
     pub(crate) converged_after: Duration,
@@ -131,6 +134,7 @@ impl World {
             scenario,
             counts: Counts::default(),
             healed: false,
+            last_words: Vec::new(),
             healthy: false,
         }
     }

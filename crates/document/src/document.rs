@@ -308,6 +308,7 @@ impl Document {
         self.sessions.retain(|(of, _), _| *of != router);
         self.awareness.orphan(router);
         self.waiting.router_gone(router);
+        self.gate.router_gone(router);
     }
 
     /// Whether anybody is there whose words count.

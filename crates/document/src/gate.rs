@@ -109,6 +109,18 @@ impl Gate {
         });
     }
 
+    /// Nothing leaves to this router any more. It attaches its sessions anew and sends again what it was not told of; what was
+    /// held for it before would be told to sessions that know nothing of the rest, such as what was refused (I1).
+    pub(crate) fn router_gone(&mut self, of: RouterId) {
+        self.held.retain(|held| match &held.output {
+            Output::Acknowledge { router, .. }
+            | Output::SyncRequest { router, .. }
+            | Output::SyncAnswer { router, .. }
+            | Output::CaughtUp { router, .. } => *router != of,
+            Output::Imported { .. } | Output::Exported { .. } => true,
+        });
+    }
+
     /// This import was taken back.
     pub(crate) fn forget_import(&mut self, ticket: u64) {
         self.held.retain(|held| !matches!(held.output, Output::Imported { ticket: of } if of == ticket));
@@ -223,6 +235,19 @@ mod tests {
         gate.forget(of(1));
         gate.advance();
         assert_eq!(left(&mut gate), [(2, 1)]);
+    }
+
+    #[test]
+    fn a_router_that_went_hears_nothing_of_what_was_held_for_it() {
+        let mut gate = Gate::new();
+        let batch = gate.cover(true, false).unwrap();
+        gate.hold(batch, acknowledge(1, 1));
+        gate.hold(batch, Output::CaughtUp { router: RouterId::new(1), from: SLOT, update: Bytes::new() });
+        gate.hold(batch, Output::Imported { ticket: 9 });
+        gate.router_gone(RouterId::new(2));
+        assert_eq!(gate.held.len(), 3);
+        gate.router_gone(RouterId::new(1));
+        assert_eq!(gate.clear(), [9]);
     }
 
     #[test]

@@ -70,6 +70,29 @@ fn a_store_that_went_backwards_is_made_whole_before_anything_is_acknowledged() {
     );
 }
 
+/// I1: the router may not have heard that some of it was refused. It sends all of it again, and hears anew.
+#[test]
+fn what_was_held_for_a_router_that_went_is_not_told_when_it_is_back() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > type 1 a
+        append 1 in epoch 1: 1 updates
+        > gone 1
+        > attach 1
+        router 1: attached 1 at 0
+        > durable
+        all: publish 1 after 0: 1 → "a"
+        router 1: ask 1
+        > again 1
+        count NothingNew
+        router 1: acknowledge 1 through 2
+        "#,
+    );
+}
+
 /// The part that is complete is admitted, the rest stays with the editor until its answer brings all of it.
 #[test]
 fn a_hole_is_asked_about_once() {
