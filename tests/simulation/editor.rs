@@ -8,13 +8,15 @@ use ringleaf_types::{DocumentId, SessionId};
 use ringleaf_wire::{ClientMessage, ServerMessage};
 
 use crate::contents::{Brought, Contents, Unit, clocks_of};
+use crate::presence::Presence;
 use crate::world::{Place, World};
 
 pub(crate) struct Editor {
     /// The number of its document.
     pub(crate) document: usize,
     /// Who it is, as a CRDT client.
-    client: u64,
+    pub(crate) client: u64,
+    pub(crate) presence: Presence,
     pub(crate) contents: Contents,
     /// What was published before the answer came that it builds on. It is not in `contents`, so one that stays is noticed.
     pending: Vec<Brought>,
@@ -62,6 +64,7 @@ impl World {
         self.editors.push(Editor {
             document,
             client: number as u64 + 1,
+            presence: Presence::default(),
             contents: Contents::default(),
             pending: Vec::new(),
             connection: None,
@@ -69,6 +72,9 @@ impl World {
             left: false,
         });
         self.connects(number);
+        if self.scenario.presence {
+            self.presents(number);
+        }
         number
     }
 
@@ -112,6 +118,7 @@ impl World {
         }
         let state_vector = self.editors[editor].contents.state_vector().into();
         self.says(editor, ClientMessage::SyncRequest { state_vector });
+        self.presence_connected(editor);
     }
 
     /// The socket breaks. Each side notices by itself; what is on its way is lost.
@@ -200,6 +207,9 @@ impl World {
         }
         let update: Bytes = self.facts[&document].written.encode(&change, &seen).into();
         self.says(editor, ClientMessage::Update { update });
+        if self.scenario.presence && self.random.thousandths(300) {
+            self.moves(editor);
+        }
     }
 
     /// Edits now and then, for as long as the scenario lasts.
@@ -215,7 +225,7 @@ impl World {
         self.after(Place::Editor(editor), wait, move |world| world.edits(editor));
     }
 
-    fn says(&mut self, editor: usize, message: ClientMessage) {
+    pub(crate) fn says(&mut self, editor: usize, message: ClientMessage) {
         let (at, delay) = (self.at, self.delay());
         let of = &mut self.editors[editor];
         let document = self.documents[of.document].clone();
@@ -254,7 +264,7 @@ impl World {
             ServerMessage::SyncAnswer { update } | ServerMessage::Update { update } => {
                 of.take(Brought::of(&update));
             }
-            ServerMessage::Awareness { .. } => {}
+            ServerMessage::Awareness { payload } => self.hears_presence(editor, &payload),
         }
     }
 }

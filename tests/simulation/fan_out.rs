@@ -33,6 +33,7 @@ pub(crate) struct FanOut {
     tries: u32,
     catching_up: BTreeSet<Slot>,
     published: Vec<(Slot, Slot, Arc<[Bytes]>)>,
+    presence: Vec<Bytes>,
     round_due: bool,
 }
 
@@ -87,6 +88,7 @@ impl World {
             tries: 0,
             catching_up: BTreeSet::new(),
             published: Vec::new(),
+            presence: Vec::new(),
             round_due: false,
         });
         let member = Member {
@@ -146,6 +148,7 @@ impl World {
         let generation = fan_out.generation + 1;
         fan_out.heard_generation = generation;
         fan_out.published.clear();
+        fan_out.presence.clear();
         fan_out.opening = Some(number);
         let document = document.clone();
         self.after(Place::Router(router), after, move |world| {
@@ -285,15 +288,16 @@ impl World {
             return false;
         }
         match event {
-            Event::Publish { previous, slot, updates } => {
-                fan_out.published.push((previous, slot, updates));
-                if !std::mem::replace(&mut fan_out.round_due, true) {
-                    let document = document.clone();
-                    self.after(Place::Router(router), window, move |world| world.round(router, &document));
-                }
-            }
+            Event::Publish { previous, slot, updates } => fan_out.published.push((previous, slot, updates)),
+            Event::Awareness { only: None, payload } => fan_out.presence.push(payload),
             Event::LetGo => self.lost(router, document, generation),
             event => self.event(router, document, event),
+        }
+        let Some(fan_out) = self.fan_out(router, document) else { return true };
+        let waits = !fan_out.published.is_empty() || !fan_out.presence.is_empty();
+        if waits && !std::mem::replace(&mut fan_out.round_due, true) {
+            let document = document.clone();
+            self.after(Place::Router(router), window, move |world| world.round(router, &document));
         }
         true
     }
@@ -303,6 +307,7 @@ impl World {
         let Some(fan_out) = self.fan_out(router, document) else { return };
         fan_out.round_due = false;
         let published = std::mem::take(&mut fan_out.published);
+        let presence = std::mem::take(&mut fan_out.presence);
         let sessions: Vec<SessionId> = fan_out.members.keys().copied().collect();
         for (previous, slot, updates) in published {
             for session in &sessions {
@@ -314,6 +319,21 @@ impl World {
                 let messages = updates.iter().map(update).collect();
                 let waiting = Waiting { messages, through: Some(slot), published: true };
                 self.write(router, document, *session, waiting);
+            }
+        }
+        let presence: Vec<ServerMessage> =
+            presence.into_iter().map(|payload| ServerMessage::Awareness { payload }).collect();
+        for session in sessions.into_iter().filter(|_| !presence.is_empty()) {
+            let Some(member) = self.member(router, document, session) else { continue };
+            if !member.session.listens() {
+                continue;
+            }
+            if member.session.behind() && !member.waiting.is_empty() {
+                member.session.missed_awareness();
+            } else {
+                let messages = presence.clone();
+                let waiting = Waiting { messages, through: None, published: true };
+                self.write(router, document, session, waiting);
             }
         }
         self.nudge_all(router, document);
@@ -353,7 +373,13 @@ impl World {
             Event::Refused { session, number } => {
                 self.with_session(router, document, session, |member| member.sent.remove(&number));
             }
-            Event::Awareness { .. }
+            Event::Awareness { only: Some(session), payload } => {
+                let here = self.with_session(router, document, session, |member| member.session.here());
+                if here == Some(true) {
+                    self.reply(router, document, session, ServerMessage::Awareness { payload });
+                }
+            }
+            Event::Awareness { only: None, .. }
             | Event::CloseSession { .. }
             | Event::Closed { .. }
             | Event::Publish { .. }
@@ -426,8 +452,16 @@ impl World {
             return self.flush(router, document, session);
         }
         if member.waiting.iter().filter(|waiting| waiting.published).count() > WAITING_MAX {
+            let dropped = |waiting: &Waiting| waiting.published;
+            let updates = member.waiting.iter().any(|waiting| dropped(waiting) && waiting.through.is_some());
+            let presence = member.waiting.iter().any(|waiting| dropped(waiting) && waiting.through.is_none());
             member.waiting.retain(|waiting| !waiting.published);
-            member.session.dropped(None);
+            if updates {
+                member.session.dropped(None);
+            }
+            if presence {
+                member.session.missed_awareness();
+            }
             self.counts.behind += 1;
         }
     }

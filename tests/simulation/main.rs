@@ -13,8 +13,8 @@
 //! **What is checked** at every step: what leaves a node is durable at that instant (I4), acknowledged updates are in every
 //! load (I1), a slot is written once and nothing above a fence by an older epoch (I2), answers hold every slot that they
 //! say (I3), a torn log is no document (I11), rings and epochs never go back (I17). And after the last fault: editors, a
-//! load and the log agree (I5), an edit is seen by all within a second (I6), characters are there once (I9), documents are
-//! with their owners and equal views have equal owners (I16).
+//! load and the log agree (I5), an edit is seen by all within a second (I6), characters are there once (I9), whoever is there is seen and
+//! nobody else (I12), documents are with their owners and equal views have equal owners (I16).
 //!
 //! A failure prints the command that replays its seed, with all that happened.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is tests")]
@@ -29,6 +29,7 @@ mod faults;
 mod log;
 mod network;
 mod node;
+mod presence;
 mod quiescence;
 mod random;
 mod relay;

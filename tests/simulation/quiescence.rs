@@ -17,7 +17,9 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
 /// And within so long after that each document is where the ring says.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
 /// Then everybody is in touch again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+const HEALTHY_AFTER: Duration = Duration::from_secs(40);
+/// I12.
+const PRESENT_AFTER: Duration = Duration::from_secs(5);
 /// I6.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,12 @@ impl World {
             self.edit(editor.expect("each document has an editor"));
         }
         self.wait_for("an edit is seen by all (I6)", VISIBLE_WITHIN, Self::disagreement);
+        if self.scenario.presence {
+            self.run_until(self.at + PRESENT_AFTER);
+            if let Some(problem) = self.absence() {
+                panic!("{problem} (I12)");
+            }
+        }
         for document in self.documents.clone() {
             self.decode(&document);
         }

@@ -390,6 +390,8 @@ impl World {
                 resident.checking_tail = false;
                 match slots {
                     Some(Some(slots)) => {
+                        // The look was before our newest slots: it has not lost them.
+                        let last = resident.document.as_ref().map_or(last, |of| last.max(of.last_slot()));
                         world.tell(node, &document, number, Input::Tail { slots, last });
                     }
                     // Somebody has made a snapshot of slots that it has not seen.

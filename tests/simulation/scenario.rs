@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     /// Of a thousand messages, so many are late by up to half a second.
     pub(crate) late_messages: u64,
     pub(crate) tail_slots_max: usize,
+    /// Editors show where they are.
+    pub(crate) presence: bool,
 }
 
 /// What is done to processes and to the network.
@@ -95,6 +97,7 @@ impl Scenario {
             store,
             late_messages,
             tail_slots_max: random.between(4, 60) as usize,
+            presence: random.thousandths(500),
         }
     }
 }

@@ -80,14 +80,18 @@ impl DocumentTask {
                 self.checking_tail = false;
                 Next::Nothing
             }
-            Some(Answer::Input(input)) => {
-                match &input {
+            Some(Answer::Input(mut input)) => {
+                match &mut input {
                     Input::Compacted { snapshot } => {
                         self.compacting = false;
                         self.snapshot_upto = self.snapshot_upto.max(snapshot.upto);
                     }
                     Input::CompactionFailed => self.compacting = false,
-                    Input::Tail { .. } => self.checking_tail = false,
+                    Input::Tail { last, .. } => {
+                        self.checking_tail = false;
+                        // The look was before our newest slots: it has not lost them.
+                        *last = (*last).max(document.last_slot());
+                    }
                     Input::Request { .. }
                     | Input::RouterGone { .. }
                     | Input::Appended { .. }

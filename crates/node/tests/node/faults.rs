@@ -298,6 +298,30 @@ async fn the_ends_of_all_logs_are_looked_at_in_one_query() {
     assert!((10..=14).contains(&calls), "{calls} queries in a minute");
 }
 
+/// R9: while the tail is read the document goes on, and then it ends above what was found.
+#[tokio::test(start_paused = true)]
+async fn a_tail_that_is_read_late_is_no_store_that_went_backwards() {
+    let store = FaultyStore::new();
+    let (here, there) = (start(store.clone()), start(store.clone()));
+    let mut one = Editor::join(&here, "notes", 1).await;
+    one.type_in("a").await;
+    one.all_acknowledged().await;
+    let mut other = Editor::join(&there, "notes", 2).await;
+    one.type_in("b").await;
+    one.all_acknowledged().await;
+    store.reads(Fault::Hold);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for text in ["c", "d", "e"] {
+        other.type_in(text).await;
+        other.all_acknowledged().await;
+    }
+    store.reads(Fault::None);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    other.type_in("f").await;
+    other.all_acknowledged().await;
+    assert_eq!(store.snapshot_calls(), 0, "nothing was saved in an alarm");
+}
+
 /// Another node writes to the document: the tail check finds it.
 #[tokio::test(start_paused = true)]
 async fn what_another_node_wrote_is_noticed_within_seconds() {
