@@ -15,19 +15,22 @@ use std::time::{Duration, Instant};
 use harness::yjs::{self, Frame};
 use harness::{Cluster, Event, Socket};
 
-/// What processes say when another one has died.
-const DEATHS: [&str; 3] = [
+/// What processes say when another one has died or leaves, and this machine is too busy to be quick about it.
+const DEATHS: [&str; 4] = [
+    "abandon a document that does not flush",
     "a node cannot be reached",
     "keep documents whose owner does not answer",
     "members are asked whether they live",
 ];
 
 /// What processes say when the store is away. The pool of connections has its own words.
-const STORE_TROUBLE: [&str; 4] = [
+const STORE_TROUBLE: [&str; 6] = [
     "deadpool.postgres",
     "the database is away",
     "nothing is acknowledged until the store takes",
     "no snapshot",
+    "waiting for the store",
+    "the store cannot be reached from here",
 ];
 
 /// Where editors connect who shall not notice anything.

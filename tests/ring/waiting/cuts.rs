@@ -79,7 +79,6 @@ fn a_node_that_cannot_reach_etcd_costs_nothing() {
 fn a_node_that_cannot_reach_the_store_gives_its_documents_to_those_that_can() {
     let mut proxy = None;
     let options = STORE_TROUBLE.into_iter().fold(options(), ClusterOptions::announce);
-    let options = options.announce("the store cannot be reached from here").announce("that does not flush");
     let cluster = Cluster::start_with(&options, |cluster, name| match name {
         "n1" => {
             let proxy = proxy.insert(Proxy::to(cluster.postgres.address()));
