@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use harness::yjs::{self, Frame};
 use harness::{Event, Server, Socket, wait_for};
 
+mod returning;
+
 const DOCUMENT: &str = "/slow";
 const WRITER: u64 = 4;
 const READERS: usize = 50;

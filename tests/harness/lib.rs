@@ -32,7 +32,7 @@ pub use postgres::{Postgres, url_at};
 pub use process::Group;
 pub use proxy::{Network, Proxy};
 pub use server::{Role, Server, ServerOptions};
-pub use socket::{Event, Refused, Socket};
+pub use socket::{Asked, Event, Refused, Socket};
 pub use wait::wait_for;
 
 /// Whether `cargo xtask test --long` asked for the long runs.

@@ -11,6 +11,32 @@ use crate::http::{self, HttpAnswer};
 #[derive(Debug)]
 pub struct Refused(pub HttpAnswer);
 
+/// A request for a socket that is under way: many can be, before any answer is read.
+#[derive(Debug)]
+pub struct Asked(TcpStream);
+
+impl Asked {
+    /// # Panics
+    /// When nobody listens there.
+    pub fn for_socket(address: SocketAddr, path: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        ask(&mut stream, path, "").expect("the server reads");
+        Self(stream)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// When the server answers with anything but 101.
+    ///
+    /// # Panics
+    /// When the connection ends before there is an answer.
+    pub fn answer(mut self) -> Result<Socket, Refused> {
+        let head = answer(&mut self.0).expect("an answer to the handshake");
+        Socket::answered(self.0, &head)
+    }
+}
+
 /// What arrives on a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -73,10 +99,14 @@ impl Socket {
     pub fn over(mut stream: TcpStream, path: &str, headers: &str) -> Result<Self, Refused> {
         let head = handshake(&mut stream, path, headers)
             .unwrap_or_else(|error| panic!("{error} instead of an answer to the handshake of {path:?}"));
+        Self::answered(stream, &head)
+    }
+
+    fn answered(stream: TcpStream, head: &[u8]) -> Result<Self, Refused> {
         if head.starts_with(b"HTTP/1.1 101") {
             return Ok(Self::from_stream(stream));
         }
-        Err(Refused(http::parse(&head).expect("an HTTP answer")))
+        Err(Refused(http::parse(head).expect("an HTTP answer")))
     }
 
     /// As [`Socket::open`] at an address where perhaps nobody listens, or somebody who is about to end.
@@ -197,15 +227,24 @@ impl Socket {
     }
 }
 
-/// Asks for a socket. Of an answer that is one only the head is read, of a refusal everything.
+/// Asks for a socket and reads the answer.
 fn handshake(stream: &mut TcpStream, path: &str, headers: &str) -> io::Result<Vec<u8>> {
+    ask(stream, path, headers)?;
+    answer(stream)
+}
+
+fn ask(stream: &mut TcpStream, path: &str, headers: &str) -> io::Result<()> {
     let address = stream.peer_addr()?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     stream.set_nodelay(true)?;
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request.as_bytes())
+}
+
+/// Of an answer that is a socket only the head is read, of a refusal everything.
+fn answer(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut head = Vec::new();
     let mut byte = [0];

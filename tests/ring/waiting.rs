@@ -1,5 +1,6 @@
 //! What takes its time: these run side by side, beside everything else.
 
+mod closing;
 mod cuts;
 mod etcd;
 mod frozen;

@@ -24,7 +24,8 @@ use tracing::debug;
 use crate::addresses::{Counted, Limit};
 use crate::documents::{NoSeat, Seat};
 use crate::fan_out::Opened;
-use crate::shared::Shared;
+use crate::pace::Crowded;
+use crate::shared::{Shared, random};
 use crate::websocket;
 
 mod plain;
@@ -99,7 +100,8 @@ impl Refused {
         let mut answer = plain::text(self.refusal.status(), &self.detail);
         let headers = answer.headers_mut();
         if let Some(seconds) = self.refusal.retry_after_seconds() {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+            let jitter = if self.refusal == Refusal::Crowded { random() % u64::from(seconds + 1) } else { 0 };
+            headers.insert(header::RETRY_AFTER, (u64::from(seconds) + jitter).into());
         }
         match self.refusal {
             Refusal::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"))),
@@ -136,6 +138,7 @@ async fn answer(
         .check(request.headers())
         .map_err(|error| Refused { refusal: Refusal::Origin, detail: error.to_string() })?;
     let protocol = first_protocol(request.headers());
+    wait_for_turn(shared).await?;
     let seat = Seat::take(shared, &document, peer.ip(), Instant::now()).map_err(|no_seat| match no_seat {
         NoSeat::SessionsOfDocument => Refusal::SessionsOfDocument,
         NoSeat::Address(limit) => limit.into(),
@@ -153,6 +156,20 @@ async fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     *admitted.lock().expect("no holder of this lock panics") = Some(Admitted { seat, upgrade });
     Ok(switch(&accept, protocol))
+}
+
+/// Holds back whoever comes in a crowd. Nothing is opened for them before it is their turn.
+async fn wait_for_turn(shared: &Shared) -> Result<(), Refused> {
+    let wait = shared.pace.turn(Instant::now()).map_err(|Crowded| Refusal::Crowded)?;
+    if !wait.is_zero() {
+        shared.metrics.handshakes_paced.increment(1);
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop.cancelled() => return Err(Refusal::Stopping.into()),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    Ok(())
 }
 
 fn switch(accept: &str, protocol: Option<HeaderValue>) -> Answer {

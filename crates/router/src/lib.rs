@@ -28,6 +28,7 @@ mod documents;
 mod fan_out;
 mod frames;
 mod outbox;
+mod pace;
 mod rate;
 mod websocket;
 

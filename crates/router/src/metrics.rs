@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) reattached: Counter,
     pub(crate) fan_out_seconds: Histogram,
     closed: [Counter; CLOSED.len()],
+    /// Requests that waited for their turn to become sockets.
+    pub(crate) handshakes_paced: Counter,
     handshakes_refused: [Counter; Refusal::ALL.len()],
 }
 
@@ -68,6 +70,7 @@ impl Metrics {
             reattached: counter!("ringleaf_document_reattachments_total"),
             fan_out_seconds: histogram!("ringleaf_fan_out_seconds"),
             closed: CLOSED.map(|(_, reason)| counter!("ringleaf_editor_closes_total", "reason" => reason)),
+            handshakes_paced: counter!("ringleaf_handshakes_paced_total"),
             handshakes_refused: Refusal::ALL
                 .map(|refusal| counter!("ringleaf_handshakes_refused_total", "reason" => refusal.label())),
         }
@@ -128,5 +131,9 @@ fn describe() {
     );
     describe_histogram!("ringleaf_fan_out_seconds", "Time to hand one published update to all its sockets");
     describe_counter!("ringleaf_editor_closes_total", "Sockets that this server closed, by reason");
+    describe_counter!(
+        "ringleaf_handshakes_paced_total",
+        "Requests that waited for their turn to become sockets"
+    );
     describe_counter!("ringleaf_handshakes_refused_total", "Requests that did not become sockets, by reason");
 }

@@ -14,6 +14,7 @@ use tracing::{debug, debug_span, error, info_span, warn};
 use crate::access::Access;
 use crate::bind::{self, BindError};
 use crate::handshake::{self, Refusal};
+use crate::pace;
 use crate::page::Page;
 use crate::route::Route;
 use crate::shared::Shared;
@@ -156,8 +157,8 @@ impl RunningServer {
         }
     }
 
-    /// Stops accepting, closes all sockets with 1012, spread over [`Limits::close_spread`], and waits until they are
-    /// gone. What is left after `deadline` is cut off.
+    /// Stops accepting, closes all sockets with 1012, spread over [`Limits::close_spread`] or longer if there are many,
+    /// and waits until they are gone. What is left after `deadline` is cut off.
     ///
     /// # Cancel safety
     ///
@@ -165,7 +166,7 @@ impl RunningServer {
     pub async fn stop(&self, deadline: Duration) {
         let tasks = &self.shared.tasks;
         tasks.stop.cancel();
-        let spread = self.shared.limits.close_spread.min(deadline / 2);
+        let spread = pace::close_spread(&self.shared.limits, self.shared.addresses.total(), deadline);
         for fan_out in self.shared.documents.all() {
             fan_out.close_all(CloseReason::ServiceRestart, spread);
         }

@@ -13,6 +13,7 @@ use crate::addresses::Addresses;
 use crate::connection;
 use crate::documents::Documents;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::page::Page;
 use crate::route::Route;
 use crate::tasks::Tasks;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     pub(crate) addresses: Addresses,
+    pub(crate) pace: Pace,
     /// A sign of life, framed; and the same with a ping behind it.
     pub(crate) keepalive: Bytes,
     pub(crate) keepalive_and_ping: Bytes,
@@ -47,6 +49,7 @@ impl Shared {
         Self {
             router: RouterId::new(random()),
             addresses: Addresses::new(Arc::clone(&limits)),
+            pace: Pace::new(&limits),
             limits,
             access,
             page,

@@ -31,6 +31,14 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Open connections of this process. Above it: 503 before the upgrade.
     pub connections_max: usize,
+    /// Editors that come in per second, whoever they are. A tenth of this at once, the others wait for their turn. Low
+    /// enough that a whole cluster's editors, when they come back together, do not stall those who are here: a socket
+    /// that comes in costs a core up to half a millisecond, its first document included.
+    pub connections_per_second_max: u32,
+    /// The longest that a request waits for its turn to become a socket. Whoever would wait longer: 503 before the
+    /// upgrade. Longer than the 2.5 s after which stock clients that were sent away try again, all at the same time, so
+    /// that there is always somebody whose turn it is.
+    pub connection_turn_timeout: Duration,
     /// Sessions of one document. Above it: 503 before the upgrade.
     pub sessions_per_document_max: usize,
     /// Documents that one address may open (make resident) within a minute. Above it: 503 before the upgrade.
@@ -95,7 +103,8 @@ pub struct Limits {
     pub appends_waiting_max: usize,
 
     // ---- stopping ----
-    /// Sockets are closed spread over so long, so that the editors do not come back all at once.
+    /// Sockets are closed spread over so long, so that the editors do not come back all at once. Over a longer time when
+    /// there are so many that they would come back faster than `connections_per_second_max`.
     pub close_spread: Duration,
     /// Everything that is left after so long is cut off.
     pub stop_timeout: Duration,
@@ -115,6 +124,8 @@ impl Default for Limits {
             refusals_per_minute_max: 20,
             connections_per_address_max: 20_000,
             connections_max: 100_000,
+            connections_per_second_max: 1_000,
+            connection_turn_timeout: Duration::from_secs(3),
             sessions_per_document_max: 10_000,
             documents_opened_per_minute_max: 30_000,
             document_bytes_max: 256 * MIB,

@@ -159,6 +159,8 @@ limits! {
     refusals_per_minute_max: Count,
     connections_per_address_max: Count,
     connections_max: Count,
+    connections_per_second_max: Count,
+    connection_turn_timeout: Pause,
     sessions_per_document_max: Count,
     documents_opened_per_minute_max: Count,
     document_bytes_max: Size,

@@ -11,6 +11,8 @@ pub(crate) enum Refusal {
     BadUpgrade,
     WrongVersion,
     Origin,
+    /// More come at once than may.
+    Crowded,
     Connections,
     ConnectionsOfAddress,
     DocumentsOfAddress,
@@ -26,13 +28,14 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::NotFound,
         Self::Method,
         Self::BadName,
         Self::BadUpgrade,
         Self::WrongVersion,
         Self::Origin,
+        Self::Crowded,
         Self::Connections,
         Self::ConnectionsOfAddress,
         Self::DocumentsOfAddress,
@@ -54,6 +57,7 @@ impl Refusal {
             Self::BadUpgrade => "bad_upgrade",
             Self::WrongVersion => "wrong_version",
             Self::Origin => "origin",
+            Self::Crowded => "crowded",
             Self::Connections => "connections",
             Self::ConnectionsOfAddress => "connections_of_address",
             Self::DocumentsOfAddress => "documents_of_address",
@@ -74,7 +78,8 @@ impl Refusal {
             Self::BadName | Self::BadUpgrade | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::WrongVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::Connections
+            Self::Crowded
+            | Self::Connections
             | Self::ConnectionsOfAddress
             | Self::DocumentsOfAddress
             | Self::SessionsOfDocument
@@ -86,10 +91,11 @@ impl Refusal {
         }
     }
 
-    /// When to come back.
+    /// When to come back. A crowd should come back in smaller ones: within twice so long.
     pub(crate) const fn retry_after_seconds(self) -> Option<u32> {
         match self {
             Self::Busy | Self::Stopping => Some(1),
+            Self::Crowded => Some(2),
             Self::Connections | Self::ConnectionsOfAddress | Self::SessionsOfDocument => Some(10),
             Self::DocumentsOfAddress => Some(60),
             Self::NotFound
@@ -118,6 +124,7 @@ impl Refusal {
             }
             Self::WrongVersion => "WebSocket version 13 is spoken here",
             Self::Origin => "pages of that origin may not connect",
+            Self::Crowded => "more editors come at once than this server takes in; try again in a few seconds",
             Self::Connections => "this server has as many connections as it may have",
             Self::ConnectionsOfAddress => "your address has as many connections as one address may have",
             Self::DocumentsOfAddress => {
