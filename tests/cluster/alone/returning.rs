@@ -230,7 +230,10 @@ fn stock_clients_that_are_sent_away_all_get_in() {
     let names: Vec<_> = (0..EACH).map(|number| format!("client-{number}")).collect();
     let began = Instant::now();
     for agent in &mut agents {
-        agent.run("openMany", json!({"names": names, "url": server.url(), "document": "room", "awareness": false}));
+        agent.run(
+            "openMany",
+            json!({"names": names, "url": server.url(), "document": "room", "awareness": false}),
+        );
     }
     let mut tries = 0;
     for (agent, line) in agents.iter_mut().zip(LINES) {

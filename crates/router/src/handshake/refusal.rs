@@ -124,7 +124,9 @@ impl Refusal {
             }
             Self::WrongVersion => "WebSocket version 13 is spoken here",
             Self::Origin => "pages of that origin may not connect",
-            Self::Crowded => "more editors come at once than this server takes in; try again in a few seconds",
+            Self::Crowded => {
+                "more editors come at once than this server takes in; try again in a few seconds"
+            }
             Self::Connections => "this server has as many connections as it may have",
             Self::ConnectionsOfAddress => "your address has as many connections as one address may have",
             Self::DocumentsOfAddress => {
