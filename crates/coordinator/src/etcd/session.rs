@@ -65,6 +65,8 @@ struct Session<'a> {
     kept: Option<Kept>,
     foreign: Option<Foreign>,
     probes: Option<Probes>,
+    /// Who was asked the last time: it is said once.
+    asked: Vec<NodeId>,
 }
 
 /// Runs until something goes wrong.
@@ -97,7 +99,7 @@ async fn lead(
     *connected = true;
     let told_at = Instant::now();
     let mut session =
-        Session { supervisor, client, cluster, watch, told_at, kept: None, foreign: None, probes: None };
+        Session { supervisor, client, cluster, watch, told_at, kept: None, foreign: None, probes: None, asked: Vec::new() };
     session.serve().await
 }
 
@@ -364,8 +366,12 @@ impl Session<'_> {
                 self.foreign.iter().filter(|foreign| !foreign.dead).map(|foreign| foreign.member.clone()),
             );
         }
-        if !asked.is_empty() {
+        let names: Vec<NodeId> = asked.iter().map(|member| member.node.clone()).collect();
+        if names.iter().any(|name| !self.asked.contains(name)) {
             warn!(members = asked.len(), "members are asked whether they live");
+        }
+        self.asked = names;
+        if !asked.is_empty() {
             self.probes =
                 Some(Box::pin(dead(self.supervisor.prober.clone(), asked, self.supervisor.config.lease)));
         }
