@@ -7,6 +7,7 @@ mod failover;
 mod load;
 mod operators;
 mod spread;
+mod strangers;
 mod waiting;
 
 use std::net::SocketAddr;

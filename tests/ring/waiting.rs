@@ -5,5 +5,6 @@ mod cuts;
 mod etcd;
 mod frozen;
 mod kills;
+mod names;
 mod postgres;
 mod rolling;
