@@ -98,8 +98,17 @@ async fn lead(
     info!(ring_version = revision, "connected to etcd");
     *connected = true;
     let told_at = Instant::now();
-    let mut session =
-        Session { supervisor, client, cluster, watch, told_at, kept: None, foreign: None, probes: None, asked: Vec::new() };
+    let mut session = Session {
+        supervisor,
+        client,
+        cluster,
+        watch,
+        told_at,
+        kept: None,
+        foreign: None,
+        probes: None,
+        asked: Vec::new(),
+    };
     session.serve().await
 }
 
