@@ -17,9 +17,9 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
 /// And within so long after that each document is where the ring says.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
 /// Then everybody is in touch again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(40);
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 /// I12.
-const PRESENT_AFTER: Duration = Duration::from_secs(5);
+const PRESENT_AFTER: Duration = Duration::from_secs(40);
 /// I6.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,8 @@ use crate::world::{Place, World};
 
 impl World {
     pub(crate) fn relay_opens(&mut self, node: usize, router: Channel, other: &NodeId, opening: Opening) {
-        let opening = Opening { relayed: true, unreachable: Vec::new(), ..opening };
+        let denied = [opening.denied, vec![self.nodes[node].id.clone()]].concat();
+        let opening = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
         let target = Place::Node(self.node_named(other));
         self.say(format_args!("{:?} relays {} to {target:?}", Place::Node(node), opening.document));
         self.connect(Place::Node(node), target, move |world, link| {

@@ -186,12 +186,12 @@ impl World {
     }
 
     fn refused(&mut self, router: usize, tried: Try, error: OpenError) {
-        let Try { document, number, generation, mut search, .. } = tried;
+        let Try { document, number, generation, mut search, target, second } = tried;
         match error {
             OpenError::Unreachable => {
-                self.no_way(router, Try { document, number, generation, search, ..tried });
+                self.no_way(router, Try { document, number, generation, search, target, second });
             }
-            OpenError::Moved { owner, ring } => match search.moved(owner, ring) {
+            OpenError::Moved { owner, ring } => match search.moved(target, owner, ring) {
                 Ok(()) => self.seek(router, document, number, generation, search),
                 Err(error) => self.sought(router, &document, number, Err(error)),
             },

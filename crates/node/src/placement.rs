@@ -81,6 +81,8 @@ pub fn verdict(
         Some(None) => return Verdict::Wait,
         // An earlier run of this node: nobody to keep away for.
         Some(Some(winner)) if winner == this => {}
+        // It has let go again.
+        Some(Some(winner)) if opening.denied.contains(winner) => {}
         Some(Some(winner)) => first = vec![winner],
     }
     if let Some(other) = first.iter().find(|node| reachable(node)) {
@@ -166,6 +168,8 @@ mod tests {
             Verdict::Probe(vec![winner])
         );
         assert_eq!(verdict(&view, order[0], &opening(&[]), false, Some(&None)), Verdict::Wait);
+        let let_go = Opening { denied: vec![order[2].clone()], ..opening(&[]) };
+        assert_eq!(verdict(&view, order[0], &let_go, false, Some(&won)), Verdict::Serve);
         let by_itself = Some(order[0].clone());
         assert_eq!(verdict(&view, order[0], &opening(&[]), false, Some(&by_itself)), Verdict::Serve);
     }

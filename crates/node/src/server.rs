@@ -177,9 +177,9 @@ impl SessionHost for Node {
                     resident.facts.epoch() > Epoch::ZERO && !resident.stop.is_cancelled()
                 });
                 if let Some(owner) = membership.elsewhere(&opening, claimed).await? {
-                    return owner
-                        .open(Opening { relayed: true, unreachable: Vec::new(), ..opening }, sink)
-                        .await;
+                    let denied = [opening.denied, vec![self.shared.config.node.clone()]].concat();
+                    let relayed = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
+                    return owner.open(relayed, sink).await;
                 }
             }
             let Opening { document, router, .. } = opening;

@@ -13,27 +13,36 @@ use crate::proto::{event, refused, request};
 #[error("malformed: {0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// More nodes than this cannot be named as unreachable.
-const UNREACHABLE_MAX: usize = 1_024;
+/// More nodes than this cannot be named in an opening.
+const NODES_MAX: usize = 1_024;
 
 pub(crate) fn opening_out(opening: Opening) -> proto::Open {
     proto::Open {
         document: opening.document.as_str().to_owned(),
         router: opening.router.get(),
         ring: opening.ring.get(),
-        unreachable: opening.unreachable.iter().map(|node| node.as_str().to_owned()).collect(),
+        unreachable: nodes_out(&opening.unreachable),
+        denied: nodes_out(&opening.denied),
         relayed: opening.relayed,
     }
 }
 
 pub(crate) fn opening_in(open: &proto::Open) -> Result<Opening, Malformed> {
-    if open.unreachable.len() > UNREACHABLE_MAX {
-        return Err(Malformed("too many unreachable nodes"));
-    }
     let document: DocumentId = open.document.parse().map_err(|_| Malformed("a document's name"))?;
-    let unreachable = open.unreachable.iter().map(|node| node_in(node)).collect::<Result<_, _>>()?;
+    let (unreachable, denied) = (nodes_in(&open.unreachable)?, nodes_in(&open.denied)?);
     let (router, ring) = (RouterId::new(open.router), RingVersion::new(open.ring));
-    Ok(Opening { document, router, ring, unreachable, relayed: open.relayed })
+    Ok(Opening { document, router, ring, unreachable, denied, relayed: open.relayed })
+}
+
+fn nodes_out(nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(|node| node.as_str().to_owned()).collect()
+}
+
+fn nodes_in(nodes: &[String]) -> Result<Vec<NodeId>, Malformed> {
+    if nodes.len() > NODES_MAX {
+        return Err(Malformed("too many nodes"));
+    }
+    nodes.iter().map(|node| node_in(node)).collect()
 }
 
 pub(crate) fn node_in(text: &str) -> Result<NodeId, Malformed> {

@@ -57,7 +57,7 @@ impl Route {
                 Err(OpenError::Unreachable) => search.unreachable(target),
                 Err(OpenError::Moved { owner, ring }) => {
                     debug!(document = %search.opening().document, target = %owner, "a document is elsewhere");
-                    search.moved(owner, ring)?;
+                    search.moved(target, owner, ring)?;
                 }
                 answered => return answered,
             }

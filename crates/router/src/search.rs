@@ -53,12 +53,15 @@ impl Search {
     /// # Errors
     ///
     /// That is not followed.
-    pub fn moved(&mut self, owner: NodeId, ring: RingVersion) -> Result<(), OpenError> {
+    pub fn moved(&mut self, asked: NodeId, owner: NodeId, ring: RingVersion) -> Result<(), OpenError> {
         // What points at a node that cannot be reached is void: whoever said so was not told, or knows no better.
         if self.opening.unreachable.contains(&owner) || self.moves == MOVES_MAX {
             return Err(OpenError::Busy);
         }
         self.moves += 1;
+        if !self.opening.denied.contains(&asked) {
+            self.opening.denied.push(asked);
+        }
         self.named = Some(owner);
         self.opening.ring = self.opening.ring.max(ring);
         Ok(())

@@ -87,6 +87,8 @@ pub struct Opening {
     pub ring: RingVersion,
     /// Nodes that come before this one and that the router cannot reach. An answer that points at one of them is void.
     pub unreachable: Vec<NodeId>,
+    /// Nodes that have said of themselves that they do not have it. Whoever keeps away for one of these need not.
+    pub denied: Vec<NodeId>,
     /// A node that the router can reach passes it on. It goes no further.
     pub relayed: bool,
 }
@@ -94,7 +96,8 @@ pub struct Opening {
 impl Opening {
     /// The opening of a router that came straight to whom the ring names.
     pub fn new(document: DocumentId, router: RouterId) -> Self {
-        Self { document, router, ring: RingVersion::default(), unreachable: Vec::new(), relayed: false }
+        let (unreachable, denied) = (Vec::new(), Vec::new());
+        Self { document, router, ring: RingVersion::default(), unreachable, denied, relayed: false }
     }
 }
 

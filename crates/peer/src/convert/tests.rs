@@ -94,12 +94,13 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 fn openings() -> impl Strategy<Value = Opening> {
-    ("\\PC{1,20}", any::<u64>(), any::<u64>(), vec(node(), 0..3), any::<bool>()).prop_map(
-        |(document, router, ring, unreachable, relayed)| Opening {
+    ("\\PC{1,20}", any::<u64>(), any::<u64>(), vec(node(), 0..3), vec(node(), 0..3), any::<bool>()).prop_map(
+        |(document, router, ring, unreachable, denied, relayed)| Opening {
             document: document.parse().unwrap(),
             router: RouterId::new(router),
             ring: RingVersion::new(ring),
             unreachable,
+            denied,
             relayed,
         },
     )
@@ -144,7 +145,7 @@ fn what_says_nothing_is_malformed() {
     assert!(event_in(proto::Event::default()).is_err());
     assert!(refused_in(proto::Refused::default()).is_err());
     assert!(opening_in(&proto::Open::default()).is_err(), "a document has a name");
-    let unreachable = vec!["a".to_owned(); UNREACHABLE_MAX + 1];
+    let unreachable = vec!["a".to_owned(); NODES_MAX + 1];
     let open = proto::Open { document: "notes".into(), unreachable, ..proto::Open::default() };
     assert!(opening_in(&open).is_err());
 }
