@@ -1,7 +1,7 @@
 //! What takes its time: these run side by side, beside everything else.
 
-mod closing;
 mod chaos;
+mod closing;
 mod cuts;
 mod etcd;
 mod frozen;

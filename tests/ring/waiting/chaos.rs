@@ -176,7 +176,11 @@ fn whatever_breaks_nothing_acknowledged_is_lost_and_no_socket_at_a_router_closes
         faults += 1;
         pauses.push(healed_at.elapsed());
         let slowest = load.documents().iter().filter_map(|document| load.pause(document, begun_at)).max();
-        eprintln!("  all acknowledge after {:.1?}, and {:.1?} after it was over", slowest.unwrap(), healed_at.elapsed());
+        eprintln!(
+            "  all acknowledge after {:.1?}, and {:.1?} after it was over",
+            slowest.unwrap(),
+            healed_at.elapsed()
+        );
         assert_eq!(load.closed(), 0, "sockets closed at routers by {fault}");
     }
     let outcome = load.finish();
