@@ -6,13 +6,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::process;
 use crate::{Etcd, Group, Postgres, Role, Server, ServerOptions, http, wait_for};
 
 const RING_TIMEOUT: Duration = Duration::from_secs(60);
@@ -128,6 +128,9 @@ impl Cluster {
         if options.role == Role::Node && !said("--store") {
             arguments.extend(["--store".into(), self.postgres.url()]);
         }
+        if !said("--listen") {
+            arguments.extend(ports(options.role));
+        }
         arguments.append(&mut options.arguments);
         options.arguments = arguments;
         options
@@ -199,22 +202,14 @@ impl Cluster {
 
     /// Starts it again under its name, on other ports.
     pub fn start_again(&mut self, name: &str) {
-        let options = self.server(name).options().clone();
+        let mut options = self.server(name).options().clone();
+        options.arguments.extend(ports(options.role));
         self.add(name, options);
     }
 
     /// Starts it again under its name, where it was.
     pub fn start_again_there(&mut self, name: &str) {
-        let server = self.server(name);
-        let mut options = server.options().clone();
-        let mut at = |flag: &str, address: SocketAddr| {
-            options.arguments.extend([flag.to_owned(), address.to_string()]);
-        };
-        at("--listen", server.editors());
-        at("--admin", server.admin());
-        if let Some(peer) = server.peer() {
-            at("--peer", peer);
-        }
+        let options = self.server(name).options().clone();
         self.add(name, options);
     }
 
@@ -301,4 +296,14 @@ impl Cluster {
             (holders.len() == 1).then(|| holders.remove(0))
         })
     }
+}
+
+/// Where a process listens.
+fn ports(role: Role) -> Vec<String> {
+    let [editors, admin, peer] = process::free_ports().map(|port| format!("127.0.0.1:{port}"));
+    let mut arguments = vec!["--listen".into(), editors, "--admin".into(), admin];
+    if role == Role::Node {
+        arguments.extend(["--peer".into(), peer]);
+    }
+    arguments
 }

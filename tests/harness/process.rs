@@ -1,9 +1,13 @@
 //! Programs that are not ours, and how a test starts and ends them.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+/// Ports below this may belong to somebody who has one for ever.
+const FIRST_PORT: u16 = 10_000;
 
 /// Whether a process stands beside this one or in a group of its own, where no Ctrl-C of a terminal reaches it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,10 +43,29 @@ pub(crate) fn signal(id: u32, signal: &str) {
     assert!(status.is_ok_and(|status| status.success()), "could not send {signal} to {id}");
 }
 
-/// Ports on loopback that nobody listens on. Somebody else may take one before it is used: unlikely, and then seen.
+/// Ports on loopback that nobody listens on, for servers that are to come back where they were.
+///
+/// Not from the range that the system takes for whoever connects: while a server is away, somebody who looks for it could
+/// be given its port, and even connect to himself. Another test may take one of these before it is used: unlikely.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
+    let mut next = RandomState::new().hash_one(()) as u16;
+    let listeners = [(); N].map(|()| {
+        loop {
+            next = next.wrapping_add(1);
+            let port = FIRST_PORT + next % (taken_by_the_system() - FIRST_PORT);
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                return listener;
+            }
+        }
+    });
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// Where the ports begin that the system gives to whoever connects.
+fn taken_by_the_system() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next().and_then(|first| first.parse().ok());
+    first.filter(|first| *first > 2 * FIRST_PORT).unwrap_or(32_768)
 }
 
 /// The folder on the `PATH`, or among these, that has all of the programs.
