@@ -31,7 +31,7 @@ pub use http::{HttpAnswer, http};
 pub use postgres::{Postgres, url_at};
 pub use process::Group;
 pub use proxy::{Network, Proxy};
-pub use server::{Role, Server, ServerOptions};
+pub use server::{Role, Server, ServerOptions, binary};
 pub use socket::{Asked, Event, Refused, Socket};
 pub use wait::wait_for;
 

@@ -358,7 +358,7 @@ fn read_ports(file: &Path) -> Option<Ports> {
 }
 
 /// `RINGLEAF_BINARY`, or what cargo built beside this test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(binary) = std::env::var_os("RINGLEAF_BINARY") {
         return binary.into();
     }
