@@ -15,7 +15,8 @@ fn root() -> PathBuf {
 }
 
 fn text(file: &str) -> String {
-    std::fs::read_to_string(root().join("docker").join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    std::fs::read_to_string(root().join("docker").join(file))
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// Has ringleaf read the flags that start a server, without starting it.

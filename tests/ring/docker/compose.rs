@@ -78,7 +78,10 @@ fn services_need_only_what_there_is() {
         for (needed, how) in service["depends_on"].as_object().into_iter().flatten() {
             let needed = services.get(needed).unwrap_or_else(|| panic!("{name} waits for {needed}"));
             if how["condition"] == "service_healthy" {
-                assert!(needed["healthcheck"]["test"].is_array(), "{name} waits for health that nobody checks");
+                assert!(
+                    needed["healthcheck"]["test"].is_array(),
+                    "{name} waits for health that nobody checks"
+                );
             }
         }
         for volume in words(&service["volumes"]) {
