@@ -6,6 +6,7 @@
 mod docker;
 mod failover;
 mod load;
+mod moves;
 mod operators;
 mod spread;
 mod strangers;

@@ -290,7 +290,7 @@ impl World {
         match event {
             Event::Publish { previous, slot, updates } => fan_out.published.push((previous, slot, updates)),
             Event::Awareness { only: None, payload } => fan_out.presence.push(payload),
-            Event::LetGo => self.lost(router, document, generation),
+            Event::LetGo | Event::Moved { .. } => self.lost(router, document, generation),
             event => self.event(router, document, event),
         }
         let Some(fan_out) = self.fan_out(router, document) else { return true };
@@ -383,7 +383,8 @@ impl World {
             | Event::CloseSession { .. }
             | Event::Closed { .. }
             | Event::Publish { .. }
-            | Event::LetGo => {}
+            | Event::LetGo
+            | Event::Moved { .. } => {}
         }
     }
 

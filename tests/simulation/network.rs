@@ -405,5 +405,6 @@ pub(crate) fn short(event: &Event) -> String {
         Event::CloseSession { session, reason } => format!("close {session}: {reason:?}"),
         Event::Closed { reason } => format!("closed: {reason:?}"),
         Event::LetGo => "let go".into(),
+        Event::Moved { owner, .. } => format!("moved to {owner}"),
     }
 }

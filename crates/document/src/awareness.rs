@@ -6,15 +6,19 @@
 //! returns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringleaf_types::{ClientId, Clock, Limits, RouterId, Subject};
+use ringleaf_types::{ClientId, Clock, Limits, Presence, RouterId, Subject};
 
 use ringleaf_wire::lib0::{write_var_bytes, write_var_uint};
 use ringleaf_wire::scan::AwarenessEntry;
 
 use crate::session::SessionKey;
+
+/// A session whose presence was inherited attaches within this time, or has ended. Routers attach within milliseconds,
+/// unless they have to look for a way.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One CRDT client's presence.
 struct Entry {
@@ -49,6 +53,9 @@ pub(crate) struct Awareness {
     sweep_at: Option<Instant>,
     /// All states, encoded.
     all: Option<Bytes>,
+    /// Sessions whose presence was inherited and that have not attached yet, and until when they may.
+    missing: BTreeSet<SessionKey>,
+    missing_at: Option<Instant>,
 }
 
 impl Awareness {
@@ -63,6 +70,8 @@ impl Awareness {
             published_at: None,
             sweep_at: None,
             all: None,
+            missing: BTreeSet::new(),
+            missing_at: None,
         }
     }
 
@@ -161,6 +170,55 @@ impl Awareness {
         }
     }
 
+    /// Takes over what the last owner knew. What was heard here since is newer, or the same.
+    pub(crate) fn inherit(&mut self, presence: Vec<Presence>, limits: &Limits, now: Instant) {
+        for Presence { client, clock, state, subject, raised_by, age } in presence {
+            let known = self.entries.get(&client).is_some_and(|entry| entry.clock >= clock);
+            let too_many = self.entries.len() >= limits.awareness_clients_max;
+            if known || too_many || age >= limits.awareness_timeout {
+                continue;
+            }
+            self.missing.extend(raised_by.filter(|_| state.is_some()));
+            let renewed_at = now.checked_sub(age).unwrap_or(now);
+            self.put(client, Entry { clock, state, subject, raised_by, renewed_at }, limits, now);
+        }
+        self.missing_at = (!self.missing.is_empty()).then(|| now + ATTACH_TIMEOUT);
+    }
+
+    /// A session is here.
+    pub(crate) fn attached(&mut self, session: SessionKey) {
+        if self.missing.remove(&session) && self.missing.is_empty() {
+            self.missing_at = None;
+        }
+    }
+
+    /// When those who have not attached are taken for gone.
+    pub(crate) fn missing_at(&self) -> Option<Instant> {
+        self.missing_at
+    }
+
+    fn remove_missing(&mut self, limits: &Limits, now: Instant) {
+        if self.missing_at.is_some_and(|at| at <= now) {
+            self.missing_at = None;
+            for session in std::mem::take(&mut self.missing) {
+                self.ended(session, limits, now);
+            }
+        }
+    }
+
+    /// Everything, for the next owner.
+    pub(crate) fn presence(&self, now: Instant) -> Vec<Presence> {
+        let presence = self.entries.iter().map(|(client, entry)| Presence {
+            client: *client,
+            clock: entry.clock,
+            state: entry.state.clone(),
+            subject: entry.subject.clone(),
+            raised_by: entry.raised_by,
+            age: now.saturating_duration_since(entry.renewed_at),
+        });
+        presence.collect()
+    }
+
     /// A router is gone, but its editors may not be: their ids live out their time.
     pub(crate) fn orphan(&mut self, router: RouterId) {
         for entry in self.entries.values_mut() {
@@ -173,6 +231,7 @@ impl Awareness {
 
     /// Removes what was not renewed in time, and forgets what was removed long ago.
     pub(crate) fn sweep(&mut self, limits: &Limits, now: Instant) {
+        self.remove_missing(limits, now);
         if self.sweep_at.is_none_or(|at| now < at) {
             return;
         }

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringleaf_types::{
-    Body, CloseReason, DocumentId, Epoch, Incarnation, Limits, MessageNumber, NodeId, Record, Rights,
-    RouterId, Slot, Snapshot, Subject,
+    Body, CloseReason, DocumentId, Epoch, Incarnation, Limits, MessageNumber, NodeId, Presence, Record,
+    Rights, RouterId, Slot, Snapshot, Subject,
 };
 use ringleaf_wire::scan::{self, ScanLimits};
 use ringleaf_wire::{Event, Refusal, Request};
@@ -125,10 +125,16 @@ pub struct Document {
     answers: answers::Answers,
     /// The slot that the last [`Event::Publish`] named.
     published: Slot,
+    /// The newest slot that is not an empty fence.
+    substantial: Slot,
     deleted: bool,
     /// The store has lost slots, and the snapshot that makes up for them is not there yet. Holds the answer to the
     /// append in flight, if it came meanwhile.
     recovering: Option<Option<(Slot, AppendOutcome)>>,
+    /// It takes no new slot, because another node is about to claim it.
+    sealed: bool,
+    /// A fence is to be written, whether there is something to write with it or not.
+    fence_owed: bool,
     over: bool,
     /// Panics with nobody to blame.
     breakdowns: u32,
@@ -220,8 +226,11 @@ impl Document {
             waiting: answers::Waiting::default(),
             answers: answers::Answers::default(),
             published: last,
+            substantial: last,
             deleted,
             recovering: None,
+            sealed: false,
+            fence_owed: false,
             over: false,
             breakdowns: 0,
             limits,
@@ -247,6 +256,10 @@ impl Document {
             Input::Undelete => self.close(Body::Undeletion),
             Input::Import { ticket, update } => self.import(ticket, &update, now),
             Input::Export { ticket } => self.waiting.exports.push(ticket),
+            Input::Seal => self.sealed = true,
+            Input::Unseal => self.sealed = false,
+            Input::Claim => (self.sealed, self.fence_owed) = (false, true),
+            Input::Inherit { presence } => self.inherit(presence, now),
             Input::Wake => {}
         }
         self.settle(now, woken);
@@ -290,11 +303,20 @@ impl Document {
             return;
         }
         self.sessions.insert(key, Session::new(rights, subject));
-        self.deliver(key.0, Event::Attached { session: key.1, slot: self.log.last() });
+        self.awareness.attached(key);
+        // Nobody lacks an empty fence.
+        self.deliver(key.0, Event::Attached { session: key.1, slot: self.substantial });
         if let Some(payload) = self.awareness.all() {
             self.tell_awareness(key, payload);
         }
         self.ask(key);
+    }
+
+    fn inherit(&mut self, presence: Vec<Presence>, now: Instant) {
+        self.awareness.inherit(presence, &self.limits, now);
+        for session in self.sessions.keys() {
+            self.awareness.attached(*session);
+        }
     }
 
     fn detach(&mut self, key: SessionKey, now: Instant) {
@@ -399,6 +421,21 @@ impl Document {
     /// The epoch under which it writes; zero if it has not claimed the document.
     pub fn epoch(&self) -> Epoch {
         self.log.epoch()
+    }
+
+    /// Whether it takes no new slot and none is in flight: whatever was acknowledged is in the log.
+    pub fn sealed(&self) -> bool {
+        self.sealed && !self.log.busy() && self.recovering.is_none()
+    }
+
+    /// Whether its fence is in the log, and no other is owed.
+    pub fn claimed(&self) -> bool {
+        self.log.epoch() > Epoch::ZERO && !self.fence_owed
+    }
+
+    /// Everybody's presence, for the next owner.
+    pub fn presence(&self, now: Instant) -> Vec<Presence> {
+        self.awareness.presence(now)
     }
 
     /// Whether the CRDT is in memory.

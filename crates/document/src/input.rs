@@ -1,7 +1,7 @@
 //! What a document is told.
 
 use bytes::Bytes;
-use ringleaf_types::{Record, RouterId, Slot, Snapshot};
+use ringleaf_types::{Presence, Record, RouterId, Slot, Snapshot};
 use ringleaf_wire::Request;
 
 /// One thing that happened. The shell hands them over one at a time and carries out all effects in between.
@@ -59,6 +59,19 @@ pub enum Input {
     Export {
         /// Names the answer.
         ticket: u64,
+    },
+    /// Take no new slot: another node is about to claim the document. What is in flight is finished, what comes
+    /// meanwhile gathers. Done when [`crate::Document::sealed`] says so.
+    Seal,
+    /// Take slots again: no other node was told to claim it.
+    Unseal,
+    /// Write a fence of an epoch above all that are known, whether the document is claimed or not, and go on under that.
+    /// Ends a seal. Done when [`crate::Document::claimed`] says so.
+    Claim,
+    /// What the last owner knew of everybody's presence.
+    Inherit {
+        /// Entries of sessions that do not attach here soon are removed: these have ended on the way.
+        presence: Vec<Presence>,
     },
     /// The deadline of [`crate::Document::next_deadline`] has passed.
     Wake,

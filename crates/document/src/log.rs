@@ -95,6 +95,12 @@ impl Log {
         self.write(epoch, body)
     }
 
+    /// The next record is a fence, above all epochs that are known, this document's own included.
+    pub(crate) fn renounce(&mut self) {
+        assert!(self.in_flight.is_none(), "what is in flight belongs to the old epoch");
+        self.epoch = Epoch::ZERO;
+    }
+
     /// Writes what was in flight into the slot after a late record.
     pub(crate) fn again(&mut self) -> (Slot, Record) {
         let (_, record) = self.in_flight.take().expect("a late record stands in the way of something");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringleaf_types::{CloseReason, RouterId, Slot};
+use ringleaf_ring::handoff::Seal;
+use ringleaf_types::{CloseReason, Epoch, NodeId, RingVersion, RouterId, Slot};
 use ringleaf_wire::{EventSink, Request};
 use tokio::sync::oneshot;
 
@@ -17,6 +18,25 @@ pub(crate) enum Command {
     Operator(Operator),
     /// The memory is needed for others: end, if nobody needs you.
     MakeRoom,
+}
+
+/// What a handoff wants of a document. It has a way of its own: a document that has no room for requests listens.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The source's: take no new slot, and say when that is so.
+    Seal { reply: oneshot::Sender<Seal> },
+    /// The source's: take slots again.
+    Unseal,
+    /// The source's: claim the document again.
+    Claim { reply: oneshot::Sender<Epoch> },
+    /// The source's: end, and tell the routers where the document is.
+    Forward { to: NodeId, ring: RingVersion },
+    /// The target's: say when the document is loaded, and stay.
+    Warm { reply: oneshot::Sender<Slot> },
+    /// The target's: read to the seal, take the presence over, claim.
+    TakeOver { seal: Seal, reply: oneshot::Sender<Epoch> },
+    /// The target's: nothing comes of it.
+    Abandon,
 }
 
 /// A router is attached, until it drops this.

@@ -8,6 +8,7 @@
 //! ```
 
 mod effects;
+mod moving;
 mod turn;
 mod wait;
 
@@ -18,14 +19,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use ringleaf_document::{Document, Input, Weight};
-use ringleaf_types::{CloseReason, NodeId, Slot};
+use ringleaf_types::{CloseReason, NodeId, Record, Slot};
 use ringleaf_wire::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, info, warn};
 
 use crate::append::AppendEnd;
-use crate::command::{Command, Exported, Operator, Refused};
+use crate::command::{Command, Exported, Operator, Refused, Step};
 use crate::load::{LoadEnd, load};
 use crate::quarantine::quarantine;
 use crate::registry::Resident;
@@ -39,6 +40,8 @@ pub(crate) enum End {
     Forgotten,
     /// The node stops, and everything is flushed.
     Stopped,
+    /// It was handed off, and its routers are told to whom.
+    Moved,
     /// Another node has claimed the document: this one, if that is known.
     Fenced(Option<NodeId>),
     /// Its state in memory cannot be trusted, or no longer written: it is to be loaded again.
@@ -52,13 +55,19 @@ pub(crate) enum End {
 }
 
 /// Starts the task of a document that is being made resident.
-pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc::Receiver<Command>) {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    resident: Arc<Resident>,
+    mailbox: mpsc::Receiver<Command>,
+    steps: mpsc::Receiver<Step>,
+) {
     let span = tracing::info_span!(parent: None, "document", document = %resident.document);
     let ending = Ending { shared: Arc::clone(shared), resident: Arc::clone(&resident) };
     let task = DocumentTask {
         shared: Arc::clone(shared),
         resident,
         mailbox,
+        moving: moving::Moving::new(steps),
         routers: Routers::new(),
         pending: VecDeque::new(),
         append: None,
@@ -88,6 +97,7 @@ pub(crate) fn start(shared: &Arc<Shared>, resident: Arc<Resident>, mailbox: mpsc
 /// registry says that the document is absent.
 struct DocumentTask {
     mailbox: mpsc::Receiver<Command>,
+    moving: moving::Moving,
     routers: Routers,
     shared: Arc<Shared>,
     resident: Arc<Resident>,
@@ -130,6 +140,8 @@ enum Answer {
         after: Slot,
         last: Slot,
     },
+    /// What the source of a handoff has written since the document was loaded.
+    Claim(Vec<(Slot, Record)>),
     /// The document is to be loaded again.
     Reload,
 }
@@ -234,9 +246,14 @@ impl DocumentTask {
                 info!(by = by.as_ref().map(NodeId::as_str), "another node has claimed the document");
                 self.shared.lost_claim(&self.resident.document, by.clone());
                 self.shared.metrics.fenced.increment(1);
+                if let (Some(owner), Some(view)) = (by.clone(), self.shared.ring_view())
+                    && owner != self.shared.config.node
+                {
+                    self.routers.farewell = Event::Moved { owner, ring: view.version() };
+                }
                 None
             }
-            End::Stopped | End::Reload => None,
+            End::Stopped | End::Moved | End::Reload => None,
             End::StoreClosed => {
                 warn!("the store is closed: the document ends");
                 None

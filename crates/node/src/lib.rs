@@ -21,6 +21,8 @@ mod document_task;
 mod host;
 mod routers;
 
+mod drain;
+mod handoff;
 mod membership;
 pub mod placement;
 
@@ -40,6 +42,8 @@ mod pool;
 mod shared;
 mod tasks;
 
+pub use drain::Drained;
+pub use handoff::Moves;
 pub use in_memory::InMemory;
 pub use membership::Cluster;
 pub use server::{Node, NodeConfig, NodeStatus, Stopped};

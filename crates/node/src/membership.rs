@@ -5,8 +5,8 @@
 //!                            ──▶ moved            another node comes first, and the router can reach it
 //!                            ──▶ probe ──▶ relay  one that comes first lives, though the router cannot reach it
 //!                                      ──▶ serve  all that come first are dead: the log decides
-//! the ring changes, every second ──▶ residents that others should own, and who live ──▶ flushed, let go
-//!                                                                        not within two seconds ──▶ abandoned
+//! the ring changes, every second ──▶ residents that others should own, and who live ──▶ handed off (see `handoff`)
+//!                                                  or let go: not flushed within two seconds ──▶ abandoned
 //! ```
 //!
 //! The ring says who should own a document, the log says who may. A wrong verdict here costs time, never data: whoever
@@ -18,12 +18,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ringleaf_coordinator::Coordinator;
+use ringleaf_peer::{Handoffs, SourceTalk};
 use ringleaf_ring::{Member, RingView};
 use ringleaf_types::{DocumentId, NodeId, RingVersion};
 use ringleaf_wire::{OpenError, Opening, Peers, SessionHost};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use crate::handoff::{Batch, move_out};
 use crate::placement::{HoldOffs, Verdict, verdict};
 use crate::registry::Resident;
 use crate::shared::Shared;
@@ -34,15 +36,15 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const NEWER_RING_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often what is wanted is compared with what there is, also without news.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
-/// A document that was let go and has not flushed by then is abandoned: its new owner waits for it.
-const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
-/// Limit: documents that are let go at once. Each flushes and is opened elsewhere; a second later come the next.
-const LET_GO_AT_ONCE: usize = 500;
+/// Limit: documents that are moved in one round, to one owner. The ring is looked at again before the next.
+const ROUND_MAX: usize = 500;
+
 /// The others.
 #[derive(Clone)]
 pub struct Cluster {
     pub coordinator: Arc<dyn Coordinator>,
     pub peers: Arc<dyn Peers>,
+    pub handoffs: Arc<dyn Handoffs>,
 }
 
 /// This node's place among the others.
@@ -60,6 +62,19 @@ impl Membership {
     /// Another node has claimed the document.
     pub(crate) fn lost_claim(&self, document: &DocumentId, by: Option<NodeId>, now: Instant) {
         self.hold_offs().lost_claim(document, by, now.into_std(), rand::random_range(0.5..1.0));
+    }
+
+    /// Another node gives the document to this one.
+    pub(crate) fn welcome(&self, document: &DocumentId) {
+        self.hold_offs().welcome(document);
+    }
+
+    pub(crate) fn view(&self) -> Option<Arc<RingView>> {
+        self.cluster.coordinator.ring().borrow().clone()
+    }
+
+    pub(crate) fn begin_handoff(&self, to: &Member) -> SourceTalk {
+        self.cluster.handoffs.begin(&to.node, &to.address)
     }
 
     fn hold_offs(&self) -> MutexGuard<'_, HoldOffs> {
@@ -98,7 +113,7 @@ impl Membership {
     }
 
     /// The newest view, and at least this version if it can be had soon.
-    async fn newest(&self, version: RingVersion) -> Option<Arc<RingView>> {
+    pub(crate) async fn newest(&self, version: RingVersion) -> Option<Arc<RingView>> {
         // Order: what is known before the view, so that the view has it.
         let knows = self.cluster.coordinator.knows(version);
         let mut ring = self.cluster.coordinator.ring();
@@ -131,15 +146,27 @@ impl Membership {
 /// Lets go of what others should own, for as long as the node lives.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let Some(mut ring) = ring(&shared) else { return };
-    let (mut silent, mut leaving) = (BTreeSet::new(), Vec::new());
+    let mut silent = BTreeSet::new();
     loop {
         // News, or time: both times everything is compared.
         if let Ok(Err(_stopped)) = timeout(RECONCILE_INTERVAL, ring.changed()).await {
             return;
         }
         let Some(shared) = shared.upgrade() else { return };
-        reconcile(&shared, &mut silent, &mut leaving).await;
-        abandon(&mut leaving, Instant::now());
+        tokio::select! {
+            biased;
+            () = reconcile(&shared, &mut silent) => {}
+            // A target that answers nothing may take long, and those that were let go wait for nobody.
+            never = abandon_late_ones(&shared) => match never {},
+        }
+        shared.handoffs.abandon_late_ones();
+    }
+}
+
+async fn abandon_late_ones(shared: &Shared) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(RECONCILE_INTERVAL).await;
+        shared.handoffs.abandon_late_ones();
     }
 }
 
@@ -148,14 +175,11 @@ fn ring(shared: &Weak<Shared>) -> Option<ringleaf_coordinator::Ring> {
 }
 
 /// `silent` are the owners that did not answer the last time: that is said once.
-async fn reconcile(
-    shared: &Shared,
-    silent: &mut BTreeSet<NodeId>,
-    leaving: &mut Vec<(Arc<Resident>, Instant)>,
-) {
+pub(crate) async fn reconcile(shared: &Arc<Shared>, silent: &mut BTreeSet<NodeId>) {
     let Some(membership) = &shared.membership else { return };
+    let _round = shared.handoffs.round().await;
     membership.hold_offs().forget_old_duels(Instant::now().into_std());
-    let Some(view) = membership.cluster.coordinator.ring().borrow().clone() else { return };
+    let Some(view) = membership.view() else { return };
     let mut misplaced: BTreeMap<&NodeId, Vec<Arc<Resident>>> = BTreeMap::new();
     for resident in shared.registry.all() {
         let owner = view.owner(&resident.document);
@@ -168,29 +192,16 @@ async fn reconcile(
     let asked = owners.map(|owner| async move { membership.alive(owner).await.then_some(&owner.node) });
     let alive: BTreeSet<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
     silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
-    for (owner, residents) in misplaced {
+    let mut batches = Vec::new();
+    for (owner, mut residents) in misplaced {
         if !alive.contains(owner) {
             if silent.insert(owner.clone()) {
                 warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
             }
             continue;
         }
-        info!(target = %owner, documents = residents.len().min(LET_GO_AT_ONCE), "let documents go to their owner");
-        for resident in residents.into_iter().take(LET_GO_AT_ONCE) {
-            resident.stop.cancel();
-            leaving.push((resident, Instant::now()));
-        }
+        residents.truncate(ROUND_MAX);
+        batches.extend(view.member(owner).map(|owner| Batch { owner: owner.clone(), residents }));
     }
-}
-
-/// Ends those that were let go long ago and still wait for the store.
-fn abandon(leaving: &mut Vec<(Arc<Resident>, Instant)>, now: Instant) {
-    leaving.retain(|(resident, since)| {
-        let late = *since + LET_GO_TIMEOUT <= now;
-        if late && !resident.ended.is_cancelled() {
-            warn!(document = %resident.document, "abandon a document that does not flush");
-            resident.abandon.cancel();
-        }
-        !late && !resident.ended.is_cancelled()
-    });
+    move_out(shared, batches).await;
 }

@@ -1,10 +1,13 @@
 //! What the node counts. The handles are made once; labels never come from ids.
 
+use std::time::Duration;
+
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
 use ringleaf_document::Count;
+use ringleaf_ring::handoff::SourceEnd;
 
 /// One handle per number.
 pub(crate) struct Metrics {
@@ -23,6 +26,10 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_failures: Counter,
     pub(crate) snapshot_seconds: Histogram,
     pub(crate) fenced: Counter,
+    pub(crate) taken_over: Counter,
+    moved: Counter,
+    moves_failed: Counter,
+    handoff_pause_seconds: Histogram,
     pub(crate) rebuilds: Counter,
     pub(crate) store_went_backwards: Counter,
     nothing_new: Counter,
@@ -52,6 +59,10 @@ impl Metrics {
             snapshot_failures: counter!("ringleaf_snapshot_failures_total"),
             snapshot_seconds: histogram!("ringleaf_snapshot_seconds"),
             fenced: counter!("ringleaf_documents_fenced_total"),
+            taken_over: counter!("ringleaf_documents_taken_over_total"),
+            moved: counter!("ringleaf_documents_moved_total"),
+            moves_failed: counter!("ringleaf_handoff_failures_total"),
+            handoff_pause_seconds: histogram!("ringleaf_handoff_pause_seconds"),
             rebuilds: counter!("ringleaf_document_rebuilds_total"),
             store_went_backwards: counter!("ringleaf_store_went_backwards_total"),
             nothing_new: counter!("ringleaf_messages_nothing_new_total"),
@@ -59,6 +70,18 @@ impl Metrics {
             asked_for_rest: counter!("ringleaf_messages_asked_for_rest_total"),
             left_with_editor: counter!("ringleaf_messages_left_with_editor_total"),
             panicked: counter!("ringleaf_document_panics_total"),
+        }
+    }
+
+    /// Counts how a handoff from here has ended. `pause`: from the seal to the end.
+    pub(crate) fn handed_off(&self, end: SourceEnd, pause: Duration) {
+        match end {
+            SourceEnd::Moved => {
+                self.moved.increment(1);
+                self.handoff_pause_seconds.record(pause);
+            }
+            SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => self.moves_failed.increment(1),
+            SourceEnd::Busy | SourceEnd::Ended => {}
         }
     }
 
@@ -99,6 +122,13 @@ fn describe() {
     describe_counter!("ringleaf_snapshot_failures_total", "Snapshots that did not come about");
     describe_histogram!("ringleaf_snapshot_seconds", "Time to make a snapshot");
     describe_counter!("ringleaf_documents_fenced_total", "Documents that another node claimed");
+    describe_counter!("ringleaf_documents_taken_over_total", "Documents that other nodes have handed over");
+    describe_counter!("ringleaf_documents_moved_total", "Documents that were handed off to their owner");
+    describe_counter!("ringleaf_handoff_failures_total", "Documents that were let go of instead");
+    describe_histogram!(
+        "ringleaf_handoff_pause_seconds",
+        "From a document's seal to its new owner's word that it has it"
+    );
     describe_counter!(
         "ringleaf_document_rebuilds_total",
         "Documents that were thrown away and loaded again after a panic"

@@ -56,6 +56,11 @@ impl HoldOffs {
             .map(|held_off| held_off.by.clone())
     }
 
+    /// The document is given to this node: there is no duel.
+    pub fn welcome(&mut self, document: &DocumentId) {
+        self.documents.remove(document);
+    }
+
     pub fn forget_old_duels(&mut self, now: Instant) {
         self.documents.retain(|_, held_off| held_off.until + DUEL_TIMEOUT > now);
     }

@@ -20,7 +20,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::Command;
+use crate::command::{Command, Step};
+
+/// Steps of a handoff that wait for one document. Each is answered before the next one comes.
+const STEPS_MAX: usize = 4;
 
 /// The node takes no more documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,7 @@ pub(crate) struct Stopping;
 pub(crate) struct Resident {
     pub(crate) document: DocumentId,
     pub(crate) mailbox: mpsc::Sender<Command>,
+    pub(crate) steps: mpsc::Sender<Step>,
     /// Says that the mailbox has room again. Not the mailbox's own queue of senders: a permit that is only looked at goes
     /// to the next who waits, so with many waiting all permits go round for ever, and nobody who tries finds one.
     room: Notify,
@@ -179,7 +183,7 @@ impl Registry {
         &self,
         document: &DocumentId,
         mailbox_requests_max: usize,
-        start: impl FnOnce(Arc<Resident>, mpsc::Receiver<Command>),
+        start: impl FnOnce(Arc<Resident>, mpsc::Receiver<Command>, mpsc::Receiver<Step>),
     ) -> Result<Arc<Resident>, Stopping> {
         let mut state = self.state.lock().expect("no holder of this lock panics");
         if state.stopping {
@@ -189,9 +193,11 @@ impl Registry {
             return Ok(Arc::clone(resident));
         }
         let (mailbox, receiver) = mpsc::channel(mailbox_requests_max);
+        let (steps, steps_receiver) = mpsc::channel(STEPS_MAX);
         let resident = Arc::new(Resident {
             document: document.clone(),
             mailbox,
+            steps,
             room: Notify::new(),
             stop: self.stop.child_token(),
             abandon: CancellationToken::new(),
@@ -201,7 +207,7 @@ impl Registry {
         state.residents.insert(document.clone(), Arc::clone(&resident));
         // Order: not under the lock. A runtime that is shutting down drops the task at once, and that takes the lock.
         drop(state);
-        start(Arc::clone(&resident), receiver);
+        start(Arc::clone(&resident), receiver, steps_receiver);
         Ok(resident)
     }
 

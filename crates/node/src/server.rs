@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use ringleaf_peer::TargetTalk;
 use ringleaf_store::Store;
 use ringleaf_types::{DocumentId, Epoch, Incarnation, Limits, NodeId};
 use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, info_span, warn};
 
 use crate::command::{Command, Operator, Refused};
+use crate::handoff::{self, Moves};
 use crate::host::Host;
 use crate::membership::{self, Cluster, Membership};
 use crate::registry::{Resident, Stopping};
@@ -119,38 +121,39 @@ impl Node {
         Stopped { flushed, forced }
     }
 
-    /// The document's task, which is started if there is none.
-    pub(crate) fn resident(&self, document: &DocumentId) -> Result<Arc<Resident>, Stopping> {
-        let shared = &self.shared;
-        let mailbox = shared.config.limits.mailbox_requests_max;
-        shared.registry.find_or_start(document, mailbox, |resident, mailbox| {
-            document_task::start(shared, resident, mailbox);
-        })
+    /// Another node has a document for this one. It is taken over beside everything else.
+    pub fn offered(&self, talk: TargetTalk) {
+        let span = info_span!(parent: None, "handoff");
+        self.shared.tasks.start(span, handoff::take_over(Arc::clone(&self.shared), talk));
     }
 
-    /// Sends a document what `ask` makes, and waits for the answer; again, if the document ended meanwhile.
+    /// What became of documents that others should own, since the node started.
+    pub fn moves(&self) -> Moves {
+        self.shared.handoffs.moves()
+    }
+
+    /// Sends a document what `ask` makes, and waits for the answer. `None`: the document has ended meanwhile.
     async fn ask<T>(
         &self,
         document: &DocumentId,
-        mut ask: impl FnMut(oneshot::Sender<T>) -> Command,
-    ) -> Result<(T, Arc<Resident>), Stopping> {
-        loop {
-            let resident = self.resident(document)?;
-            let (reply, mut answer) = oneshot::channel();
-            if resident.mailbox.send(ask(reply)).await.is_ok() {
-                // A command that slips in while the mailbox shuts lies there unread, so its answer is not all that is
-                // waited for.
-                let answer = tokio::select! {
-                    biased;
-                    answer = &mut answer => answer.ok(),
-                    () = resident.ended.cancelled() => answer.try_recv().ok(),
-                };
-                if let Some(answer) = answer {
-                    return Ok((answer, resident));
-                }
+        ask: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<Option<(T, Arc<Resident>)>, Stopping> {
+        let resident = resident(&self.shared, document)?;
+        let (reply, mut answer) = oneshot::channel();
+        if resident.mailbox.send(ask(reply)).await.is_ok() {
+            // A command that slips in while the mailbox shuts lies there unread, so its answer is not all that is
+            // waited for.
+            let answer = tokio::select! {
+                biased;
+                answer = &mut answer => answer.ok(),
+                () = resident.ended.cancelled() => answer.try_recv().ok(),
+            };
+            if let Some(answer) = answer {
+                return Ok(Some((answer, resident)));
             }
-            resident.ended.cancelled().await;
         }
+        resident.ended.cancelled().await;
+        Ok(None)
     }
 
     /// Asks what an operator wants of a document, which is made resident for it.
@@ -159,8 +162,30 @@ impl Node {
         document: &DocumentId,
         mut ask: impl FnMut(oneshot::Sender<Result<T, Refused>>) -> Operator,
     ) -> Result<Result<T, Refused>, Stopping> {
-        Ok(self.ask(document, |reply| Command::Operator(ask(reply))).await?.0)
+        loop {
+            if let Some((answer, _)) = self.ask(document, |reply| Command::Operator(ask(reply))).await? {
+                return Ok(answer);
+            }
+        }
     }
+
+    /// The host that this document is to be opened at instead, if it is another one.
+    async fn elsewhere(&self, opening: &Opening) -> Result<Option<Arc<dyn SessionHost>>, OpenError> {
+        let Some(membership) = &self.shared.membership else { return Ok(None) };
+        let resident = self.shared.registry.find(&opening.document);
+        // One that is being let go is not held on to, though its claim is still the newest.
+        let claimed = resident
+            .is_some_and(|resident| resident.facts.epoch() > Epoch::ZERO && !resident.stop.is_cancelled());
+        membership.elsewhere(opening, claimed).await
+    }
+}
+
+/// The document's task, which is started if there is none.
+pub(crate) fn resident(shared: &Arc<Shared>, document: &DocumentId) -> Result<Arc<Resident>, Stopping> {
+    let mailbox = shared.config.limits.mailbox_requests_max;
+    shared.registry.find_or_start(document, mailbox, |resident, mailbox, steps| {
+        document_task::start(shared, resident, mailbox, steps);
+    })
 }
 
 impl SessionHost for Node {
@@ -170,23 +195,21 @@ impl SessionHost for Node {
         sink: Arc<dyn EventSink>,
     ) -> BoxFuture<'_, Result<Arc<dyn DocumentHost>, OpenError>> {
         async move {
-            if let Some(membership) = &self.shared.membership {
-                let resident = self.shared.registry.find(&opening.document);
-                // One that is being let go is not held on to, though its claim is still the newest.
-                let claimed = resident.is_some_and(|resident| {
-                    resident.facts.epoch() > Epoch::ZERO && !resident.stop.is_cancelled()
-                });
-                if let Some(owner) = membership.elsewhere(&opening, claimed).await? {
+            // Whoever finds that the document has ended looks anew where it is: it may have moved.
+            loop {
+                if let Some(owner) = self.elsewhere(&opening).await? {
                     let denied = [opening.denied, vec![self.shared.config.node.clone()]].concat();
                     let relayed = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
                     return owner.open(relayed, sink).await;
                 }
+                let router = opening.router;
+                let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
+                let asked = self.ask(&opening.document, open).await.map_err(|Stopping| OpenError::Busy)?;
+                if let Some((answer, resident)) = asked {
+                    let attached = answer.map_err(|reason| OpenError::Refused { reason })?;
+                    return Ok(Arc::new(Host { router, resident, attached }) as Arc<dyn DocumentHost>);
+                }
             }
-            let Opening { document, router, .. } = opening;
-            let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
-            let (answer, resident) = self.ask(&document, open).await.map_err(|Stopping| OpenError::Busy)?;
-            let attached = answer.map_err(|reason| OpenError::Refused { reason })?;
-            Ok(Arc::new(Host { router, resident, attached }) as Arc<dyn DocumentHost>)
         }
         .boxed()
     }

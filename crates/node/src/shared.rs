@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ringleaf_document::Settings;
+use ringleaf_ring::RingView;
 use ringleaf_store::Store;
 use ringleaf_types::{DocumentId, NodeId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::handoff::Handoffs;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Quarantine,
     pub(crate) notes: Notes,
     pub(crate) tails: TailWatch,
+    pub(crate) handoffs: Handoffs,
     /// None: a node that stands alone owns everything.
     pub(crate) membership: Option<Membership>,
     /// Panics without a sender to blame, of documents that have not ended in order since.
@@ -58,6 +61,7 @@ impl Shared {
             quarantine: Quarantine::default(),
             notes: Notes::default(),
             tails: TailWatch::default(),
+            handoffs: Handoffs::new(),
             membership,
             panics: Mutex::default(),
             resident_bytes: AtomicIsize::new(0),
@@ -72,6 +76,16 @@ impl Shared {
         if let Some(membership) = &self.membership {
             membership.lost_claim(document, by, Instant::now());
         }
+    }
+
+    /// The newest ring. None: this node stands alone, or has not heard of one yet.
+    pub(crate) fn ring_view(&self) -> Option<Arc<RingView>> {
+        self.membership.as_ref()?.view()
+    }
+
+    /// Whether that is so by the newest ring.
+    pub(crate) fn should_own(&self, node: &NodeId, document: &DocumentId) -> bool {
+        self.ring_view().is_some_and(|view| view.owner(document) == node)
     }
 
     /// What a document is told about its surroundings.

@@ -161,7 +161,10 @@ pub(crate) fn event_out(event: Event) -> proto::Event {
             Kind::CloseSession(proto::CloseSession { session: session.get(), reason: reason_out(reason) })
         }
         Event::Closed { reason } => Kind::Closed(reason_out(reason)),
-        Event::LetGo => Kind::LetGo(proto::Nothing {}),
+        Event::LetGo => Kind::LetGo(proto::LetGo::default()),
+        Event::Moved { owner, ring } => {
+            Kind::LetGo(proto::LetGo { owner: owner.as_str().to_owned(), ring: ring.get() })
+        }
     };
     proto::Event { kind: Some(kind) }
 }
@@ -203,7 +206,10 @@ pub(crate) fn event_in(event: proto::Event) -> Result<Event, Malformed> {
             Event::CloseSession { session: SessionId::new(it.session), reason: reason_in(it.reason)? }
         }
         Kind::Closed(reason) => Event::Closed { reason: reason_in(reason)? },
-        Kind::LetGo(_) => Event::LetGo,
+        Kind::LetGo(it) if it.owner.is_empty() => Event::LetGo,
+        Kind::LetGo(it) => {
+            Event::Moved { owner: node_in(&it.owner)?, ring: RingVersion::new(it.ring) }
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! router ─▶ Links::host(node) : SessionHost ─▶ link ══ one gRPC stream ══▶ PeerServer ─▶ SessionHost of the node
 //! router ◀─ EventSink ◀────────────────────── link ◀═════════════════════ outbox ◀────── EventSink
+//! node ─▶ Handoffs::begin(node) : SourceTalk ══ one stream per document that moves ══▶ Answers::offered(TargetTalk)
 //! ```
 //!
 //! **Must not** decide: what a message means is the business of those on either side.
@@ -14,6 +15,7 @@
 mod admin;
 mod channel;
 mod convert;
+mod handoff;
 mod inbox;
 mod link;
 mod links;
@@ -24,6 +26,7 @@ mod tasks;
 mod tls;
 
 pub use admin::{AdminAnswer, AdminError, AdminRequest};
+pub use handoff::{Handoffs, SourceTalk, Talk, TargetTalk, in_process};
 pub use links::{Links, LinksConfig, ProbeError};
 pub use server::{PeerBindError, PeerConfig, PeerServer, RunningPeerServer};
 pub use service::{Answers, Probed};

@@ -19,11 +19,12 @@ use tracing::{debug, info_span};
 
 use crate::admin::{AdminAnswer, AdminError, AdminRequest, BODY_BYTES_MAX, Body, request_chunks};
 use crate::convert::node_in;
+use crate::handoff::{self, Handoffs, SourceTalk};
 use crate::link::{Link, hear};
 use crate::outbox::{FRAME_BYTES_MAX, Outbox};
 use crate::proto::item::Kind;
 use crate::proto::peer_client::PeerClient;
-use crate::proto::{Frame, ProbeRequest};
+use crate::proto::{Frame, ProbeRequest, ToSource, ToTarget};
 use crate::service::{Probed, check_hello, hello};
 use crate::tasks::Tasks;
 use crate::tls::{ClientTls, dial};
@@ -69,12 +70,15 @@ pub struct Links {
 }
 
 type Connecting = Shared<BoxFuture<'static, Option<Arc<Link>>>>;
+type Calling = Shared<BoxFuture<'static, Option<Channel>>>;
 
 /// One node at one address.
 struct Peer {
     links: Weak<Links>,
     address: String,
     link: Mutex<Option<Connecting>>,
+    /// For calls, beside the link.
+    calls: Mutex<Option<Calling>>,
 }
 
 impl Links {
@@ -95,14 +99,18 @@ impl Links {
     /// Whatever is opened there shares one link, which is made by the first opening and again by the next one after it
     /// broke. An opening fails with [`OpenError::Unreachable`] when that does not work, within a second.
     pub fn host(&self, node: &NodeId, address: &str) -> Arc<dyn SessionHost> {
+        self.peer(node, address)
+    }
+
+    fn peer(&self, node: &NodeId, address: &str) -> Arc<Peer> {
         let mut peers = self.peers.lock().expect("no holder of this lock panics");
         if let Some(peer) = peers.get(node)
             && peer.address == address
         {
-            return Arc::clone(peer) as Arc<dyn SessionHost>;
+            return Arc::clone(peer);
         }
         let links = self.this.clone();
-        let peer = Arc::new(Peer { links, address: address.to_owned(), link: Mutex::default() });
+        let peer = Arc::new(Peer { links, address: address.to_owned(), link: Mutex::default(), calls: Mutex::default() });
         peers.insert(node.clone(), Arc::clone(&peer));
         peer
     }
@@ -274,6 +282,51 @@ impl Peer {
         });
         let links = self.links.upgrade()?;
         Some(link.insert(last.unwrap_or_else(|| links.connecting(&self.address))).clone())
+    }
+}
+
+impl Peer {
+    /// The connection for calls that is there or on its way; else a new one.
+    fn calls(&self) -> Option<Calling> {
+        let mut calls = self.calls.lock().expect("no holder of this lock panics");
+        let links = self.links.upgrade()?;
+        let connecting = || connect(self.address.clone(), links.config.tls.clone()).shared();
+        Some(calls.get_or_insert_with(connecting).clone())
+    }
+
+    /// A connection that did not work is not used again.
+    fn forget_calls(&self) {
+        *self.calls.lock().expect("no holder of this lock panics") = None;
+    }
+
+    async fn hand_off(&self, sent: BoxStream<'static, ToTarget>) -> Option<tonic::Streaming<ToSource>> {
+        let answers = async {
+            let mut client = PeerClient::new(self.calls()?.await?).max_decoding_message_size(FRAME_BYTES_MAX);
+            client.handoff(Outgoing(sent)).await.ok()
+        };
+        let answers: BoxFuture<'_, _> = answers.boxed();
+        let answers = answers.await;
+        if answers.is_none() {
+            self.forget_calls();
+        }
+        answers.map(tonic::Response::into_inner)
+    }
+}
+
+impl Handoffs for Links {
+    fn begin(&self, node: &NodeId, address: &str) -> SourceTalk {
+        let peer = self.peer(node, address);
+        handoff::source(move |sent| {
+            let answers = async move {
+                let answers = peer.hand_off(sent).await;
+                let next = |mut answers: tonic::Streaming<ToSource>| async {
+                    let answer = answers.message().await.ok()??;
+                    Some((answer, answers))
+                };
+                stream::iter(answers).flat_map(move |answers| stream::unfold(answers, next))
+            };
+            answers.flatten_stream().boxed()
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::admin::{AdminAnswer, AdminRequest, Body, answer_chunks};
 use crate::channel;
 use crate::channel::Channel;
 use crate::convert::{Malformed, opening_in, request_in};
+use crate::handoff::{self, TargetTalk};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::proto;
@@ -48,6 +49,10 @@ pub trait Answers: Send + Sync + 'static {
     fn heard_ring(&self, version: RingVersion);
     /// Answers as the admin port would.
     fn admin(&self, request: AdminRequest) -> BoxFuture<'_, AdminAnswer>;
+    /// Another node has a document to give away. Never waits. Whoever drops the conversation takes nothing.
+    fn offered(&self, talk: TargetTalk) {
+        drop(talk);
+    }
 }
 
 pub(crate) fn hello(name: &str) -> Kind {
@@ -77,6 +82,7 @@ type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl proto::peer_server::Peer for Service {
     type LinkStream = Answer<Frame>;
     type AdminStream = Answer<proto::AdminReplyChunk>;
+    type HandoffStream = Answer<proto::ToSource>;
 
     async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::LinkStream>, Status> {
         let outbox = Arc::new(Outbox::default());
@@ -130,6 +136,15 @@ impl proto::peer_server::Peer for Service {
         let (method, path_and_query) = (first.method, first.path_and_query);
         let answer = self.answers.admin(AdminRequest { method, path_and_query, body: body.whole() }).await;
         Ok(Response::new(stream::iter(answer_chunks(answer).map(Ok)).boxed()))
+    }
+
+    async fn handoff(
+        &self,
+        request: Request<Streaming<proto::ToTarget>>,
+    ) -> Result<Response<Self::HandoffStream>, Status> {
+        let (talk, said) = handoff::target(request.into_inner(), &self.limits);
+        self.answers.offered(talk);
+        Ok(Response::new(said.map(Ok).boxed()))
     }
 }
 

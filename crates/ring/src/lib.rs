@@ -4,6 +4,7 @@
 //! members (id, state, weight) ──RingView::new──▶ RingView ──owner(name)──────▶ NodeId
 //!                               (immutable)               ──candidates(name)─▶ NodeId, NodeId, …
 //! two views ──moves──▶ the parts of the circle that change hands
+//! a document that moves ──handoff──▶ what source and target say and do (two state machines)
 //! a view and changes ──planned──▶ the view that would be        Paper ──predict──▶ what a cluster would be like
 //! ```
 //!
@@ -22,6 +23,8 @@ mod plan;
 mod simulate;
 mod token;
 mod view;
+
+pub mod handoff;
 
 pub use member::{Member, MemberState, VirtualNodes, VirtualNodesError, Weight, WeightError};
 pub use moves::{Moves, Part, moves};

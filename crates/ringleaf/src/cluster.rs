@@ -18,9 +18,9 @@ use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, EtcdTls, Prober, Regis
 use ringleaf_node::{Cluster, Node, NodeConfig};
 use ringleaf_peer::{
     AdminAnswer, AdminRequest, Answers, ClientTls, Links, LinksConfig, PeerConfig, PeerServer, Probed,
-    RunningPeerServer, ServerTls, TlsError,
+    RunningPeerServer, ServerTls, TargetTalk, TlsError,
 };
-use ringleaf_ring::{Member, MemberState};
+use ringleaf_ring::{Member, MemberState, RingView};
 use ringleaf_router::BindError;
 use ringleaf_store::{OpenPostgresError, PostgresOptions, PostgresStore, Store};
 use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion};
@@ -42,6 +42,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the store may take to answer that.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 const STORE_AGAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// A node that leaves the ring hears of that within this time, unless it was the last.
+const OFF_THE_RING_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is left of the links after so long is cut off.
 const PEER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest answer that is passed on to another process.
@@ -81,7 +83,7 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
     let store: Arc<dyn Store> = Arc::new(store);
     let (coordinator, links) = others(config)?;
     let node = Node::start_in(
-        Cluster { coordinator: coordinator.clone(), peers: links.clone() },
+        Cluster { coordinator: coordinator.clone(), peers: links.clone(), handoffs: links.clone() },
         NodeConfig { node: config.node_id.clone(), incarnation, limits },
         Arc::clone(&store),
     );
@@ -179,6 +181,7 @@ struct Answering {
     incarnation: Incarnation,
     coordinator: Arc<dyn Coordinator>,
     ring: Ring,
+    documents: Arc<Node>,
     health: Health,
     admin: Router,
 }
@@ -195,6 +198,10 @@ impl Answers for Answering {
 
     fn heard_ring(&self, version: RingVersion) {
         self.coordinator.heard(version);
+    }
+
+    fn offered(&self, talk: TargetTalk) {
+        self.documents.offered(talk);
     }
 
     fn admin(&self, request: AdminRequest) -> BoxFuture<'_, AdminAnswer> {
@@ -259,6 +266,7 @@ impl Membership {
                 incarnation,
                 coordinator: coordinator.clone(),
                 ring: coordinator.ring(),
+                documents: documents.node.clone(),
                 health: health.clone(),
                 admin,
             });
@@ -323,6 +331,13 @@ impl Membership {
             // Whoever refuses it has the name: then this node is off the ring already.
             let draining = Member { state: MemberState::Draining, ..member.clone() };
             let _off_the_ring = self.coordinator.register(draining).await;
+            let mut ring = self.coordinator.ring();
+            let serves = |view: &RingView| {
+                view.member(&member.node).is_some_and(|this| this.state == MemberState::Serving)
+            };
+            let left = ring.wait_for(|view| view.as_ref().is_none_or(|view| !serves(view)));
+            // The last node of a cluster stays on its ring; and etcd may go away just now.
+            let _seen = tokio::time::timeout(OFF_THE_RING_TIMEOUT, left).await;
         }
     }
 

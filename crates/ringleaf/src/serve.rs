@@ -208,6 +208,7 @@ impl Stopping<'_> {
         if self.parts.links.is_some() {
             // Order: documents first, because the others can take them over while this process still holds its editors.
             membership.leave_ring().await;
+            self.drain_node(limits).await;
             self.stop_node(limits).await;
             self.running.stop(limits.stop_timeout).await;
         } else {
@@ -220,6 +221,12 @@ impl Stopping<'_> {
             documents.store.close().await;
         }
         self.tasks.stop(ADMIN_STOP_TIMEOUT).await;
+    }
+
+    async fn drain_node(&self, limits: &Limits) {
+        if let Some(documents) = &self.parts.documents {
+            documents.node.drain(limits.stop_timeout).await;
+        }
     }
 
     async fn stop_node(&self, limits: &Limits) {

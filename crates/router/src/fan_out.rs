@@ -126,7 +126,7 @@ impl FanOut {
 
     /// A host of this generation does not answer any more.
     pub(crate) fn lost(&self, generation: u64) {
-        self.tell(Told::Lost { generation });
+        self.tell(Told::Lost { generation, to: None });
     }
 
     /// Closes all connections, spread over some time, and those that still come.

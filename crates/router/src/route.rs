@@ -42,14 +42,19 @@ impl Route {
         Self { this, coordinator, local, peers, dead: Arc::default() }
     }
 
-    /// Opens the document at whoever owns it, or at the next one if that cannot be reached.
+    /// Opens the document at whoever owns it, or at the next one if that cannot be reached. `at`: that is known to be this
+    /// node, by a ring of this version.
     pub(crate) async fn open(
         &self,
         document: DocumentId,
         router: RouterId,
+        at: Option<(NodeId, RingVersion)>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Arc<dyn DocumentHost>, OpenError> {
         let mut search = Search::new(document, router);
+        if let Some((owner, ring)) = at {
+            search.moved(owner, ring)?;
+        }
         loop {
             let view = self.newest(search.opening().ring).await.ok_or(OpenError::Busy)?;
             let target = search.target(&view).ok_or(OpenError::Unreachable)?;

@@ -11,6 +11,7 @@
 mod close_reason;
 mod id;
 mod limits;
+mod presence;
 mod record;
 
 pub use close_reason::{CloseReason, Next};
@@ -19,4 +20,5 @@ pub use id::{
     Rights, RingVersion, RouterId, SessionId, Slot, Subject,
 };
 pub use limits::Limits;
+pub use presence::Presence;
 pub use record::{Body, Record, Snapshot, Writer};

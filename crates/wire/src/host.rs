@@ -74,6 +74,8 @@ pub enum Event {
     Closed { reason: CloseReason },
     /// The host lets go of the document. Sessions that stay must be attached again, here or elsewhere.
     LetGo,
+    /// The same, and this node has the document now, by a ring of this version or by its claim in the log.
+    Moved { owner: NodeId, ring: RingVersion },
 }
 
 /// What a router says when it opens a document.

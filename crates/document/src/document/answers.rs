@@ -123,6 +123,10 @@ impl Document {
             | Input::SaveFailed
             | Input::Delete
             | Input::Undelete
+            | Input::Seal
+            | Input::Unseal
+            | Input::Claim
+            | Input::Inherit { .. }
             | Input::Wake => Weight::Light,
         };
         if self.over { Weight::Light } else { request }

@@ -17,14 +17,20 @@ impl Document {
     /// this slot.
     pub(super) fn begin(&mut self) {
         let body = if self.gathered.is_empty() {
-            let Some(body) = self.control.take() else { return };
-            body
+            match self.control.take() {
+                Some(body) => body,
+                None if self.fence_owed => Body::Updates(Vec::new()),
+                None => return,
+            }
         } else {
             let updates = self.gathered.drain(..).map(|gathered| gathered.update).collect();
             self.gathered_bytes = 0;
             Body::Updates(updates)
         };
         self.mark = self.stored.wants_mark().then(|| self.seen.state_vector().into());
+        if std::mem::take(&mut self.fence_owed) {
+            self.log.renounce();
+        }
         let (slot, record) = self.log.begin(body);
         self.gate.advance();
         self.effects.push_back(Effect::Append { slot, record });
@@ -76,15 +82,18 @@ impl Document {
                 if !updates.is_empty() {
                     self.broadcast(Event::Publish { previous: self.published, slot, updates });
                     self.published = slot;
+                    self.substantial = slot;
                 }
             }
             Body::Deletion => {
                 self.stored.push(slot, Arc::new([]));
+                self.substantial = slot;
                 self.deleted = true;
                 self.close_everything();
             }
             Body::Undeletion => {
                 self.stored.push(slot, Arc::new([]));
+                self.substantial = slot;
                 self.deleted = false;
             }
         }

@@ -67,6 +67,7 @@ impl Document {
         [
             self.awareness.due_at(&self.limits, busy),
             self.awareness.sweep_at(),
+            self.awareness.missing_at(),
             self.timers.tail_at,
             self.idle_at(),
             held,
@@ -84,7 +85,7 @@ impl Document {
     }
 
     fn has_work(&self) -> bool {
-        !self.gathered.is_empty() || self.control.is_some()
+        !self.gathered.is_empty() || self.control.is_some() || self.fence_owed
     }
 
     /// Everything is durable, and nobody waits.
@@ -118,7 +119,7 @@ impl Document {
     }
 
     fn write(&mut self, now: Instant) {
-        if self.log.busy() || self.recovering.is_some() {
+        if self.log.busy() || self.recovering.is_some() || self.sealed {
             return;
         }
         let held = self.timers.hold_until.is_some_and(|at| now < at);

@@ -336,6 +336,7 @@ impl Stage {
             Event::CloseSession { session, reason } => format!("close {session}: {}", reason.text()),
             Event::Closed { reason } => format!("closed: {}", reason.text()),
             Event::LetGo => "let go".to_owned(),
+            Event::Moved { owner, .. } => format!("moved to {owner}"),
         };
         format!("{to}: {what}")
     }

@@ -159,6 +159,7 @@ impl DocumentTask {
             self.check_tail_again = false;
             self.check_tail(document.last_slot());
         }
+        self.moving.settle(document, now);
         self.resident.facts.publish(document);
         self.measure(document, now);
         if document.session_count() > 0 {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ringleaf_document::{Document, Input, Weight};
-use ringleaf_types::{CloseReason, RouterId, SessionId, Slot};
+use ringleaf_types::{CloseReason, Epoch, RouterId, SessionId, Slot};
 use ringleaf_wire::{Event, Request};
 use tokio::time::Instant;
 use tracing::error;
@@ -32,7 +32,9 @@ impl DocumentTask {
         match woken {
             Woken::Stop => {
                 self.stopping = true;
-                Next::Nothing
+                // What gathered while it was sealed is this node's to store, unless somebody else has claimed it.
+                let input = if document.epoch() > Epoch::ZERO { Input::Claim } else { Input::Unseal };
+                if document.sealed() { Next::Input(input) } else { Next::Nothing }
             }
             Woken::Abandon => {
                 self.abandoned = true;
@@ -57,6 +59,7 @@ impl DocumentTask {
                 }
             }
             Woken::Answer(answer) => self.answered(answer, document),
+            Woken::Step(step) => self.step(step, document, now),
             Woken::Deadline => {
                 self.timer_set = false;
                 let due = document.next_deadline().is_some_and(|due| due <= now.into_std());
@@ -101,11 +104,16 @@ impl DocumentTask {
                     | Input::Undelete
                     | Input::Import { .. }
                     | Input::Export { .. }
+                    | Input::Seal
+                    | Input::Unseal
+                    | Input::Claim
+                    | Input::Inherit { .. }
                     | Input::Wake => {}
                 }
                 Next::Input(input)
             }
             Some(Answer::Tail { after, last }) => self.tail(after, last, document),
+            Some(Answer::Claim(slots)) => self.claim_with(slots, document),
             Some(Answer::Reload) => Next::End(End::Reload),
         }
     }

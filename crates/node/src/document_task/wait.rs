@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Answer, DocumentTask};
 use crate::append::AppendEnd;
-use crate::command::Command;
+use crate::command::{Command, Step};
 use ringleaf_document::Input;
 
 /// What ended the wait.
@@ -16,6 +16,7 @@ pub(super) enum Woken {
     Pending(Input),
     Append(AppendEnd),
     Answer(Option<Answer>),
+    Step(Step),
     Deadline,
     Command(Command),
     Departed(RouterId, u64),
@@ -33,13 +34,14 @@ impl DocumentTask {
         }
         let timed = self.set_timer(deadline);
         let listening = !full;
-        let Self { resident, append, answers, mailbox, routers, timer, stopping, abandoned, .. } = self;
+        let Self { resident, append, answers, moving, mailbox, routers, timer, stopping, abandoned, .. } = self;
         tokio::select! {
             biased;
             () = resident.abandon.cancelled(), if !*abandoned => Woken::Abandon,
             () = resident.stop.cancelled(), if !*stopping => Woken::Stop,
             end = async { append.as_mut().expect("there is one").await }, if append.is_some() => Woken::Append(end),
             Some(answer) = answers.next(), if !answers.is_empty() => Woken::Answer(answer),
+            Some(step) = moving.steps.recv() => Woken::Step(step),
             () = timer.as_mut(), if timed => Woken::Deadline,
             command = mailbox.recv(), if listening => {
                 resident.made_room(mailbox.is_empty());

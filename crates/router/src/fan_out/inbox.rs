@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringleaf_types::{CloseReason, SessionId, Slot};
+use ringleaf_types::{CloseReason, NodeId, RingVersion, SessionId, Slot};
 use ringleaf_wire::{Event, Gone};
 
 use crate::connection::Connection;
@@ -44,7 +44,8 @@ pub(super) struct PublishedSlot {
 pub(super) enum Told {
     Joined(Arc<Connection>),
     Left(SessionId),
-    Lost { generation: u64 },
+    /// Its host is gone. If another one is known to have the document, with the ring version that says so.
+    Lost { generation: u64, to: Option<(NodeId, RingVersion)> },
     CloseAll { reason: CloseReason, spread: Duration },
     CutAll,
     Event(Event),
@@ -75,7 +76,10 @@ impl Inbox {
                 self.charge(std::iter::once(&payload), bytes_max);
                 self.published.awareness.push(payload);
             }
-            Event::LetGo => self.told.push_back(Told::Lost { generation }),
+            Event::LetGo => self.told.push_back(Told::Lost { generation, to: None }),
+            Event::Moved { owner, ring } => {
+                self.told.push_back(Told::Lost { generation, to: Some((owner, ring)) });
+            }
             event => self.told.push_back(Told::Event(event)),
         }
         Ok(())
@@ -158,7 +162,7 @@ mod tests {
         inbox.change_host(1);
         assert_eq!(inbox.deliver(0, publish(2, 1), 1_000), Err(Gone));
         assert!(!inbox.has_published());
-        assert!(matches!(inbox.take_told().pop_front(), Some(Told::Lost { generation: 0 })));
+        assert!(matches!(inbox.take_told().pop_front(), Some(Told::Lost { generation: 0, to: None })));
         inbox.deliver(1, publish(3, 1), 1_000).unwrap();
         assert!(inbox.has_published());
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use ringleaf_types::{CloseReason, SessionId, Slot};
+use ringleaf_types::{CloseReason, NodeId, RingVersion, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, OpenError, ServerMessage};
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 use tracing::debug;
@@ -59,7 +59,7 @@ pub(super) async fn run(fan_out: Arc<FanOut>, shared: Arc<Shared>) {
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     shared.metrics.documents.increment(1.0);
     let mut task = Task::new(fan_out, shared);
-    task.open(Duration::ZERO);
+    task.open(Duration::ZERO, None);
     loop {
         let due = task.due(Instant::now());
         let woken = tokio::select! {
@@ -128,8 +128,8 @@ impl Task {
 
     // ---- the host ----
 
-    /// Begins to open the document after a while.
-    fn open(&mut self, after: Duration) {
+    /// Begins to open the document after a while; at this node first, if it is named.
+    fn open(&mut self, after: Duration, at: Option<(NodeId, RingVersion)>) {
         self.tries += 1;
         let generation = self.fan_out.hosted().generation + 1;
         self.fan_out.inbox().change_host(generation);
@@ -141,7 +141,7 @@ impl Task {
         let (shared, document) = (Arc::clone(&self.shared), self.fan_out.document().clone());
         self.opening = Some(Box::pin(async move {
             tokio::time::sleep(after).await;
-            shared.route.open(document, shared.router, sink).await
+            shared.route.open(document, shared.router, at, sink).await
         }));
     }
 
@@ -159,7 +159,7 @@ impl Task {
                 self.end(Opened::Busy, CloseReason::TryAgainLater);
             }
             Err(OpenError::Busy | OpenError::Moved { .. } | OpenError::Unreachable) => {
-                self.open(self.pause())
+                self.open(self.pause(), None);
             }
         }
     }
@@ -171,7 +171,7 @@ impl Task {
     }
 
     /// The host is gone: everybody waits for the next one.
-    fn lost(&mut self, generation: u64) {
+    fn lost(&mut self, generation: u64, to: Option<(NodeId, RingVersion)>) {
         if self.fan_out.hosted().generation != generation || self.closed.is_some() {
             return;
         }
@@ -181,7 +181,7 @@ impl Task {
         self.fan_out.opened.send_replace(Opened::NotYet);
         self.nudge_all();
         let after = if self.tries == 0 { Duration::ZERO } else { self.pause() };
-        self.open(after);
+        self.open(after, to);
     }
 
     /// The document is closed to everybody who is here. Whoever comes later asks its host anew.
@@ -208,7 +208,7 @@ impl Task {
             match told {
                 Told::Joined(connection) => self.join(connection, now),
                 Told::Left(session) => self.leave(session),
-                Told::Lost { generation } => self.lost(generation),
+                Told::Lost { generation, to } => self.lost(generation, to),
                 Told::CloseAll { reason, spread } => self.close_all(reason, spread, now),
                 Told::CutAll => self.cut_all(),
                 Told::Event(event) => self.event(event, now),
@@ -279,7 +279,10 @@ impl Task {
             Event::CloseSession { session, reason } => self.tell(session, |member| member.close(reason, now)),
             Event::Closed { reason } => self.end(Opened::Refused(reason), reason),
             // The inbox keeps these apart.
-            Event::Publish { .. } | Event::Awareness { only: None, .. } | Event::LetGo => {}
+            Event::Publish { .. }
+            | Event::Awareness { only: None, .. }
+            | Event::LetGo
+            | Event::Moved { .. } => {}
         }
     }
 

@@ -1,0 +1,121 @@
+//! Taking one document over.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending};
+use ringleaf_peer::TargetTalk;
+use ringleaf_ring::handoff::{Answer, Offer, Target, TargetEnd, TargetInput, TargetStep, ToTarget};
+use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use super::IN_TIMEOUT;
+use crate::command::Step;
+use crate::registry::Resident;
+use crate::server::resident;
+use crate::shared::Shared;
+
+/// One document on its way to this node.
+struct Coming<'a> {
+    shared: &'a Arc<Shared>,
+    offer: Offer,
+    talk: TargetTalk,
+    resident: Option<Arc<Resident>>,
+    /// What the document's task was asked for.
+    answer: BoxFuture<'static, TargetInput>,
+}
+
+/// Hears what is offered, and sees it through.
+pub(crate) async fn run(shared: Arc<Shared>, mut talk: TargetTalk) {
+    let Some(ToTarget::Offer(offer)) = talk.hear().await else { return };
+    let (answer, permit) = consider(&shared, &offer).await;
+    let (target, steps) = Target::begin(answer, Instant::now().into_std());
+    let coming = Coming { shared: &shared, offer, talk, resident: None, answer: pending().boxed() };
+    coming.run(target, steps).await;
+    drop(permit);
+}
+
+/// Whether the document is welcome, and if so, the place that it takes.
+async fn consider<'a>(shared: &'a Shared, offer: &Offer) -> (Answer, Option<SemaphorePermit<'a>>) {
+    let Some(membership) = &shared.membership else { return (Answer::No, None) };
+    let view = membership.newest(offer.ring).await;
+    let wanted = view.is_some_and(|view| *view.owner(&offer.document) == shared.config.node);
+    if !wanted || shared.registry.stopping().is_cancelled() {
+        return (Answer::No, None);
+    }
+    match timeout(IN_TIMEOUT, shared.handoffs.incoming.acquire()).await {
+        Ok(Ok(permit)) => (Answer::Yes, Some(permit)),
+        Ok(Err(_)) | Err(_) => (Answer::Later, None),
+    }
+}
+
+impl Coming<'_> {
+    async fn run(mut self, mut target: Target, first: Vec<TargetStep>) {
+        for step in first {
+            self.carry_out(step).await;
+        }
+        loop {
+            if let Some(end) = target.end() {
+                debug!(document = %self.offer.document, node = %self.offer.from, ?end, "handoff ended");
+                if end == TargetEnd::Owned {
+                    self.shared.metrics.taken_over.increment(1);
+                }
+                return;
+            }
+            let input = self.next(&target).await;
+            if let Some(step) = target.handle(input) {
+                self.carry_out(step).await;
+            }
+        }
+    }
+
+    async fn next(&mut self, target: &Target) -> TargetInput {
+        let due = target.due_at();
+        tokio::select! {
+            biased;
+            answer = &mut self.answer => {
+                self.answer = pending().boxed();
+                answer
+            }
+            heard = self.talk.hear(), if target.listens() => match heard {
+                Some(ToTarget::Seal(seal)) => TargetInput::Seal(seal),
+                Some(ToTarget::Offer(_)) | None => TargetInput::Lost,
+            },
+            () = async { sleep_until(due.expect("there is one").into()).await }, if due.is_some() => TargetInput::Late,
+        }
+    }
+
+    async fn carry_out(&mut self, step: TargetStep) {
+        match step {
+            // That the source is gone is heard next, if it matters.
+            TargetStep::Say(message) => drop(self.talk.say(message).await),
+            TargetStep::Warm => {
+                let (reply, loaded) = oneshot::channel();
+                self.answer = loaded.map(|loaded| loaded.map_or(TargetInput::Ended, TargetInput::Loaded)).boxed();
+                // A node that stops makes nothing resident: the reply is dropped, and that ends it.
+                if let Ok(resident) = resident(self.shared, &self.offer.document) {
+                    self.resident = Some(resident);
+                    self.tell(Step::Warm { reply }).await;
+                }
+            }
+            TargetStep::Claim(seal) => {
+                if let Some(membership) = &self.shared.membership {
+                    membership.welcome(&self.offer.document);
+                }
+                let (reply, claimed) = oneshot::channel();
+                self.answer =
+                    claimed.map(|claimed| claimed.map_or(TargetInput::Ended, TargetInput::Claimed)).boxed();
+                self.tell(Step::TakeOver { seal, reply }).await;
+            }
+            TargetStep::Abandon => self.tell(Step::Abandon).await,
+        }
+    }
+
+    async fn tell(&mut self, step: Step) {
+        if let Some(resident) = &self.resident {
+            // One that has ended drops the reply.
+            let _ = resident.steps.send(step).await;
+        }
+    }
+}

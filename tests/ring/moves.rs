@@ -1,0 +1,193 @@
+//! Documents that move while somebody types in them, and while somebody watches who is there.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::yjs::{self, Frame};
+use harness::{Cluster, ClusterOptions, Event, Socket, wait_for};
+
+use crate::{DEATHS, percentile, routers};
+
+const DOCUMENTS: usize = 32;
+/// Between two updates of one editor.
+const PACE: Duration = Duration::from_millis(50);
+const WITHIN: Duration = Duration::from_secs(30);
+/// The goals, and how far above them a busy machine may be.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+const LATENCY_MAX: Duration = Duration::from_millis(250);
+const SLACK: u32 = 10;
+
+/// What one document's editor and observer found.
+#[derive(Default)]
+struct Seen {
+    /// When each update was sent and acknowledged, in order.
+    typed: Vec<(Instant, Instant)>,
+    closed: usize,
+    removed: Vec<String>,
+}
+
+/// Types, shows its cursor, and watches the cursor of somebody who only sits there.
+fn edit(address: SocketAddr, document: &str, client: u64, stop: &AtomicBool) -> Seen {
+    let path = format!("/{document}");
+    let (mut socket, mut sitting) = (Socket::open(address, &path), Socket::open(address, &path));
+    socket.send(&yjs::awareness_frame(client, 1, r#"{"name":"types"}"#)).unwrap();
+    sitting.send(&yjs::awareness_frame(client + 1_000, 1, r#"{"name":"sits"}"#)).unwrap();
+    let mut seen = Seen::default();
+    let (mut sent_at, mut acknowledged, mut told) = (Vec::new(), 0, 0);
+    let mut stopped_at = None;
+    while acknowledged < sent_at.len() || !stop.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
+            let since: &mut Instant = stopped_at.get_or_insert_with(Instant::now);
+            assert!(since.elapsed() < WITHIN, "{document}: {acknowledged} of {} acknowledged", sent_at.len());
+        } else {
+            let update = yjs::typed(client, sent_at.len() as u64, "x");
+            sent_at.push(Instant::now());
+            socket.send(&yjs::update_frame(&update)).unwrap();
+        }
+        let until = Instant::now() + PACE;
+        loop {
+            match socket.receive(until.saturating_duration_since(Instant::now())) {
+                Event::Message(message) => told = told.max(heard(&message, client, document, &mut seen)),
+                Event::Silence => break,
+                Event::Closed { .. } | Event::Ended => {
+                    seen.closed += 1;
+                    return seen;
+                }
+            }
+            let now = Instant::now();
+            seen.typed.extend(sent_at[acknowledged..told.max(acknowledged)].iter().map(|sent| (*sent, now)));
+            acknowledged = acknowledged.max(told);
+        }
+        while let Event::Message(message) = sitting.receive(Duration::from_millis(1)) {
+            heard(&message, client, document, &mut seen);
+        }
+    }
+    seen
+}
+
+/// How much of this client's typing the server says it has. Takes down who is said to have left.
+fn heard(message: &[u8], client: u64, document: &str, seen: &mut Seen) -> usize {
+    let clocks = match yjs::frame(message) {
+        Frame::Step2(update) | Frame::Update(update) => yjs::contents(&update).clocks,
+        Frame::Step1(clocks) => clocks,
+        Frame::Awareness(entries) => {
+            let gone = entries.iter().filter(|(_, _, state)| state == "null");
+            seen.removed.extend(gone.map(|(client, _, _)| format!("{client} in {document}")));
+            BTreeMap::new()
+        }
+        Frame::Other(_) => BTreeMap::new(),
+    };
+    clocks.get(&client).map_or(0, |clock| *clock as usize)
+}
+
+fn name(index: usize) -> String {
+    format!("moving-{index}")
+}
+
+/// Documents in memory of this node.
+fn resident(cluster: &Cluster, node: &str) -> Option<u64> {
+    let nodes = cluster.ask("r1", "/api/v1/nodes")?;
+    let member = nodes["members"].as_array()?.iter().find(|member| member["node"] == node)?.clone();
+    member["counts"]["documents_resident"].as_u64()
+}
+
+/// The sum of a counter over the nodes.
+fn counted(cluster: &Cluster, metric: &str) -> u64 {
+    let of = |name: &String| {
+        let text = harness::http(cluster.server(name).admin(), "GET", "/metrics", b"").unwrap().text();
+        let line = text.lines().find(|line| line.starts_with(metric) && !line.starts_with('#'));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) as u64
+    };
+    cluster.nodes().iter().map(of).sum()
+}
+
+/// One node's documents move away and come back.
+struct Move {
+    at: Instant,
+    node: String,
+}
+
+/// Takes a node off the ring or lets it back, and waits until its documents have followed.
+fn toggle(cluster: &Cluster, node: &str, word: &str, expected: u64) -> Move {
+    let at = Instant::now();
+    let output = cluster.server("r1").command(&format!("node {word} {node}"));
+    assert!(output.status.success(), "{output:?}");
+    wait_for(&format!("{node} has {expected} documents"), WITHIN, || {
+        (resident(cluster, node) == Some(expected)).then_some(())
+    });
+    Move { at, node: node.to_owned() }
+}
+
+#[test]
+fn live_documents_move_without_anybody_noticing() {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(2, 2), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    let addresses = routers(&cluster);
+    let stop = Arc::new(AtomicBool::new(false));
+    let editors: Vec<_> = (0..DOCUMENTS)
+        .map(|index| {
+            let (stop, address) = (Arc::clone(&stop), addresses[index % addresses.len()]);
+            thread::spawn(move || edit(address, &name(index), 1 + index as u64, &stop))
+        })
+        .collect();
+    let homes: BTreeMap<String, String> =
+        (0..DOCUMENTS).map(|index| (name(index), cluster.holder(&name(index)))).collect();
+    let of = |node: &str| homes.values().filter(|home| *home == node).count() as u64;
+    let mut moves = Vec::new();
+    let mut moving = 0;
+    while moving < 200 {
+        for node in ["n1", "n2"] {
+            moves.push(toggle(&cluster, node, "cordon", 0));
+            moves.push(toggle(&cluster, node, "uncordon", of(node)));
+            moving += 2 * of(node);
+        }
+    }
+    let ended_at = Instant::now();
+    stop.store(true, Ordering::Relaxed);
+    let seen: Vec<Seen> = editors.into_iter().map(|editor| editor.join().unwrap()).collect();
+
+    let closed: usize = seen.iter().map(|seen| seen.closed).sum();
+    assert_eq!(closed, 0, "moves close no socket at a router");
+    let removed: Vec<&String> = seen.iter().flat_map(|seen| &seen.removed).collect();
+    assert!(removed.is_empty(), "nobody left, and yet it is said of {removed:?}");
+    let moved = counted(&cluster, "ringleaf_documents_moved_total");
+    let failed = counted(&cluster, "ringleaf_handoff_failures_total");
+    let (mut gaps, mut latencies) = (Vec::new(), Vec::new());
+    for (number, began) in moves.iter().enumerate() {
+        let until = moves.get(number + 1).map_or(ended_at, |next| next.at);
+        let here = (0..DOCUMENTS).filter(|index| homes[&name(*index)] == began.node);
+        for typed in here.map(|index| &seen[index].typed) {
+            let within: Vec<_> =
+                typed.iter().filter(|(_, at)| (began.at..until).contains(at)).collect();
+            gaps.extend(within.windows(2).map(|pair| pair[1].1 - pair[0].1).max());
+            latencies.extend(within.iter().map(|(sent, at)| *at - *sent));
+        }
+    }
+    let of_hundred = |spans: &mut Vec<Duration>, percent| percentile(spans, percent);
+    let (gap, slowest_gap) = (of_hundred(&mut gaps, 50), of_hundred(&mut gaps, 99));
+    let (latency, slow) = (of_hundred(&mut latencies, 50), of_hundred(&mut latencies, 99));
+    let lost = lost(&mut cluster, &seen);
+    harness::figure(&format!(
+        "{moved} live moves, {failed} let go instead: from acknowledgement to acknowledgement (pace {PACE:.0?}) \
+         p50 {gap:.0?} p99 {slowest_gap:.0?}; edit latency meanwhile p50 {latency:.1?} p99 {slow:.0?}; \
+         0 sockets closed, 0 removed from view, {lost} lost"
+    ));
+    assert!(moved >= 200, "{moved} of {moving} moved by handoff");
+    assert!(slowest_gap < PAUSE_MAX * SLACK + PACE, "{slowest_gap:?}");
+    assert!(slow < LATENCY_MAX * SLACK, "{slow:?}");
+    assert_eq!(lost, 0);
+}
+
+/// Acknowledged updates that a cold store does not have (I1).
+fn lost(cluster: &mut Cluster, seen: &[Seen]) -> usize {
+    cluster.forget_everything();
+    let missing = seen.iter().enumerate().map(|(index, seen)| {
+        let stored = yjs::contents(&cluster.export(&name(index))).clocks;
+        seen.typed.len().saturating_sub(stored.get(&(1 + index as u64)).map_or(0, |clock| *clock as usize))
+    });
+    missing.sum()
+}
