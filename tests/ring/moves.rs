@@ -161,8 +161,7 @@ fn live_documents_move_without_anybody_noticing() {
         let until = moves.get(number + 1).map_or(ended_at, |next| next.at);
         let here = (0..DOCUMENTS).filter(|index| homes[&name(*index)] == began.node);
         for typed in here.map(|index| &seen[index].typed) {
-            let within: Vec<_> =
-                typed.iter().filter(|(_, at)| (began.at..until).contains(at)).collect();
+            let within: Vec<_> = typed.iter().filter(|(_, at)| (began.at..until).contains(at)).collect();
             gaps.extend(within.windows(2).map(|pair| pair[1].1 - pair[0].1).max());
             latencies.extend(within.iter().map(|(sent, at)| *at - *sent));
         }

@@ -103,10 +103,7 @@ impl World {
             }
             Event::CloseSession { reason, .. } => panic!("an honest editor was sent away: {reason:?}"),
             Event::Closed { reason } => panic!("a document was closed: {reason:?}"),
-            Event::Acknowledge { .. }
-            | Event::Awareness { .. }
-            | Event::LetGo
-            | Event::Moved { .. } => {}
+            Event::Acknowledge { .. } | Event::Awareness { .. } | Event::LetGo | Event::Moved { .. } => {}
         }
     }
 }

@@ -207,9 +207,7 @@ pub(crate) fn event_in(event: proto::Event) -> Result<Event, Malformed> {
         }
         Kind::Closed(reason) => Event::Closed { reason: reason_in(reason)? },
         Kind::LetGo(it) if it.owner.is_empty() => Event::LetGo,
-        Kind::LetGo(it) => {
-            Event::Moved { owner: node_in(&it.owner)?, ring: RingVersion::new(it.ring) }
-        }
+        Kind::LetGo(it) => Event::Moved { owner: node_in(&it.owner)?, ring: RingVersion::new(it.ring) },
     })
 }
 

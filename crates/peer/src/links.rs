@@ -110,7 +110,12 @@ impl Links {
             return Arc::clone(peer);
         }
         let links = self.this.clone();
-        let peer = Arc::new(Peer { links, address: address.to_owned(), link: Mutex::default(), calls: Mutex::default() });
+        let peer = Arc::new(Peer {
+            links,
+            address: address.to_owned(),
+            link: Mutex::default(),
+            calls: Mutex::default(),
+        });
         peers.insert(node.clone(), Arc::clone(&peer));
         peer
     }

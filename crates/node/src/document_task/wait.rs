@@ -34,7 +34,8 @@ impl DocumentTask {
         }
         let timed = self.set_timer(deadline);
         let listening = !full;
-        let Self { resident, append, answers, moving, mailbox, routers, timer, stopping, abandoned, .. } = self;
+        let Self { resident, append, answers, moving, mailbox, routers, timer, stopping, abandoned, .. } =
+            self;
         tokio::select! {
             biased;
             () = resident.abandon.cancelled(), if !*abandoned => Woken::Abandon,

@@ -113,11 +113,7 @@ impl Handoffs {
 
     pub(crate) fn moves(&self) -> Moves {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Moves {
-            moved: read(&self.moved),
-            forgotten: read(&self.forgotten),
-            let_go: read(&self.let_go),
-        }
+        Moves { moved: read(&self.moved), forgotten: read(&self.forgotten), let_go: read(&self.let_go) }
     }
 }
 
@@ -151,9 +147,7 @@ pub(crate) async fn move_out(shared: &Arc<Shared>, batches: Vec<Batch>) {
         }
         shared.handoffs.forgotten.fetch_add(idle.len() as u64, Ordering::Relaxed);
         // Hot ones first: the sooner they are away, the shorter this node carries what others should.
-        busy.sort_by_key(|resident| {
-            std::cmp::Reverse((resident.facts.sessions(), resident.facts.used_at()))
-        });
+        busy.sort_by_key(|resident| std::cmp::Reverse((resident.facts.sessions(), resident.facts.used_at())));
         let tally = hand_off_all(shared, &owner, &busy).await;
         if idle.is_empty() && busy.is_empty() {
             continue;

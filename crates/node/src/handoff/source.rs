@@ -92,14 +92,16 @@ impl Leaving<'_> {
             }
             SourceStep::Seal => {
                 let (reply, sealed) = oneshot::channel();
-                self.answer = sealed.map(|sealed| sealed.map_or(SourceInput::Ended, SourceInput::Sealed)).boxed();
+                self.answer =
+                    sealed.map(|sealed| sealed.map_or(SourceInput::Ended, SourceInput::Sealed)).boxed();
                 Step::Seal { reply }
             }
             SourceStep::Unseal => Step::Unseal,
             SourceStep::Claim => {
                 let (reply, claimed) = oneshot::channel();
-                self.answer =
-                    claimed.map(|claimed| claimed.map_or(SourceInput::Ended, |_| SourceInput::Claimed)).boxed();
+                self.answer = claimed
+                    .map(|claimed| claimed.map_or(SourceInput::Ended, |_| SourceInput::Claimed))
+                    .boxed();
                 Step::Claim { reply }
             }
             SourceStep::Forward => Step::Forward { to: self.owner.node.clone(), ring: self.ring },

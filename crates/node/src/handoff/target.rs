@@ -92,7 +92,8 @@ impl Coming<'_> {
             TargetStep::Say(message) => drop(self.talk.say(message).await),
             TargetStep::Warm => {
                 let (reply, loaded) = oneshot::channel();
-                self.answer = loaded.map(|loaded| loaded.map_or(TargetInput::Ended, TargetInput::Loaded)).boxed();
+                self.answer =
+                    loaded.map(|loaded| loaded.map_or(TargetInput::Ended, TargetInput::Loaded)).boxed();
                 // A node that stops makes nothing resident: the reply is dropped, and that ends it.
                 if let Ok(resident) = resident(self.shared, &self.offer.document) {
                     self.resident = Some(resident);

@@ -190,10 +190,7 @@ impl Editor {
             Event::SyncAnswer { update, .. } | Event::CaughtUp { update, .. } => self.apply(update),
             Event::Acknowledge { through, .. } => self.acknowledged = through.get(),
             Event::Refused { number, .. } => self.refused.push(number.get()),
-            Event::Closed { .. }
-            | Event::LetGo
-            | Event::Moved { .. }
-            | Event::CloseSession { .. } => {
+            Event::Closed { .. } | Event::LetGo | Event::Moved { .. } | Event::CloseSession { .. } => {
                 self.closed = Some(event.clone())
             }
             Event::Attached { .. } | Event::Awareness { .. } | Event::SyncRequest { .. } => {}

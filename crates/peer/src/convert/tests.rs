@@ -90,8 +90,7 @@ fn events() -> impl Strategy<Value = Event> {
         (session(), reason()).prop_map(|(session, reason)| Event::CloseSession { session, reason }),
         reason().prop_map(|reason| Event::Closed { reason }),
         Just(Event::LetGo),
-        (node(), any::<u64>())
-            .prop_map(|(owner, ring)| Event::Moved { owner, ring: RingVersion::new(ring) }),
+        (node(), any::<u64>()).prop_map(|(owner, ring)| Event::Moved { owner, ring: RingVersion::new(ring) }),
     ]
 }
 

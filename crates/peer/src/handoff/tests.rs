@@ -14,7 +14,8 @@ fn presence_of_any_size_arrives_before_its_seal() {
     let seal = Seal { last, epoch, presence: (0..40).map(entry).collect() };
     let sent = to_target_out(ToTarget::Seal(seal.clone()));
     assert!(sent.len() > 3);
-    let gathering = |entries_max| Gathering { presence: Vec::new(), bytes: 0, entries_max, bytes_max: 1 << 20 };
+    let gathering =
+        |entries_max| Gathering { presence: Vec::new(), bytes: 0, entries_max, bytes_max: 1 << 20 };
     let mut few = gathering(39);
     assert!(sent.iter().cloned().any(|part| few.take(part).is_err()), "limits hold for other nodes too");
     let mut enough = gathering(40);

@@ -138,7 +138,12 @@ impl Source {
         }
     }
 
-    fn enter(&mut self, state: State, due_at: Option<Instant>, step: Option<SourceStep>) -> Option<SourceStep> {
+    fn enter(
+        &mut self,
+        state: State,
+        due_at: Option<Instant>,
+        step: Option<SourceStep>,
+    ) -> Option<SourceStep> {
         (self.state, self.due_at) = (state, due_at);
         step
     }

@@ -73,7 +73,8 @@ fn a_document_that_is_offered_accepted_warm_sealed_and_claimed_has_moved() {
 fn an_offer_that_is_not_taken_changes_nothing() {
     assert_eq!(then(vec![], heard(ToSource::Busy)), (Some(SourceEnd::Busy), None));
     assert_eq!(then(vec![], heard(ToSource::Refuse)), (Some(SourceEnd::Refused), None));
-    for input in [SourceInput::Late, SourceInput::Lost, heard(ToSource::Failed), heard(WARM), heard(CLAIMED)] {
+    for input in [SourceInput::Late, SourceInput::Lost, heard(ToSource::Failed), heard(WARM), heard(CLAIMED)]
+    {
         assert_eq!(then(vec![], input), (Some(SourceEnd::Aborted), None));
     }
 }
@@ -127,7 +128,8 @@ fn a_document_that_ends_ends_its_handoff_in_every_state() {
 
 #[test]
 fn every_wait_for_the_target_has_an_end() {
-    let due = |inputs| source(inputs).0.due_at().map(|at| at.saturating_duration_since(start()).as_secs_f64());
+    let due =
+        |inputs| source(inputs).0.due_at().map(|at| at.saturating_duration_since(start()).as_secs_f64());
     for (inputs, seconds) in [(vec![], 2.0), (warming(), 30.0), (sealing(), 1.0), (sealed(), 2.0)] {
         let found: f64 = due(inputs).unwrap();
         assert!((seconds - 0.5..=seconds).contains(&found), "{found} of {seconds}");

@@ -45,8 +45,14 @@ pub(super) enum Told {
     Joined(Arc<Connection>),
     Left(SessionId),
     /// Its host is gone. If another one is known to have the document, with the ring version that says so.
-    Lost { generation: u64, to: Option<(NodeId, RingVersion)> },
-    CloseAll { reason: CloseReason, spread: Duration },
+    Lost {
+        generation: u64,
+        to: Option<(NodeId, RingVersion)>,
+    },
+    CloseAll {
+        reason: CloseReason,
+        spread: Duration,
+    },
     CutAll,
     Event(Event),
 }
