@@ -53,7 +53,7 @@ impl Route {
     ) -> Result<Arc<dyn DocumentHost>, OpenError> {
         let mut search = Search::new(document, router);
         if let Some((owner, ring)) = at {
-            search.moved(owner, ring)?;
+            search.first(owner, ring);
         }
         loop {
             let view = self.newest(search.opening().ring).await.ok_or(OpenError::Busy)?;

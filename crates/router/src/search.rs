@@ -43,6 +43,12 @@ impl Search {
         self.named.take().or_else(first)
     }
 
+    /// The last host has named this node: it is asked before any other.
+    pub fn first(&mut self, owner: NodeId, ring: RingVersion) {
+        self.named = Some(owner);
+        self.opening.ring = self.opening.ring.max(ring);
+    }
+
     /// There is no way to this node.
     pub fn unreachable(&mut self, node: NodeId) {
         self.opening.unreachable.push(node);
