@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harness::{Cluster, ClusterOptions, Network, Proxy, url_at, wait_for};
 
 use crate::load::Load;
-use crate::{DEATHS, STORE_TROUBLE, routers};
+use crate::{DEATHS, STORE_TROUBLE, everybody};
 
 const DOCUMENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const WITHIN: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ fn bear(mut cluster: Cluster, what: &str, cut_for: Duration, set: impl Fn(&Clust
 
 /// Everything goes on during the cut and after it, and each document is at one node in the end.
 fn bear_one(cluster: &mut Cluster, what: &str, cut_for: Duration, set: impl Fn(&Cluster, bool)) {
-    let load = Load::start(&routers(cluster), &DOCUMENTS);
+    let load = Load::start(&everybody(cluster), &DOCUMENTS);
     load.wait_acknowledging(WITHIN);
     set(cluster, true);
     let cut_at = Instant::now();
@@ -50,7 +50,7 @@ fn bear_one(cluster: &mut Cluster, what: &str, cut_for: Duration, set: impl Fn(&
     }
     load.wait_acknowledging(WITHIN);
     let outcome = load.finish();
-    assert_eq!(outcome.closed, 0, "sockets closed at routers");
+    assert_eq!(outcome.closed, 0, "sockets closed");
     let kept = outcome.lost_nothing(cluster);
     harness::figure(&format!(
         "{what} cut for {cut_for:?}: {} updates acknowledged, {} lost; all go on after {pause:.1?}, slowest acknowledgement {:.1?}",
