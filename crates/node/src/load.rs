@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::pool::Urgency;
-use crate::quarantine::{Note, quarantine};
+use crate::quarantine::{self, Note, quarantine};
 use crate::shared::Shared;
 
 /// A document that came out of the store.
@@ -75,7 +75,7 @@ pub(crate) async fn load(shared: &Arc<Shared>, id: &DocumentId) -> Result<Loaded
 }
 
 async fn read(shared: &Shared, id: &DocumentId) -> Result<Option<Stored>, StoreError> {
-    if shared.quarantine.holds(id, &shared.store).await? {
+    if quarantine::holds(shared, id).await? {
         return Ok(None);
     }
     shared.store.read(id).await.map(Some)

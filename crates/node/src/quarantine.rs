@@ -7,56 +7,95 @@ use std::time::Duration;
 
 use ringleaf_store::{Store, StoreError};
 use ringleaf_types::DocumentId;
-use tokio::sync::OnceCell;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::backoff::Backoff;
 use crate::pool::{Panicked, Urgency};
 use crate::shared::Shared;
 
+/// In a cluster others put documents there and take them out: what is known of that may be so old.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
 /// The documents in quarantine, as the store has them.
-///
-/// They are read once, and kept: on one machine nobody else puts documents there or takes them out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Quarantine {
-    read: OnceCell<()>,
-    documents: Mutex<BTreeSet<DocumentId>>,
+    /// Whose turn it is to ask the store: many loads ask once.
+    turn: Semaphore,
+    documents: Mutex<Documents>,
     /// Documents that were being decoded when an earlier process died. One of them may be why.
     suspects: Mutex<BTreeSet<DocumentId>>,
 }
 
+#[derive(Debug, Default)]
+struct Documents {
+    /// When the store was asked.
+    asked_at: Option<Instant>,
+    closed: BTreeSet<DocumentId>,
+    /// Those that this process has closed and the store does not have yet.
+    unsaved: BTreeSet<DocumentId>,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), documents: Mutex::default(), suspects: Mutex::default() }
+    }
+}
+
 impl Quarantine {
-    /// Whether the document waits for a person. Waits for the store the first time.
+    /// Whether the document waits for a person. Waits for the store the first time, and in a cluster (`shared_store`)
+    /// again and again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves what was known.
     pub(crate) async fn holds(
         &self,
         document: &DocumentId,
         store: &Arc<dyn Store>,
+        shared_store: bool,
     ) -> Result<bool, StoreError> {
-        self.read
-            .get_or_try_init(async || {
-                let noted = store.noted().await?;
-                self.suspected().extend(noted.into_iter().map(|(document, _)| document));
-                let read = store.quarantined().await?;
-                self.lock().extend(read.into_iter().map(|quarantined| quarantined.document));
-                Ok::<(), StoreError>(())
-            })
-            .await?;
-        Ok(self.lock().contains(document))
+        let _turn = self.turn.acquire().await.expect("it is never closed");
+        let asked_at = self.lock().asked_at;
+        if asked_at.is_none() {
+            let noted = store.noted().await?;
+            self.suspected().extend(noted.into_iter().map(|(document, _)| document));
+        }
+        if asked_at.is_none_or(|at| shared_store && at.elapsed() >= FRESH_FOR) {
+            let read = store.quarantined().await?;
+            let mut documents = self.lock();
+            let Documents { asked_at, closed, unsaved } = &mut *documents;
+            *asked_at = Some(Instant::now());
+            *closed = read.into_iter().map(|quarantined| quarantined.document).collect();
+            closed.extend(unsaved.iter().cloned());
+        }
+        Ok(self.lock().closed.contains(document))
     }
 
+    /// This process has closed it.
     pub(crate) fn insert(&self, document: &DocumentId) {
-        self.lock().insert(document.clone());
+        let mut documents = self.lock();
+        documents.closed.insert(document.clone());
+        documents.unsaved.insert(document.clone());
+    }
+
+    /// The store has it, too.
+    fn saved(&self, document: &DocumentId) {
+        self.lock().unsaved.remove(document);
     }
 
     pub(crate) fn remove(&self, document: &DocumentId) {
-        self.lock().remove(document);
+        let mut documents = self.lock();
+        documents.closed.remove(document);
+        documents.unsaved.remove(document);
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().closed.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<DocumentId>> {
+    fn lock(&self) -> MutexGuard<'_, Documents> {
         self.documents.lock().expect("no holder of this lock panics")
     }
 
@@ -258,6 +297,14 @@ pub(crate) async fn quarantine(shared: &Shared, document: &DocumentId, reason: &
         }
         backoff.wait().await;
     }
+    shared.quarantine.saved(document);
+}
+
+/// Whether the document waits for a person.
+pub(crate) async fn holds(shared: &Shared, document: &DocumentId) -> Result<bool, StoreError> {
+    let held = shared.quarantine.holds(document, &shared.store, shared.membership.is_some()).await?;
+    shared.metrics.documents_quarantined.set(shared.quarantine.count() as f64);
+    Ok(held)
 }
 
 /// Lets the document be opened again. `false`: it was not in quarantine.

@@ -49,7 +49,7 @@ pub(super) async fn get(
 ) -> Result<Response, ApiError> {
     let Query(wanted) = wanted.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let listed = node.known(&document).await?;
-    if node.shared.quarantine.holds(&document, &node.shared.store).await? {
+    if crate::quarantine::holds(&node.shared, &document).await? {
         return Err(ApiError::quarantined());
     }
     let (state, slot) = if node.shared.registry.find(&document).is_some() {

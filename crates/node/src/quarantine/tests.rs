@@ -16,7 +16,7 @@ async fn start(store: &Arc<MemoryStore>) -> Arc<Node> {
     let limits = Arc::new(Limits::default());
     let config = NodeConfig { node: "here".parse().unwrap(), incarnation: Incarnation::new(1), limits };
     let node = Node::start(config, Arc::clone(store) as Arc<dyn Store>);
-    assert!(!node.shared.quarantine.holds(&id("any"), &node.shared.store).await.unwrap());
+    assert!(!holds(&node.shared, &id("any")).await.unwrap());
     node
 }
 
@@ -120,4 +120,27 @@ async fn a_document_that_ends_the_process_takes_no_others_into_quarantine() {
     again.until_it_began().await;
     assert_eq!(noted(&store).await, notes([("healthy", 1)]));
     again.end.send(()).unwrap();
+}
+
+/// Others close documents and open them again, on the store that all share.
+#[tokio::test(start_paused = true)]
+async fn what_another_node_has_closed_is_closed_here_and_what_it_releases_is_open() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (here, notes) = (Quarantine::default(), id("notes"));
+    let in_a_cluster = async || here.holds(&notes, &store, true).await.unwrap();
+    assert!(!in_a_cluster().await);
+    store.quarantine(&notes, "it broke".into()).await.unwrap();
+    assert!(!here.holds(&notes, &store, false).await.unwrap(), "alone, nobody else closes anything");
+    tokio::time::advance(FRESH_FOR).await;
+    assert!(in_a_cluster().await);
+    store.release(&notes).await.unwrap();
+    assert!(in_a_cluster().await, "the store is not asked for every document");
+    tokio::time::advance(FRESH_FOR).await;
+    assert!(!in_a_cluster().await);
+    here.insert(&notes);
+    tokio::time::advance(FRESH_FOR).await;
+    assert!(in_a_cluster().await, "the store does not have it yet");
+    here.saved(&notes);
+    tokio::time::advance(FRESH_FOR).await;
+    assert!(!in_a_cluster().await, "somebody else has released it");
 }
