@@ -25,6 +25,9 @@ mod service;
 mod tasks;
 mod tls;
 
+#[cfg(test)]
+mod released;
+
 pub use admin::{AdminAnswer, AdminError, AdminRequest};
 pub use handoff::{Handoffs, SourceTalk, Talk, TargetTalk, in_process};
 pub use links::{Links, LinksConfig, ProbeError};

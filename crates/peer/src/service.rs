@@ -24,8 +24,11 @@ use crate::proto::item::Kind;
 use crate::proto::{Frame, Hello, Open};
 use crate::tasks::Tasks;
 
-/// The version of the protocol.
-pub(crate) const PROTOCOL: u32 = 1;
+/// The versions of the protocol that are spoken here: what the last release spoke is among them, so that a cluster can be
+/// upgraded one process after the other. Fields are only ever added; a new kind of item (an unknown one ends the link)
+/// is sent only to those who speak the version that has it.
+const PROTOCOL_OLDEST: u32 = 1;
+const PROTOCOL_NEWEST: u32 = 1;
 /// Documents that one link carries. Above it the link is ended.
 const CHANNELS_MAX: usize = 1 << 20;
 /// What a request may have around its payload.
@@ -56,15 +59,21 @@ pub trait Answers: Send + Sync + 'static {
 }
 
 pub(crate) fn hello(name: &str) -> Kind {
-    Kind::Hello(Hello { protocol_min: PROTOCOL, protocol_max: PROTOCOL, name: name.to_owned() })
+    let (protocol_min, protocol_max) = (PROTOCOL_OLDEST, PROTOCOL_NEWEST);
+    Kind::Hello(Hello { protocol_min, protocol_max, name: name.to_owned() })
 }
 
-pub(crate) fn check_hello(hello: &Hello) -> Result<(), Malformed> {
-    if (hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
-        Ok(())
-    } else {
-        Err(Malformed("a protocol version that is not spoken here"))
-    }
+/// The version that both sides of a link speak.
+pub(crate) fn check_hello(hello: &Hello) -> Result<u32, Malformed> {
+    let theirs = (hello.protocol_min, hello.protocol_max);
+    newest_in_common((PROTOCOL_OLDEST, PROTOCOL_NEWEST), theirs)
+        .ok_or(Malformed("a protocol version that is not spoken here"))
+}
+
+/// Of two ranges, oldest and newest.
+pub(crate) fn newest_in_common(ours: (u32, u32), theirs: (u32, u32)) -> Option<u32> {
+    let newest = ours.1.min(theirs.1);
+    (newest >= ours.0.max(theirs.0)).then_some(newest)
 }
 
 #[derive(Clone)]
@@ -193,9 +202,9 @@ impl Incoming {
         for (number, kind) in inbox.items(frame)? {
             if !self.greeted {
                 let Kind::Hello(hello) = &kind else { return Err(Malformed("no hello")) };
-                check_hello(hello)?;
+                let protocol = check_hello(hello)?;
                 self.greeted = true;
-                info!(router = hello.name, "a link has begun");
+                info!(router = hello.name, protocol, "a link has begun");
                 continue;
             }
             self.item(number, kind)?;
