@@ -77,9 +77,8 @@ fn chunks_of_version_1_are_put_together() {
     let vectors = vectors();
     let mut inbox = Inbox::new(ITEM_BYTES_MAX);
     let frames = vectors["chunks"]["frames"].as_array().unwrap();
-    let items = frames.iter().flat_map(|frame| {
-        inbox.items(Frame::decode(bytes(frame).as_slice()).unwrap()).unwrap()
-    });
+    let items =
+        frames.iter().flat_map(|frame| inbox.items(Frame::decode(bytes(frame).as_slice()).unwrap()).unwrap());
     let items: Vec<_> = items.collect();
     let [(5, Kind::Event(event))] = items.as_slice() else { panic!("{items:?}") };
     event_in(event.clone()).unwrap();
