@@ -190,3 +190,30 @@ fn lost(cluster: &mut Cluster, seen: &[Seen]) -> usize {
     });
     missing.sum()
 }
+
+#[test]
+fn a_drained_node_leaves_nothing_behind_and_says_so() {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(2, 1), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    let address = cluster.server("r1").editors();
+    let stop = Arc::new(AtomicBool::new(false));
+    let editors: Vec<_> = (0..6)
+        .map(|index| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || edit(address, &name(index), 1 + index as u64, &stop))
+        })
+        .collect();
+    let homes: Vec<String> = (0..6).map(|index| cluster.holder(&name(index))).collect();
+    let drained = homes[0].clone();
+    let here = homes.iter().filter(|home| **home == drained).count();
+    let output = cluster.server("r1").command(&format!("node drain {drained} -o json"));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert_eq!((&said["moved"], &said["left"], &said["forced"]), (&here.into(), &0.into(), &0.into()));
+    wait_for("the process has ended", WITHIN, || (!cluster.is_running(&drained)).then_some(()));
+    stop.store(true, Ordering::Relaxed);
+    for editor in editors {
+        let seen = editor.join().unwrap();
+        assert_eq!((seen.closed, seen.removed), (0, Vec::new()));
+    }
+}

@@ -50,6 +50,7 @@ pub struct NodeStatus {
     pub resident_bytes: usize,
     pub quarantined: usize,
     pub stopping: bool,
+    pub moves: Moves,
     /// Appends that the store does not take at the moment: nothing of their documents is acknowledged meanwhile.
     pub failing_appends: usize,
 }
@@ -82,6 +83,7 @@ impl Node {
             resident_bytes: self.shared.resident_bytes(),
             quarantined: self.shared.quarantine.count(),
             stopping: self.shared.registry.stopping().is_cancelled(),
+            moves: self.moves(),
             failing_appends: self.shared.failing_appends(),
         }
     }

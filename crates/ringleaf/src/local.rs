@@ -52,6 +52,7 @@ impl Local {
         config.data = folder.to_path_buf();
         config.node_id = node_id;
         let admin = Admin {
+            drain: crate::admin::Drain::new(),
             health: Health::new(
                 Stage::Stopped,
                 Some(Documents { store: shared, node: Arc::clone(&node) }),

@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Documents, Facts, Faults, Health, Metrics, Others, Serving, Stage};
+use crate::admin::{Admin, Documents, Drain, Facts, Faults, Health, Metrics, Others, Serving, Stage};
 use crate::cli::{Clustered, Serve};
 use crate::cluster::{self, Membership};
 use crate::config::{Config, Resolved, Role};
@@ -133,6 +133,7 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         parts = parts(&config, incarnation) => parts?,
     };
     let health = Health::new(Stage::Starting, parts.documents.clone(), parts.cluster());
+    let drain = Drain::new();
     let running = Arc::new(server.start(parts.route(&config)));
     let facts = Facts {
         config: Arc::clone(&config),
@@ -146,6 +147,7 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         faults,
         facts,
         serving: Some(Serving { editors: Arc::clone(&running), others: parts.others(&config) }),
+        drain: Arc::clone(&drain),
         backup: parts.backup.clone(),
     };
     let admin = admin.router(parts.documents.as_ref().map(|documents| documents.node.admin()));
@@ -162,10 +164,16 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
     health.enter(Stage::Serving);
     announce(&config, addresses);
 
+    let mut drain_timeout = config.limits.stop_timeout;
     let ended = tokio::select! {
         biased;
         signal = signals.next() => {
             info!(signal, "stopping");
+            Ok(())
+        }
+        within = drain.wanted() => {
+            info!(elapsed_max_ms = within.as_millis(), "stopping, as an operator wants");
+            drain_timeout = within;
             Ok(())
         }
         failure = membership.serve() => {
@@ -174,7 +182,7 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         }
     };
     health.enter(Stage::Stopping);
-    let stopping = Stopping { running: &running, parts: &parts, tasks: &tasks };
+    let stopping = Stopping { running: &running, parts: &parts, tasks: &tasks, drain: &drain, drain_timeout };
     tokio::select! {
         biased;
         signal = signals.next() => {
@@ -200,6 +208,9 @@ struct Stopping<'a> {
     running: &'a RunningServer,
     parts: &'a Parts,
     tasks: &'a Tasks,
+    drain: &'a Drain,
+    /// For handing documents off; what is left then is let go of.
+    drain_timeout: Duration,
 }
 
 impl Stopping<'_> {
@@ -209,7 +220,6 @@ impl Stopping<'_> {
             // Order: documents first, because the others can take them over while this process still holds its editors.
             membership.leave_ring().await;
             self.drain_node(limits).await;
-            self.stop_node(limits).await;
             self.running.stop(limits.stop_timeout).await;
         } else {
             // Order: editors first, so that nothing new comes; then what they sent is made durable.
@@ -225,7 +235,9 @@ impl Stopping<'_> {
 
     async fn drain_node(&self, limits: &Limits) {
         if let Some(documents) = &self.parts.documents {
-            documents.node.drain(limits.stop_timeout).await;
+            let drained = documents.node.drain(self.drain_timeout).await;
+            let stopped = documents.node.stop(limits.stop_timeout).await;
+            self.drain.end(drained, stopped).await;
         }
     }
 

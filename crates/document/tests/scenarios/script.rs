@@ -15,6 +15,8 @@
 //! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
 //! > tail 3 [1 abc]                       the store's newest slot, and what is there beyond ours (epoch and text)
 //! > cursor 1 9 4 {"x":1}                 session 1 says: client 9 has clock 4 and this state
+//! > seal · unseal · claim                 what a handoff wants
+//! > inherit 1 9 5                        the last owner knew session 1 of router 1 as client 9, five seconds ago
 //! > wait 5000                            so many milliseconds pass, deadlines included
 //! ```
 
@@ -25,8 +27,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringleaf_document::{AppendOutcome, Document, Effect, Input, Settings, compaction};
 use ringleaf_types::{
-    Body, Epoch, Incarnation, Limits, MessageNumber, Record, Rights, RouterId, SessionId, Slot, Snapshot,
-    Subject, Writer,
+    Body, ClientId, Clock, Epoch, Incarnation, Limits, MessageNumber, Presence, Record, Rights, RouterId,
+    SessionId, Slot, Snapshot, Subject, Writer,
 };
 use ringleaf_wire::lib0::{write_var_string, write_var_uint};
 use ringleaf_wire::scan::{self, ScanLimits};
@@ -160,6 +162,24 @@ impl Stage {
             "save-failed" => Input::SaveFailed,
             "delete" => Input::Delete,
             "undelete" => Input::Undelete,
+            "seal" => Input::Seal,
+            "unseal" => Input::Unseal,
+            "claim" => Input::Claim,
+            // Of the editor of router 1 that has this name: its client, and how old that is.
+            "inherit" => {
+                let mut words = rest.split(' ').map(|word| word.parse().unwrap());
+                let (session, client, age): (u64, u64, u64) =
+                    (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+                let presence = Presence {
+                    client: ClientId::new(client),
+                    clock: Clock::new(3),
+                    state: Some(Bytes::from_static(b"{}")),
+                    subject: Subject::anyone(),
+                    raised_by: Some((RouterId::new(1), SessionId::new(session))),
+                    age: Duration::from_secs(age),
+                };
+                Input::Inherit { presence: vec![presence] }
+            }
             "import" => {
                 let (ticket, text) = rest.split_once(' ').unwrap();
                 let update = if text == "rubbish" { Bytes::from_static(&[9, 9]) } else { typed(77, text) };

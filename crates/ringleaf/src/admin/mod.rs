@@ -6,6 +6,7 @@
 //! ```
 
 mod backup;
+mod drain;
 mod faults;
 mod guard;
 mod health;
@@ -24,6 +25,7 @@ use axum::Router;
 use axum::routing::{any, get, post, put};
 use ringleaf_store::SqliteStore;
 
+pub(crate) use drain::Drain;
 pub(crate) use faults::Faults;
 pub(crate) use health::{Documents, Health, Stage};
 pub(crate) use metrics::Metrics;
@@ -39,6 +41,8 @@ pub(crate) struct Admin {
     pub(crate) facts: Facts,
     /// What there is besides documents, while the server serves.
     pub(crate) serving: Option<Serving>,
+    /// Where operators ask for this process's end.
+    pub(crate) drain: Arc<Drain>,
     /// What can be copied into a file: nothing, unless documents are in a folder of this process.
     pub(crate) backup: Option<Arc<SqliteStore>>,
 }
@@ -58,6 +62,7 @@ impl Admin {
             .route("/api/v1/nodes/{node}", get(nodes::show).delete(nodes::forget))
             .route("/api/v1/nodes/{node}/cordon", post(nodes::cordon).delete(nodes::uncordon))
             .route("/api/v1/nodes/{node}/weight", put(nodes::weigh))
+            .route("/api/v1/nodes/{node}/drain", post(drain::post))
             .with_state(self.clone());
         let documents = node.unwrap_or_else(|| {
             Router::new()

@@ -6,6 +6,7 @@
 //! DELETE /api/v1/nodes/{node}               forget what operators said of one that is gone
 //! POST   /api/v1/nodes/{node}/cordon        take it off the ring; DELETE lets it back
 //! PUT    /api/v1/nodes/{node}/weight        {"weight": 2}, or null for its own
+//! POST   /api/v1/nodes/{node}/drain         {"seconds": 30}: see `drain`
 //! ```
 
 use axum::Json;
@@ -23,14 +24,19 @@ use super::others::{self, Others};
 use super::ring::{Answer, body, members, not_written, or_refusal};
 use super::{Admin, error, status};
 
-fn named(text: &str) -> Result<NodeId, Box<Response>> {
+pub(super) fn named(text: &str) -> Result<NodeId, Box<Response>> {
     text.parse().map_err(|problem: ringleaf_types::NodeIdError| {
         let advice = "look at the names with `ringleaf node list`";
         Box::new(error(StatusCode::BAD_REQUEST, "bad_name", &problem.to_string(), advice))
     })
 }
 
-fn unknown(node: &NodeId) -> Box<Response> {
+pub(super) fn not_answered(node: &NodeId, problem: &str) -> Box<Response> {
+    let text = format!("{node} does not answer: {problem}");
+    Box::new(error(StatusCode::BAD_GATEWAY, "not_answered", &text, "look at it with `ringleaf node list`"))
+}
+
+pub(super) fn unknown(node: &NodeId) -> Box<Response> {
     let text = format!("no member is called {node}");
     Box::new(error(
         StatusCode::NOT_FOUND,

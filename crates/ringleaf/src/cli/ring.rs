@@ -49,6 +49,16 @@ pub(crate) enum NodeCommand {
     Cordon(OfNode),
     /// Let a node back on the ring
     Uncordon(OfNode),
+    /// Hand everything off that a node has, and end its process
+    ///
+    /// What has not left after --timeout is written and let go of: its editors are served elsewhere all the same, after a
+    /// longer pause. Exits with 0 only when nothing was cut off.
+    Drain {
+        /// Name of the node; the one that is asked, if there is none
+        node: Option<NodeId>,
+        #[command(flatten)]
+        server: Server,
+    },
     /// Give a node another weight than it has of itself
     Weight {
         #[command(flatten)]

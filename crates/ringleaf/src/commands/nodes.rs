@@ -6,8 +6,9 @@ use super::ring::{ask, etcd_away};
 use super::text::{array, cell, percent, times};
 use crate::cli::{Format, NodeCommand, OfNode, Server, WeightOrOwn};
 use crate::client::{Ask, Client};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::{self, Table, size, span};
+use crate::progress;
 
 pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
     match command {
@@ -22,6 +23,7 @@ pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
         NodeCommand::Uncordon(node) => {
             tell(&node, "/cordon", |path, client| client.json(Ask::delete(path)), "is back on the ring")
         }
+        NodeCommand::Drain { node, server } => drain(node.map(|node| node.to_string()), &server),
         NodeCommand::Weight { node, weight } => {
             let (number, said) = match weight {
                 WeightOrOwn::Weight(weight) => (Some(weight.get()), format!("has weight {}", weight.get())),
@@ -144,6 +146,38 @@ pub(super) fn table(answer: &Value, wide: bool) -> Table {
         table.row([cell(gone, "node"), state.into(), weight]);
     }
     table
+}
+
+/// Asks again and again, until nothing is left. Each answer takes a moment.
+fn drain(node: Option<String>, server: &Server) -> Result<(), Failure> {
+    let target = server.target();
+    let client = Client::open(&target)?;
+    let node = match node {
+        Some(node) => node,
+        None => cell(&client.json(Ask::get("/api/v1/status"))?, "node"),
+    };
+    let (path, body) = (format!("/api/v1/nodes/{node}/drain"), json!({ "seconds": target.timeout }));
+    let bar = progress::counter("documents left");
+    let answer = loop {
+        let answer = ask(&client, "POST", &path, &body)?;
+        if answer["outcome"] == "drained" {
+            break answer;
+        }
+        bar.set_position(answer["left"].as_u64().unwrap_or_default());
+    };
+    bar.finish_and_clear();
+    output::answer(server.output.format, &answer, || drained(&answer))?;
+    if answer["forced"] == 0 { Ok(()) } else { Err(Failure::said(Exit::TimedOut)) }
+}
+
+fn drained(answer: &Value) -> String {
+    let [moved, forgotten, let_go, left, forced] =
+        ["moved", "forgotten", "let_go", "left", "forced"].map(|key| cell(answer, key));
+    format!(
+        "{} is drained: {moved} moved, {forgotten} idle and forgotten, {let_go} let go of, {left} left at the end, \
+         {forced} of those cut off\n",
+        cell(answer, "node")
+    )
 }
 
 fn show(node: &OfNode) -> Result<(), Failure> {
