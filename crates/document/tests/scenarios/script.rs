@@ -165,21 +165,7 @@ impl Stage {
             "seal" => Input::Seal,
             "unseal" => Input::Unseal,
             "claim" => Input::Claim,
-            // Of the editor of router 1 that has this name: its client, and how old that is.
-            "inherit" => {
-                let mut words = rest.split(' ').map(|word| word.parse().unwrap());
-                let (session, client, age): (u64, u64, u64) =
-                    (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-                let presence = Presence {
-                    client: ClientId::new(client),
-                    clock: Clock::new(3),
-                    state: Some(Bytes::from_static(b"{}")),
-                    subject: Subject::anyone(),
-                    raised_by: Some((RouterId::new(1), SessionId::new(session))),
-                    age: Duration::from_secs(age),
-                };
-                Input::Inherit { presence: vec![presence] }
-            }
+            "inherit" => inherit(rest),
             "import" => {
                 let (ticket, text) = rest.split_once(' ').unwrap();
                 let update = if text == "rubbish" { Bytes::from_static(&[9, 9]) } else { typed(77, text) };
@@ -360,6 +346,22 @@ impl Stage {
         };
         format!("{to}: {what}")
     }
+}
+
+/// Of the session of router 1 that has this number: its client, and how old that is.
+fn inherit(rest: &str) -> Input {
+    let mut words = rest.split(' ').map(|word| word.parse().unwrap());
+    let (session, client, age): (u64, u64, u64) =
+        (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+    let presence = Presence {
+        client: ClientId::new(client),
+        clock: Clock::new(3),
+        state: Some(Bytes::from_static(b"{}")),
+        subject: Subject::anyone(),
+        raised_by: Some((RouterId::new(1), SessionId::new(session))),
+        age: Duration::from_secs(age),
+    };
+    Input::Inherit { presence: vec![presence] }
 }
 
 impl Editor {
