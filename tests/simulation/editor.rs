@@ -135,13 +135,18 @@ impl World {
 
     pub(crate) fn sockets_of_router_break(&mut self, router: usize) {
         for editor in 0..self.editors.len() {
-            let of = &mut self.editors[editor];
+            let of = &self.editors[editor];
             if of.connection.as_ref().is_some_and(|connection| connection.router == router) {
-                of.connection = None;
-                let wait = self.random.millis(100, 1_500);
-                self.after(Place::Editor(editor), wait, move |world| world.connects(editor));
+                self.socket_breaks(editor);
             }
         }
+    }
+
+    /// From its other end. The editor comes back soon.
+    pub(crate) fn socket_breaks(&mut self, editor: usize) {
+        self.editors[editor].connection = None;
+        let wait = self.random.millis(100, 1_500);
+        self.after(Place::Editor(editor), wait, move |world| world.connects(editor));
     }
 
     /// Types the last word and closes the tab.

@@ -102,7 +102,9 @@ impl World {
                 assert!(messages > OWED_MESSAGES_MAX, "an honest message was refused");
             }
             Event::CloseSession { reason, .. } => panic!("an honest editor was sent away: {reason:?}"),
-            Event::Closed { reason } => panic!("a document was closed: {reason:?}"),
+            Event::Closed { .. } => {
+                assert!(facts.deleted, "a document was closed before its deletion was durable (R10)")
+            }
             Event::Acknowledge { .. } | Event::Awareness { .. } | Event::LetGo | Event::Moved { .. } => {}
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     /// All slots that were ever created. The store may have trimmed them.
     slots: BTreeMap<Slot, Kept>,
     last: Slot,
+    /// The last word on it (R10).
+    pub(crate) deleted: bool,
 }
 
 struct Kept {
@@ -31,6 +33,11 @@ impl Facts {
     pub(crate) fn created(&mut self, slot: Slot, record: &Record) {
         assert_eq!(slot, self.last.next(), "a slot was created behind a gap (R2)");
         let mut contents = Contents::default();
+        self.deleted = match &record.body {
+            Body::Updates(_) => self.deleted,
+            Body::Deletion => true,
+            Body::Undeletion => false,
+        };
         if let Body::Updates(updates) = &record.body {
             for update in updates {
                 let brought = Brought::of(update);

@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    fn forget_fan_out(&mut self, router: usize, document: &DocumentId) {
+    pub(crate) fn forget_fan_out(&mut self, router: usize, document: &DocumentId) {
         if let Some(host) = self.routers[router].fan_outs.remove(document).and_then(|of| of.host) {
             self.close_channel(host);
             self.routers[router].channels.remove(&host);
@@ -184,7 +184,7 @@ impl World {
                 fan_out.change_host(Some(channel));
                 self.nudge_all(router, document);
             }
-            Err(OpenError::Refused { reason }) => panic!("refused: {reason:?}"),
+            Err(OpenError::Refused { reason }) => self.closes(router, document, reason),
             Err(OpenError::Busy | OpenError::Moved { .. } | OpenError::Unreachable) => {
                 let pause = fan_out.pause(part);
                 self.open(router, document, pause);
@@ -379,9 +379,9 @@ impl World {
                     self.reply(router, document, session, ServerMessage::Awareness { payload });
                 }
             }
+            Event::Closed { reason } => self.closes(router, document, reason),
             Event::Awareness { only: None, .. }
             | Event::CloseSession { .. }
-            | Event::Closed { .. }
             | Event::Publish { .. }
             | Event::LetGo
             | Event::Moved { .. } => {}

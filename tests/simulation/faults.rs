@@ -71,6 +71,11 @@ impl World {
             }
             Fault::Drain => self.drain_node(node),
             Fault::Operator => self.operator(),
+            Fault::Delete => {
+                let document = self.documents[self.random.index(self.documents.len())].clone();
+                let delete = !self.facts[&document].deleted;
+                self.operates(document, delete);
+            }
             Fault::Disconnect | Fault::Leave | Fault::Stall => self.editor_fault(fault, back),
         }
     }
@@ -149,6 +154,9 @@ impl World {
             }
             self.start_router(router);
             self.unstall_all(router);
+        }
+        for document in self.documents.clone() {
+            self.brings_back(document);
         }
         // Whose words were under way a moment ago must be heard. What waited longer was given up in the meantime.
         let at = self.at;

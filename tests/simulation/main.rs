@@ -20,6 +20,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is tests")]
 
 mod contents;
+mod deletion;
 mod editor;
 mod effects;
 mod etcd;

@@ -73,6 +73,9 @@ impl World {
     fn disagreement(&mut self) -> Option<String> {
         for number in 0..self.documents.len() {
             let document = self.documents[number].clone();
+            if self.facts[&document].deleted {
+                return Some(format!("{document} is still deleted"));
+            }
             let stored = self.stored(&document);
             assert_eq!(stored, self.facts[&document].durable, "a load differs from all slots (I1)");
             for (name, editor) in self.editors.iter().enumerate() {

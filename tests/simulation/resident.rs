@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use ringleaf_document::{AppendOutcome, Document, Input, Settings, compaction};
 use ringleaf_store::Stored;
-use ringleaf_types::{DocumentId, Epoch, Incarnation, NodeId, Record, RouterId, SessionId, Slot};
-use ringleaf_wire::{Event, Request};
+use ringleaf_types::{
+    CloseReason, DocumentId, Epoch, Incarnation, NodeId, Record, RouterId, SessionId, Slot,
+};
+use ringleaf_wire::{Event, OpenError, Request};
 
 use crate::contents::clocks_of;
 use crate::network::{Channel, Down};
@@ -26,6 +28,10 @@ pub(crate) struct Resident {
     /// Who waits until it has loaded.
     pub(crate) openers: Vec<(Channel, RouterId)>,
     pub(crate) stopping: bool,
+    /// Somebody has wanted something of it since it was loaded.
+    pub(crate) wanted: bool,
+    /// What an operator says, once it has loaded: delete it, or bring it back.
+    pub(crate) operator: Option<bool>,
     pub(crate) routers: BTreeMap<RouterId, (u64, Channel)>,
     attachments: u64,
     pub(crate) append: Option<(Slot, Record)>,
@@ -47,6 +53,7 @@ pub(crate) enum End {
     Stopped,
     Fenced(Option<NodeId>),
     Reload,
+    Deleted,
 }
 
 impl Resident {
@@ -83,6 +90,8 @@ impl World {
             document: None,
             openers: Vec::new(),
             stopping: false,
+            wanted: false,
+            operator: None,
             routers: BTreeMap::new(),
             attachments: 0,
             append: None,
@@ -146,6 +155,10 @@ impl World {
         self.say(format_args!("{:?}: {document} loaded through {last}", Place::Node(node)));
         let Some(resident) = self.resident(node, document, number) else { return };
         resident.document = Some(Box::new(opened));
+        if let Some(delete) = resident.operator.take() {
+            self.operator_is_heard(node, document, number, delete);
+        }
+        let Some(resident) = self.resident(node, document, number) else { return };
         for (channel, router) in std::mem::take(&mut resident.openers) {
             self.resident_opened(node, document, channel, router);
         }
@@ -171,10 +184,19 @@ impl World {
         router: RouterId,
     ) {
         let now = self.now();
-        let Some(resident) = self.nodes[node].residents.get_mut(document) else { return };
+        let Some(resident) = self.nodes[node].residents.get_mut(document) else {
+            // It has ended over somebody who came before.
+            return self.node_serves(node, channel, document.clone(), router);
+        };
         if resident.document.is_none() || resident.stopping {
             resident.openers.push((channel, router));
             return;
+        }
+        resident.wanted = true;
+        if resident.document.as_ref().is_some_and(|of| of.deleted()) {
+            let (number, reason) = (resident.number, CloseReason::DocumentDeleted);
+            self.refuse(channel, OpenError::Refused { reason });
+            return self.settle(node, document, number);
         }
         resident.attachments += 1;
         let attachment = resident.attachments;
@@ -262,6 +284,9 @@ impl World {
             self.nodes[node].tails_wanted.push((document.clone(), number));
         } else if resident.stopping && resident.nothing_waits() && !resident.compacting {
             self.end_resident(node, document, End::Stopped);
+        } else if of.deleted() && resident.wanted && resident.nothing_waits() {
+            self.tell_closed(node, document);
+            self.end_resident(node, document, End::Deleted);
         } else if let Some(due) = of.next_deadline().map(|due| due.max(now))
             && resident.wake_at.is_none_or(|at| at > due)
         {
@@ -303,7 +328,7 @@ impl World {
     fn end_resident(&mut self, node: usize, document: &DocumentId, end: End) {
         let Some(resident) = self.nodes[node].residents.get_mut(document) else { return };
         let channels: Vec<Channel> = resident.routers.values().map(|(_, channel)| *channel).collect();
-        for channel in channels {
+        for channel in channels.into_iter().filter(|_| end != End::Deleted) {
             self.down(channel, Down::Event(Event::LetGo));
         }
         self.resident_ended(node, document, &end);

@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Drain,
     /// An operator changes a weight or a cordon.
     Operator,
+    /// An operator deletes a document, or brings it back.
+    Delete,
     /// An editor's socket breaks.
     Disconnect,
     /// An editor's socket takes nothing for a while.
@@ -63,7 +65,7 @@ pub(crate) struct StoreFaults {
     pub(crate) late: u64,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 13] = [
     Fault::CrashNode,
     Fault::CrashRouter,
     Fault::PauseNode,
@@ -73,6 +75,7 @@ const FAULTS: [Fault; 12] = [
     Fault::EtcdAway,
     Fault::Drain,
     Fault::Operator,
+    Fault::Delete,
     Fault::Disconnect,
     Fault::Stall,
     Fault::Leave,
