@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringleaf_router::search::Search;
 use ringleaf_router::session::Session;
-use ringleaf_types::{DocumentId, MessageNumber, Rights, SessionId, Slot, Subject};
+use ringleaf_types::{DocumentId, MessageNumber, NodeId, Rights, RingVersion, SessionId, Slot, Subject};
 use ringleaf_wire::{ClientMessage, Event, OpenError, Request, ServerMessage};
 
 use crate::network::{Channel, Up};
@@ -104,7 +104,7 @@ impl World {
         };
         fan_out.members.insert(id, member);
         if begins {
-            self.open(router, document, Duration::ZERO);
+            self.open(router, document, Duration::ZERO, None);
         }
         self.turn(router, document, id);
         id
@@ -138,8 +138,14 @@ impl World {
 
     // ---- the host ----
 
-    /// Begins to open the document after a while.
-    fn open(&mut self, router: usize, document: &DocumentId, after: Duration) {
+    /// Begins to open the document after a while; at this node first, if it is named.
+    fn open(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        after: Duration,
+        at: Option<(NodeId, RingVersion)>,
+    ) {
         self.routers[router].tries_made += 1;
         let number = self.routers[router].tries_made;
         let id = self.router_id(router);
@@ -153,7 +159,10 @@ impl World {
         let document = document.clone();
         self.after(Place::Router(router), after, move |world| {
             if world.fan_out(router, &document).is_some_and(|of| of.opening == Some(number)) {
-                let search = Search::new(document.clone(), id);
+                let mut search = Search::new(document.clone(), id);
+                if let Some((owner, ring)) = at {
+                    search.first(owner, ring);
+                }
                 world.seek(router, document, number, generation, search);
             }
         });
@@ -187,13 +196,19 @@ impl World {
             Err(OpenError::Refused { reason }) => self.closes(router, document, reason),
             Err(OpenError::Busy | OpenError::Moved { .. } | OpenError::Unreachable) => {
                 let pause = fan_out.pause(part);
-                self.open(router, document, pause);
+                self.open(router, document, pause, None);
             }
         }
     }
 
     /// The host is gone: everybody waits for the next one.
-    pub(crate) fn lost(&mut self, router: usize, document: &DocumentId, generation: u64) {
+    pub(crate) fn lost(
+        &mut self,
+        router: usize,
+        document: &DocumentId,
+        generation: u64,
+        to: Option<(NodeId, RingVersion)>,
+    ) {
         let part = self.random.part();
         let Some(fan_out) = self.fan_out(router, document) else { return };
         if fan_out.generation != generation {
@@ -207,7 +222,7 @@ impl World {
         }
         self.say(format_args!("{:?}: {document} has lost its host", Place::Router(router)));
         self.nudge_all(router, document);
-        self.open(router, document, after);
+        self.open(router, document, after, to);
     }
 
     fn nudge_all(&mut self, router: usize, document: &DocumentId) {
@@ -290,7 +305,8 @@ impl World {
         match event {
             Event::Publish { previous, slot, updates } => fan_out.published.push((previous, slot, updates)),
             Event::Awareness { only: None, payload } => fan_out.presence.push(payload),
-            Event::LetGo | Event::Moved { .. } => self.lost(router, document, generation),
+            Event::LetGo => self.lost(router, document, generation, None),
+            Event::Moved { owner, ring } => self.lost(router, document, generation, Some((owner, ring))),
             event => self.event(router, document, event),
         }
         let Some(fan_out) = self.fan_out(router, document) else { return true };

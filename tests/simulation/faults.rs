@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ringleaf_document::Input;
+use ringleaf_types::Epoch;
+
 use crate::editor::LastWords;
 use crate::scenario::Fault;
 use crate::world::{Place, World};
@@ -69,6 +72,7 @@ impl World {
                 self.etcd_goes();
                 self.after(Place::Log, back, Self::etcd_comes_back);
             }
+            Fault::Seal => self.seal_something(node),
             Fault::Drain => self.drain_node(node),
             Fault::Operator => self.operator(),
             Fault::Delete => {
@@ -110,6 +114,20 @@ impl World {
                 world.say(format_args!("{place:?} goes on"));
                 world.resume(place);
             }
+        });
+    }
+
+    fn seal_something(&mut self, node: usize) {
+        let serving = self.nodes[node].residents.iter().filter(|(_, resident)| resident.document.is_some());
+        let Some((document, number)) = serving.map(|(id, of)| (id.clone(), of.number)).next() else { return };
+        let wait = self.random.millis(1, 1_000);
+        self.say(format_args!("{:?}: {document} is sealed", Place::Node(node)));
+        self.tell(node, &document, number, Input::Seal);
+        self.after(Place::Node(node), wait, move |world| {
+            let claim = world.random.thousandths(700);
+            let Some(resident) = world.resident(node, &document, number) else { return };
+            let claimed = resident.epoch() > Epoch::ZERO;
+            world.tell(node, &document, number, if claim && claimed { Input::Claim } else { Input::Unseal });
         });
     }
 

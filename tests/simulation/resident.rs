@@ -328,8 +328,13 @@ impl World {
     fn end_resident(&mut self, node: usize, document: &DocumentId, end: End) {
         let Some(resident) = self.nodes[node].residents.get_mut(document) else { return };
         let channels: Vec<Channel> = resident.routers.values().map(|(_, channel)| *channel).collect();
+        let ring = self.nodes[node].ring.version();
+        let farewell = match &end {
+            End::Fenced(Some(by)) if *by != self.nodes[node].id => Event::Moved { owner: by.clone(), ring },
+            _ => Event::LetGo,
+        };
         for channel in channels.into_iter().filter(|_| end != End::Deleted) {
-            self.down(channel, Down::Event(Event::LetGo));
+            self.down(channel, Down::Event(farewell.clone()));
         }
         self.resident_ended(node, document, &end);
     }

@@ -179,7 +179,7 @@ impl World {
                 }
             }
             (Purpose::Open { document, generation }, Down::Closed) => {
-                self.lost(router, &document, generation);
+                self.lost(router, &document, generation, None);
             }
             (Purpose::Open { .. }, Down::Opened | Down::Refused(_)) => panic!("opened twice"),
         }
@@ -205,7 +205,7 @@ impl World {
     pub(crate) fn router_lost(&mut self, router: usize, channel: Channel) {
         match self.routers[router].channels.remove(&channel) {
             Some(Purpose::Opening(tried)) => self.no_way(router, *tried),
-            Some(Purpose::Open { document, generation }) => self.lost(router, &document, generation),
+            Some(Purpose::Open { document, generation }) => self.lost(router, &document, generation, None),
             None => {}
         }
     }

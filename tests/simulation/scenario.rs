@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     /// A link between a router and a node is reset.
     Reset,
     EtcdAway,
+    /// A handoff begins, and comes to nothing: the document is sealed, and goes on or claims anew.
+    Seal,
     /// A node leaves in order, and comes back.
     Drain,
     /// An operator changes a weight or a cordon.
@@ -65,7 +67,7 @@ pub(crate) struct StoreFaults {
     pub(crate) late: u64,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::CrashNode,
     Fault::CrashRouter,
     Fault::PauseNode,
@@ -73,6 +75,7 @@ const FAULTS: [Fault; 13] = [
     Fault::Cut,
     Fault::Reset,
     Fault::EtcdAway,
+    Fault::Seal,
     Fault::Drain,
     Fault::Operator,
     Fault::Delete,
