@@ -8,6 +8,7 @@ mod failover;
 mod load;
 mod moves;
 mod operators;
+mod released;
 mod spread;
 mod strangers;
 mod waiting;
