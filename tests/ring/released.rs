@@ -62,7 +62,8 @@ fn write(server: &Server) {
                     typed(server, name, clock as u64, std::str::from_utf8(letter).unwrap());
                 });
                 wait_for("a snapshot is there", Duration::from_secs(20), || {
-                    let known = server.admin_request("POST", "/api/v1/documents/compacted/verify", b"").json();
+                    let known =
+                        server.admin_request("POST", "/api/v1/documents/compacted/verify", b"").json();
                     (known["snapshot_upto"].as_u64()? > 0).then_some(())
                 });
             }
@@ -134,7 +135,8 @@ fn a_postgresql_database_of_version_1_is_served() {
     }
     let file = folder().join("postgres.sql");
     if std::env::var_os("TESTS_RECORD").is_some() {
-        let cluster = Cluster::start(&ClusterOptions { each: options(), ..ClusterOptions::new(1, 0) }).unwrap();
+        let cluster =
+            Cluster::start(&ClusterOptions { each: options(), ..ClusterOptions::new(1, 0) }).unwrap();
         write(cluster.server("n1"));
         std::fs::create_dir_all(folder()).unwrap();
         std::fs::write(&file, recorded(&cluster)).unwrap();
@@ -154,7 +156,8 @@ fn recorded(cluster: &Cluster) -> String {
     for (table, columns) in TABLES {
         let (marks, list) = (vec!["%L"; columns.len()].join(", "), columns.join(", "));
         let insert = format!("INSERT INTO {table} ({list}) VALUES ({marks});");
-        text += &cluster.postgres.sql(&format!("SELECT format('{insert}', {list}) FROM {table} ORDER BY {list}"));
+        text +=
+            &cluster.postgres.sql(&format!("SELECT format('{insert}', {list}) FROM {table} ORDER BY {list}"));
         text.push('\n');
     }
     text
@@ -167,4 +170,3 @@ fn the_recorded_stores_are_small() {
         assert!(bytes < 300_000, "{file} has {bytes} bytes");
     }
 }
-
