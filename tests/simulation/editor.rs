@@ -224,8 +224,12 @@ impl World {
         }
         let highest = self.scenario.edit_interval.as_millis() as u64;
         let wait = self.random.millis(1, highest);
-        // Now and then a burst.
-        let burst = if self.random.thousandths(50) { 20 } else { 1 };
+        // Now and then a burst, and rarely more than may wait for an answer.
+        let burst = match self.random.between(0, 1_000) {
+            0..5 => 150,
+            5..50 => 20,
+            _ => 1,
+        };
         (0..burst).for_each(|_| self.edit(editor));
         self.after(Place::Editor(editor), wait, move |world| world.edits(editor));
     }
