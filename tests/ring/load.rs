@@ -4,6 +4,7 @@
 //! both are durable by then (I4).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -204,6 +205,9 @@ impl Editor {
                     let clocks = clocks(&message);
                     let told = clocks.get(&pen.client).copied().unwrap_or_default();
                     let acknowledged = pen.acknowledge(told);
+                    if asks(&message) && pen.answer(told, socket).is_err() {
+                        continue;
+                    }
                     let mut counted = self.shared.counted.lock().unwrap();
                     counted.show(&self.document, &clocks);
                     counted.typed.entry(self.document.clone()).or_default().extend(acknowledged);
@@ -245,6 +249,11 @@ fn clocks(message: &[u8]) -> BTreeMap<u64, u64> {
     }
 }
 
+/// Whether the server says what it has, and wants the rest.
+fn asks(message: &[u8]) -> bool {
+    matches!(yjs::frame(message), Frame::Step1(_))
+}
+
 /// One Yjs client that appends characters.
 #[derive(Debug)]
 struct Pen {
@@ -269,6 +278,16 @@ impl Pen {
         }
         let update = yjs::typed(self.client, self.acknowledged, &"x".repeat(left));
         socket.send(&yjs::update_frame(&update)).is_ok()
+    }
+
+    /// Everything after what the server has, as every client answers: an owner that lacks what another one had taken needs
+    /// it for what follows.
+    fn answer(&self, told: u64, socket: &mut Socket) -> io::Result<()> {
+        if told >= self.typed {
+            return Ok(());
+        }
+        let rest = yjs::typed(self.client, told, &"x".repeat((self.typed - told) as usize));
+        socket.send(&yjs::step2_frame(&rest))
     }
 
     fn acknowledge(&mut self, through: u64) -> Vec<Typed> {
