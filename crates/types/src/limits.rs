@@ -32,8 +32,8 @@ pub struct Limits {
     /// Open connections of this process. Above it: 503 before the upgrade.
     pub connections_max: usize,
     /// Editors that come in per second, whoever they are. A tenth of this at once, the others wait for their turn. Low
-    /// enough that a whole cluster's editors, when they come back together, do not stall those who are here: a socket
-    /// that comes in costs a core up to half a millisecond, its first document included.
+    /// enough that thousands who come back together do not stall those who are here: on two busy cores 2,000 at once held
+    /// up some of these for a second, and at this rate for less than a tenth of one.
     pub connections_per_second_max: u32,
     /// The longest that a request waits for its turn to become a socket. Whoever would wait longer: 503 before the
     /// upgrade. Longer than the 2.5 s after which stock clients that were sent away try again, all at the same time, so
