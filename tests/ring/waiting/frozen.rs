@@ -16,7 +16,7 @@ const FAILOVER_MAX: Duration = Duration::from_secs(20);
 fn an_owner_that_was_stopped_for_thirty_seconds_is_fenced_and_loses_nothing() {
     let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
     // As it looks to the one whose clock has jumped.
-    let options = options.announce("the lease is not renewed");
+    let options = options.announce("etcd is away");
     let Some(mut cluster) = Cluster::start(&options) else { return };
     let load = Load::start(&routers(&cluster), &DOCUMENTS);
     load.wait_acknowledging(Duration::from_secs(30));
