@@ -428,6 +428,11 @@ impl Document {
         self.sealed && !self.log.busy() && self.recovering.is_none()
     }
 
+    /// Whether it takes no new slot, be one in flight or not.
+    pub fn takes_no_slot(&self) -> bool {
+        self.sealed
+    }
+
     /// Whether its fence is in the log, and no other is owed.
     pub fn claimed(&self) -> bool {
         self.log.epoch() > Epoch::ZERO && !self.fence_owed

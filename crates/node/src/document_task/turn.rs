@@ -34,7 +34,7 @@ impl DocumentTask {
                 self.stopping = true;
                 // What gathered while it was sealed is this node's to store, unless somebody else has claimed it.
                 let input = if document.epoch() > Epoch::ZERO { Input::Claim } else { Input::Unseal };
-                if document.sealed() { Next::Input(input) } else { Next::Nothing }
+                if document.takes_no_slot() { Next::Input(input) } else { Next::Nothing }
             }
             Woken::Abandon => {
                 self.abandoned = true;

@@ -75,9 +75,12 @@ pub(crate) const SESSION: SessionId = SessionId::new(1);
 
 impl Editor {
     pub(crate) async fn open(node: &Node, name: &str, router: u64) -> Result<Self, OpenError> {
-        let sink = Arc::new(Sink::default());
-        let router = RouterId::new(router);
-        let opened = timeout(PATIENCE, node.open(Opening::new(document(name), router), sink.clone()));
+        Self::open_as(node, Opening::new(document(name), RouterId::new(router))).await
+    }
+
+    pub(crate) async fn open_as(node: &Node, opening: Opening) -> Result<Self, OpenError> {
+        let (sink, router) = (Arc::new(Sink::default()), opening.router);
+        let opened = timeout(PATIENCE, node.open(opening, sink.clone()));
         let host = opened.await.expect("the document opens in time")?;
         // Client ids are given, so that a failure looks the same every time.
         let doc = Doc::with_client_id(1_000 + router.get());

@@ -8,5 +8,6 @@ mod faulty_store;
 mod editing;
 mod faults;
 mod long_lives;
+mod moving;
 mod operators;
 mod stopping;

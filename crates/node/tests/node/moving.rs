@@ -1,0 +1,204 @@
+//! Two nodes over one store, and documents that move from one to the other, also when the conversation about it is cut.
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use ringleaf_coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
+use ringleaf_node::{Cluster, Moves, Node, NodeConfig};
+use ringleaf_peer::{Handoffs, SourceTalk, TargetTalk, in_process};
+use ringleaf_ring::{ClusterId, Member, MemberState, RingView, Weight};
+use ringleaf_store::MemoryStore;
+use ringleaf_types::{Incarnation, NodeId, RingVersion, RouterId};
+use ringleaf_wire::{Event, Opening, Peers, Request, SessionHost};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::editor::{Editor, PATIENCE, SESSION, limits};
+use crate::faulty_store::{Fault, FaultyStore};
+
+/// Everybody sees what the test says.
+struct Told(watch::Sender<Option<Arc<RingView>>>);
+
+#[async_trait::async_trait]
+impl Coordinator for Told {
+    fn ring(&self) -> Ring {
+        self.0.subscribe()
+    }
+
+    async fn register(&self, _: Member) -> Result<(), RegisterError> {
+        Ok(())
+    }
+
+    async fn withdraw(&self) {}
+
+    fn heard(&self, _: RingVersion) {}
+
+    fn status(&self) -> CoordinatorStatus {
+        CoordinatorStatus::default()
+    }
+}
+
+/// The way to the other node. Conversations end after so many messages.
+struct Way {
+    to: OnceLock<Weak<Node>>,
+    messages_max: Mutex<usize>,
+}
+
+impl Way {
+    fn node(&self) -> Arc<Node> {
+        self.to.get().and_then(Weak::upgrade).expect("the other node")
+    }
+}
+
+impl Peers for Way {
+    fn host(&self, _: &NodeId, _: &str) -> Arc<dyn SessionHost> {
+        self.node()
+    }
+
+    fn alive<'a>(&'a self, _: &'a NodeId, _: &'a str, _: Duration) -> BoxFuture<'a, bool> {
+        async { true }.boxed()
+    }
+}
+
+impl Handoffs for Way {
+    fn begin(&self, _: &NodeId, _: &str) -> SourceTalk {
+        let ((source, near), (far, target)) = (in_process(), in_process());
+        self.node().offered(target);
+        tokio::spawn(pass_on(near, far, *self.messages_max.lock().unwrap()));
+        source
+    }
+}
+
+async fn pass_on(mut near: TargetTalk, mut far: SourceTalk, messages_max: usize) {
+    for _ in 0..messages_max {
+        tokio::select! {
+            message = near.hear() => match message {
+                Some(message) => drop(far.say(message).await),
+                None => return,
+            },
+            message = far.hear() => match message {
+                Some(message) => drop(near.say(message).await),
+                None => return,
+            },
+        }
+    }
+}
+
+struct Pair {
+    ring: Arc<Told>,
+    from: Arc<Node>,
+    to: Arc<Node>,
+    /// What both write to, and can be slow.
+    store: Arc<FaultyStore>,
+}
+
+fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
+    let member = |name: &&str| Member {
+        node: name.parse().unwrap(),
+        incarnation: Incarnation::new(1),
+        state: if serving.contains(name) { MemberState::Serving } else { MemberState::Draining },
+        weight: Weight::ONE,
+        address: String::new(),
+        zone: String::new(),
+        version: String::new(),
+    };
+    let members = ["from", "to"].iter().map(member).collect();
+    Some(Arc::new(RingView::new(ClusterId::new(1), RingVersion::new(version), members).unwrap()))
+}
+
+fn pair(messages_max: usize) -> Pair {
+    let ring = Arc::new(Told(watch::Sender::new(view(1, &["from"]))));
+    let store = FaultyStore::over(Arc::new(MemoryStore::new()));
+    let way = || Arc::new(Way { to: OnceLock::new(), messages_max: Mutex::new(messages_max) });
+    let (there, back) = (way(), way());
+    let start = |name: &str, way: &Arc<Way>| {
+        let cluster = Cluster { coordinator: ring.clone(), peers: way.clone(), handoffs: way.clone() };
+        let limits = Arc::new(limits());
+        let config = NodeConfig { node: name.parse().unwrap(), incarnation: Incarnation::new(1), limits };
+        Node::start_in(cluster, config, store.clone())
+    };
+    let (from, to) = (start("from", &there), start("to", &back));
+    let _ = (there.to.set(Arc::downgrade(&to)), back.to.set(Arc::downgrade(&from)));
+    Pair { ring, from, to, store }
+}
+
+impl Pair {
+    /// An editor of the source has typed, then the ring names the other node. How the editor hears of it.
+    async fn moves(&self) -> (Editor, Event) {
+        let mut editor = Editor::join(&self.from, "notes", 1).await;
+        editor.type_in("before").await;
+        editor.all_acknowledged().await;
+        let payload = bytes::Bytes::from_static(&[1, 7, 3, 2, b'{', b'}']);
+        editor.submit(Request::Awareness { session: SESSION, payload }).await;
+        editor.until("its own presence", |event, _| matches!(event, Event::Awareness { .. })).await;
+        self.ring.0.send_replace(view(2, &["to"]));
+        editor.until("to hear of the move", |_, editor| editor.closed.is_some()).await;
+        let event = editor.closed.take().unwrap();
+        (editor, event)
+    }
+
+    /// Whoever comes to the new owner finds everything, and can write.
+    async fn goes_on(&self) {
+        // A target that has lost its claim keeps away for the source, unless that has said that it has let go.
+        let denied = vec!["from".parse().unwrap()];
+        let opening = Opening { denied, ..Opening::new("notes".parse().unwrap(), RouterId::new(2)) };
+        let mut other = Editor::open_as(&self.to, opening).await.unwrap();
+        other.attach().await;
+        other.sync().await;
+        other.until_text("before").await;
+        other.type_in(" and after").await;
+        other.all_acknowledged().await;
+        let moves = self.from.drain(PATIENCE).await;
+        assert_eq!(moves.left, 0, "the source has nothing left");
+    }
+}
+
+#[tokio::test]
+async fn a_document_moves_with_the_presence_of_its_sessions() {
+    let pair = pair(usize::MAX);
+    let (_, event) = pair.moves().await;
+    let to: NodeId = "to".parse().unwrap();
+    assert_eq!(event, Event::Moved { owner: to, ring: RingVersion::new(2) });
+    let mut other = Editor::open(&pair.to, "notes", 2).await.unwrap();
+    other.attach().await;
+    let presence = |event: &Event, _: &Editor| matches!(event, Event::Awareness { only: Some(_), payload } if payload[1] == 7);
+    other.until("the presence of who was there before", presence).await;
+    drop(other);
+    pair.goes_on().await;
+    assert_eq!(pair.from.moves(), Moves { moved: 1, forgotten: 0, let_go: 0 });
+}
+
+/// Offer, Accept, Warm, Seal, Claimed: wherever it breaks, the document is served again at once, by one node.
+#[tokio::test]
+async fn a_conversation_that_is_cut_at_any_message_costs_nothing_that_was_acknowledged() {
+    for messages_max in 0..5 {
+        let pair = pair(messages_max);
+        let (_, event) = pair.moves().await;
+        assert!(matches!(event, Event::Moved { .. } | Event::LetGo), "{messages_max}: {event:?}");
+        timeout(PATIENCE, pair.goes_on()).await.unwrap_or_else(|_| panic!("cut after {messages_max}"));
+    }
+}
+
+/// The slot in flight stays undecided for longer than a seal may wait: the document is let go of, as without a handoff.
+#[tokio::test]
+async fn a_slot_in_flight_that_stays_undecided_means_no_seal_and_nothing_is_lost() {
+    let pair = pair(usize::MAX);
+    let mut editor = Editor::join(&pair.from, "notes", 1).await;
+    pair.store.appends(Fault::Hold);
+    editor.type_in("before").await;
+    pair.ring.0.send_replace(view(2, &["to"]));
+    let let_go = async {
+        while pair.from.moves().let_go == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, let_go).await.unwrap();
+    pair.store.appends(Fault::None);
+    editor.all_acknowledged().await;
+    editor.until("to hear of the move", |_, editor| editor.closed.is_some()).await;
+    assert_eq!(editor.closed, Some(Event::LetGo));
+    pair.goes_on().await;
+    assert_eq!(pair.from.moves(), Moves { moved: 0, forgotten: 0, let_go: 1 });
+}
