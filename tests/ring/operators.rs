@@ -21,6 +21,30 @@ fn ask(cluster: &Cluster, name: &str, line: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+#[test]
+fn any_process_shows_the_busiest_documents_of_all_nodes() {
+    let Some(cluster) = Cluster::start(&ClusterOptions::new(2, 1)) else { return };
+    write(&cluster, "n1");
+    let sockets: Vec<_> =
+        (0..3).map(|_| harness::Socket::open(cluster.server("r1").editors(), "/notes/7")).collect();
+    for at in ["r1", "n2"] {
+        let top = wait_for("three editors are counted", WITHIN, || {
+            let top = ask(&cluster, at, "top --limit 30");
+            (top["busiest"]["documents"][0]["sessions"] == 3).then_some(top)
+        });
+        let documents = top["busiest"]["documents"].as_array().unwrap();
+        assert_eq!(documents[0]["name"], "notes/7");
+        assert_eq!(documents.len(), 30);
+        let nodes: std::collections::BTreeSet<_> =
+            documents.iter().map(|document| document["node"].as_str()).collect();
+        assert_eq!(nodes.len(), 2, "both nodes have some: {top}");
+    }
+    drop(sockets);
+    let shown = cluster.server("r1").command("top");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(text.contains("DOCUMENT") && text.contains("n2"), "{text}");
+}
+
 /// The code of the error of a command that does not.
 fn refused(cluster: &Cluster, name: &str, line: &str) -> String {
     let output = cluster.server(name).command(&format!("{line} -o json"));

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Router(Clustered),
     /// Is the server well, and its cluster, and what are they doing?
     Status(Status),
+    /// Watch the cluster and its busiest documents (q quits)
+    Top(Top),
     /// Look at the ring, plan changes and make them
     #[command(subcommand)]
     Ring(Ring),
@@ -292,6 +294,21 @@ pub(crate) struct Status {
     pub(crate) interval: u64,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// How often to look
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) interval: u64,
+    /// How many documents to show
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Look once, as it does when nobody watches (no terminal, or JSON)
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Named {
     /// Name of the document
@@ -496,6 +513,7 @@ mod tests {
         for line in [
             "status",
             "status --watch",
+            "top",
             "ring show",
             "ring owner x",
             "ring plan --add x",

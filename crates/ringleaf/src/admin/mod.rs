@@ -6,6 +6,7 @@
 //! ```
 
 mod backup;
+mod busiest;
 mod drain;
 mod faults;
 mod guard;
@@ -58,6 +59,7 @@ impl Admin {
             .route("/api/v1/ring/plan", post(plan::post))
             .route("/api/v1/ring/config", get(ring::config).put(ring::apply))
             .route("/api/v1/resident", post(ring::resident))
+            .route("/api/v1/busiest", get(busiest::get))
             .route("/api/v1/nodes", get(nodes::list))
             .route("/api/v1/nodes/{node}", get(nodes::show).delete(nodes::forget))
             .route("/api/v1/nodes/{node}/cordon", post(nodes::cordon).delete(nodes::uncordon))

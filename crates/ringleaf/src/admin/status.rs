@@ -32,6 +32,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    pub(super) fn others(&self) -> &Others {
+        &self.others
+    }
+
     /// Null: no member has ever served.
     fn ring(&self) -> Option<Value> {
         let view = self.others.ring.borrow().clone()?;

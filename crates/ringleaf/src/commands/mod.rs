@@ -7,6 +7,7 @@ mod ring;
 mod status;
 mod store;
 mod text;
+mod top;
 mod verdict;
 
 use std::io::{IsTerminal, Write};
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(NodeOr { command: None, run }) => crate::serve::clustered(Role::Node, &run),
         Command::Router(flags) => crate::serve::clustered(Role::Router, &flags),
         Command::Status(command) => status::status(&command),
+        Command::Top(command) => top::top(&command),
         Command::Ring(command) => ring::run(command),
         Command::Healthcheck(target) => status::healthcheck(&target),
         Command::Doc(Doc::Quarantine(command)) => documents::quarantine(command),

@@ -29,13 +29,13 @@ pub(super) fn status(command: &Status) -> Result<(), Failure> {
 }
 
 /// What a server says of itself and, in a cluster, of the nodes.
-struct Look {
+pub(super) struct Look {
     status: Value,
     nodes: Option<Value>,
 }
 
 impl Look {
-    fn take(client: &Client) -> Result<Self, Failure> {
+    pub(super) fn take(client: &Client) -> Result<Self, Failure> {
         let status = client.json(Ask::get("/api/v1/status"))?;
         // A cluster without a ring has no nodes to ask; the status says so itself.
         let nodes = match status["cluster"].is_null() {
@@ -49,7 +49,7 @@ impl Look {
         verdict(&self.status, self.nodes.as_ref())
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let mut json = self.status.clone();
         json["verdict"] = self.verdict().text.into();
         json["nodes"] = self.nodes.clone().unwrap_or_default();
@@ -58,13 +58,22 @@ impl Look {
 
     /// The verdict, the nodes, and what there is about the server itself.
     fn text(&self, wide: bool, color: bool) -> String {
+        format!("{}\n{}", self.summary_of(wide, color), details(&self.status, wide))
+    }
+
+    /// Without what there is about the server itself.
+    pub(super) fn summary(&self, color: bool) -> String {
+        self.summary_of(false, color)
+    }
+
+    fn summary_of(&self, wide: bool, color: bool) -> String {
         let mut text = self.verdict().line(color) + "\n";
         text.push_str(&warnings(&self.status, color));
         if let Some(nodes) = &self.nodes {
             let table = super::nodes::table(nodes, wide).render(color);
             text.push_str(&format!("\n{table}{}", super::nodes::legend(nodes)));
         }
-        format!("{text}\n{}", details(&self.status, wide))
+        text
     }
 }
 
