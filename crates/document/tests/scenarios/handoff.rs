@@ -17,9 +17,11 @@ fn a_sealed_document_takes_no_new_slot_and_one_that_claims_again_writes_what_gat
         > durable
         all: publish 1 after 0: 1 → "a"
         router 1: acknowledge 1 through 1
+        sealed
         > sync 1
         > claim
         append 2 in epoch 2: 1 updates
+        unsealed
         > durable
         all: publish 2 after 1: 1 → "ab"
         router 1: acknowledge 1 through 2
@@ -42,9 +44,11 @@ fn a_source_that_claims_again_after_its_target_is_fenced() {
         all: publish 1 after 0: 1 → "a"
         router 1: acknowledge 1 through 1
         > seal
+        sealed
         > type 1 b
         > claim
         append 2 in epoch 2: 1 updates
+        unsealed
         > taken 2
         fenced
         "#,
@@ -59,9 +63,11 @@ fn a_seal_that_is_taken_off_needs_no_fence() {
         router 1: attached 1 at 0
         router 1: ask 1
         > seal
+        sealed
         > type 1 a
         > unseal
         append 1 in epoch 1: 1 updates
+        unsealed
         > durable
         all: publish 1 after 0: 1 → "a"
         router 1: acknowledge 1 through 1

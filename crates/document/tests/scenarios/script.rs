@@ -81,6 +81,7 @@ struct Stage {
     snapshot: Option<Snapshot>,
     /// Everything that was published.
     published: Doc,
+    sealed: bool,
     limits: Limits,
 }
 
@@ -98,6 +99,7 @@ impl Stage {
             store: Vec::new(),
             snapshot: None,
             published: Doc::new(),
+            sealed: false,
             limits,
         }
     }
@@ -279,6 +281,9 @@ impl Stage {
         let mut lines = Vec::new();
         while let Some(effect) = self.document.next_effect() {
             lines.push(self.describe(effect));
+        }
+        if self.document.sealed() != std::mem::replace(&mut self.sealed, self.document.sealed()) {
+            lines.push(if self.sealed { "sealed" } else { "unsealed" }.to_owned());
         }
         for same in lines.chunk_by(|a, b| a == b) {
             let times = if same.len() > 1 { format!(" ×{}", same.len()) } else { String::new() };
