@@ -28,7 +28,8 @@ const DEATHS: [&str; 4] = [
 ];
 
 /// What processes say when the store is away. The pool of connections has its own words.
-const STORE_TROUBLE: [&str; 6] = [
+const STORE_TROUBLE: [&str; 7] = [
+    "the store does not answer",
     "deadpool.postgres",
     "the database is away",
     "nothing is acknowledged until the store takes",
