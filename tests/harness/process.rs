@@ -1,10 +1,12 @@
 //! Programs that are not ours, and how a test starts and ends them.
 
+use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 /// Ports below this may belong to somebody who has one for ever.
 const FIRST_PORT: u16 = 10_000;
@@ -46,19 +48,44 @@ pub(crate) fn signal(id: u32, signal: &str) {
 /// Ports on loopback that nobody listens on, for servers that are to come back where they were.
 ///
 /// Not from the range that the system takes for whoever connects: while a server is away, somebody who looks for it could
-/// be given its port, and even connect to himself. Another test may take one of these before it is used: unlikely.
+/// be given its port, and even connect to himself. Other tests that run beside this one are given others, for as long as
+/// this process lives.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let mut next = RandomState::new().hash_one(()) as u16;
     let listeners = [(); N].map(|()| {
-        loop {
+        for _ in 0..TRIES {
             next = next.wrapping_add(1);
             let port = FIRST_PORT + next % (taken_by_the_system() - FIRST_PORT);
-            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            if let Some(held) = hold(port)
+                && let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
+            {
+                HELD.lock().expect("no holder of this lock panics").push(held);
                 return listener;
             }
         }
+        panic!(
+            "no free port in {TRIES} tries; is {} writable?",
+            std::env::temp_dir().join(HELD_FOLDER).display()
+        );
     });
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// Where tests tell each other which ports they have.
+const HELD_FOLDER: &str = "ringleaf-test-ports";
+/// Limit: so many ports in a row are not taken on any machine where tests can run.
+const TRIES: usize = 2_000;
+
+/// The locks on the ports that this process was given.
+static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// Tells other tests that a port is taken. `None`: one of them has it, or had it in this process.
+fn hold(port: u16) -> Option<File> {
+    let folder = std::env::temp_dir().join(HELD_FOLDER);
+    std::fs::create_dir_all(&folder).ok()?;
+    let file = File::options().create(true).append(true).open(folder.join(port.to_string())).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
 
 /// Where the ports begin that the system gives to whoever connects.
