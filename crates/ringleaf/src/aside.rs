@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// A store that restarts is back by then, or nobody has it.
 const FAILING_MAX: Duration = Duration::from_secs(3);
+/// A process that was stopped (SIGSTOP, a paused machine) finds its first look late and unanswered, which says nothing of the store: time alone
+/// is no proof, it must have asked so often.
+const FAILURES_MIN: u32 = 3;
 /// So many good answers in a row before documents come back: each time costs their editors a pause.
 const ANSWERS_MIN: u32 = 4;
 
@@ -27,6 +30,8 @@ pub(crate) enum Advice {
 pub(crate) struct Aside {
     aside: bool,
     failing_since: Option<Instant>,
+    /// Looks in a row without an answer.
+    failures: u32,
     answers: u32,
 }
 
@@ -35,12 +40,15 @@ impl Aside {
     pub(crate) fn looked(&mut self, answers: bool, asked_at: Instant, now: Instant) -> Advice {
         if answers {
             self.failing_since = None;
+            self.failures = 0;
             self.answers = self.answers.saturating_add(1);
             return if self.aside && self.answers >= ANSWERS_MIN { Advice::ComeBack } else { Advice::Stay };
         }
         self.answers = 0;
+        self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(asked_at);
-        if !self.aside && since + FAILING_MAX <= now { Advice::AskOthers } else { Advice::Stay }
+        let certain = self.failures >= FAILURES_MIN && since + FAILING_MAX <= now;
+        if certain && !self.aside { Advice::AskOthers } else { Advice::Stay }
     }
 
     /// The node has left the ring, or is on it again.
@@ -72,6 +80,16 @@ mod tests {
         let advice = follow(&mut Aside::default(), &[false; 6]);
         assert_eq!(advice[..3], [Advice::Stay; 3]);
         assert_eq!(advice[3..], [Advice::AskOthers; 3]);
+    }
+
+    #[test]
+    fn a_look_that_half_a_minute_was_slept_through_is_no_proof() {
+        let (mut aside, start) = (Aside::default(), Instant::now());
+        let awake = start + Duration::from_secs(30);
+        assert_eq!(aside.looked(false, start, awake), Advice::Stay);
+        assert_eq!(aside.looked(false, awake, awake + Duration::from_secs(1)), Advice::Stay);
+        assert_eq!(aside.looked(true, awake, awake + Duration::from_secs(2)), Advice::Stay);
+        assert_eq!(aside.looked(false, awake, awake + Duration::from_secs(3)), Advice::Stay);
     }
 
     #[test]
