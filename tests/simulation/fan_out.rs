@@ -360,10 +360,10 @@ impl World {
             Event::Attached { session, slot } => {
                 self.with_session(router, document, session, |member| member.session.attached(slot));
             }
-            Event::SyncAnswer { sessions, update, .. } => {
+            Event::SyncAnswer { sessions, through, update } => {
                 for session in sessions {
-                    let wanted =
-                        self.with_session(router, document, session, |member| member.session.answered());
+                    let wanted = self
+                        .with_session(router, document, session, |member| member.session.answered(through));
                     if wanted == Some(true) {
                         self.reply(
                             router,

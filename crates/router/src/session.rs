@@ -64,6 +64,11 @@ pub struct Session {
     queued: Slot,
     /// The newest slot that is known to be published.
     newest: Slot,
+    /// Where it was first attached. The answer to the editor's first question should hold everything up to there.
+    base: Option<Slot>,
+    /// That answer came from an owner that did not know better, and ended here: what lies between this slot and the first
+    /// that was published to the editor is lacking.
+    hole: Option<Slot>,
     progress: Progress,
 }
 
@@ -131,6 +136,8 @@ impl Session {
             delivered: None,
             queued: Slot::ZERO,
             newest: Slot::ZERO,
+            base: None,
+            hole: None,
             progress: Progress::Following,
         }
     }
@@ -295,7 +302,7 @@ impl Session {
     /// A session that is behind asks for everything after this slot, once its socket has taken all that waits.
     pub fn lacks_after(&self) -> Option<Slot> {
         (self.progress == Progress::Behind && self.owner == Owner::Attached && !self.ended)
-            .then_some(self.queued)
+            .then_some(self.complete())
     }
 
     /// The owner was asked for what [`Session::lacks_after`] said.
@@ -316,6 +323,7 @@ impl Session {
             // What came before is in the answer to the editor's own question.
             self.delivered = Some(slot);
             self.queued = slot;
+            self.base = Some(slot);
         }
         if self.newest > self.queued {
             self.progress = Progress::Behind;
@@ -342,10 +350,11 @@ impl Session {
 
     /// Whether an answer to somebody who lacked everything after `from` goes to this editor too.
     pub fn caught_up(&mut self, from: Slot, through: Slot) -> bool {
-        if self.progress != Progress::Asking || from > self.queued || self.ended {
+        if self.progress != Progress::Asking || from > self.complete() || self.ended {
             return false;
         }
-        let lacked = through > self.queued;
+        let lacked = through > self.complete();
+        self.hole = self.hole.filter(|_| through < self.queued).map(|hole| hole.max(through));
         self.reaches(through);
         if self.progress == Progress::Asking {
             // The answer was made before the newest slot was published.
@@ -354,23 +363,35 @@ impl Session {
         lacked
     }
 
-    /// Whether an answer to a question of the editor is due.
+    /// Whether an answer to a question of the editor is due, that holds everything through this slot.
     ///
-    /// It holds everything through some slot, but for what the editor said it has, its own edits among that. Clients take
+    /// It does so but for what the editor said it has, its own edits among that. Clients take
     /// those for durable when they come back, so slots are published to it all the same, though it may have them.
-    pub fn answered(&mut self) -> bool {
+    ///
+    /// The owner that answers may be another one than the one that attached the session, and know less: one that was
+    /// cut off for a while, and is not fenced yet.
+    pub fn answered(&mut self, through: Slot) -> bool {
         if self.asked == 0 {
             return false;
+        }
+        if self.base.take().is_some_and(|base| through < base) {
+            self.hole = Some(through);
+            self.progress = Progress::Behind;
         }
         self.questions.pop_front();
         self.asked -= 1;
         true
     }
 
+    /// Everything through this slot is on its way to the editor, or there.
+    fn complete(&self) -> Slot {
+        self.hole.unwrap_or(self.queued)
+    }
+
     /// Everything through this slot is on its way to the editor, in a message that is never dropped.
     fn reaches(&mut self, through: Slot) {
         self.queued = self.queued.max(through);
-        if self.queued >= self.newest {
+        if self.queued >= self.newest && self.hole.is_none() {
             self.progress = Progress::Following;
         }
     }

@@ -260,10 +260,12 @@ impl Task {
                 let frame = frame(&ServerMessage::Awareness { payload });
                 self.tell(session, |member| member.reply(&frame, None, Session::here, now));
             }
-            Event::SyncAnswer { sessions, update, .. } => {
+            Event::SyncAnswer { sessions, through, update } => {
                 let frame = frame(&ServerMessage::SyncAnswer { update });
                 for session in sessions {
-                    self.tell(session, |member| member.reply(&frame, None, Session::answered, now));
+                    self.tell(session, |member| {
+                        member.reply(&frame, None, |session| session.answered(through), now)
+                    });
                 }
             }
             Event::SyncRequest { session, state_vector } => {

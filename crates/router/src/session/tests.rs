@@ -131,7 +131,7 @@ fn only_so_much_is_outstanding_and_one_message_is_always_taken() {
     bring(&mut session);
     session.acknowledged(MessageNumber::new(4));
     assert!(!session.may_take(&limits), "too many answers are owed to it");
-    assert!(session.answered());
+    assert!(session.answered(Slot::new(5)));
     assert!(session.may_take(&limits));
 }
 
@@ -226,12 +226,43 @@ fn an_answer_to_the_editor_stands_for_nothing_that_is_published() {
     bring(&mut session);
     // The owner may say so in any order.
     session.acknowledged(MessageNumber::new(1));
-    assert!(session.answered());
-    assert!(!session.answered(), "it asked once");
+    assert!(session.answered(Slot::new(5)));
+    assert!(!session.answered(Slot::new(5)), "it asked once");
     assert!(session.published(Slot::new(5), Slot::new(6)), "its own edit comes back");
     session.missed();
     take(&mut session, ClientMessage::SyncRequest { state_vector: Bytes::new() });
     bring(&mut session);
-    assert!(session.answered());
+    assert!(session.answered(Slot::new(5)));
     assert!(session.behind(), "what was dropped is still owed to it");
+}
+
+#[test]
+fn an_answer_of_an_owner_that_knows_less_leaves_a_hole_that_is_filled() {
+    let mut session = session(Rights::ReadWrite);
+    take(&mut session, ClientMessage::SyncRequest { state_vector: Bytes::new() });
+    bring(&mut session);
+    session.attached(Slot::new(8));
+    assert!(session.published(Slot::new(8), Slot::new(9)));
+    // Its owner goes, and the next one is an earlier owner that does not know that it is one no more.
+    session.lost();
+    bring(&mut session);
+    session.attached(Slot::new(5));
+    assert!(session.answered(Slot::new(5)));
+    session.delivered(Slot::new(9));
+    assert_eq!(session.lacks_after(), Some(Slot::new(5)));
+    session.asked_to_catch_up();
+    assert!(!session.caught_up(Slot::new(5), Slot::new(5)), "it still knows no better");
+    assert_eq!(session.lacks_after(), Some(Slot::new(5)));
+    session.lost();
+    bring(&mut session);
+    session.attached(Slot::new(9));
+    assert!(!session.published(Slot::new(9), Slot::new(10)), "not before what is lacking");
+    session.asked_to_catch_up();
+    assert!(session.caught_up(Slot::new(5), Slot::new(7)), "some of it");
+    assert_eq!(session.lacks_after(), Some(Slot::new(7)));
+    session.asked_to_catch_up();
+    assert!(!session.caught_up(Slot::new(9), Slot::new(10)), "not what somebody else lacks");
+    assert!(session.caught_up(Slot::new(7), Slot::new(10)));
+    assert!(!session.behind());
+    assert!(session.published(Slot::new(10), Slot::new(11)));
 }

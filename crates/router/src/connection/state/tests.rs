@@ -211,7 +211,7 @@ impl World {
                 state.publish(socket, &round, limits, *now);
             }
             Said::Answer(through) => {
-                if state.session.answered() {
+                if state.session.answered(slot(through)) {
                     reply(state, b'a', 0, through);
                 }
             }
