@@ -230,6 +230,7 @@ impl World {
             5..50 => 20,
             _ => 1,
         };
+        let burst = if self.quiet { 0 } else { burst };
         (0..burst).for_each(|_| self.edit(editor));
         self.after(Place::Editor(editor), wait, move |world| world.edits(editor));
     }

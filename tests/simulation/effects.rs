@@ -103,7 +103,7 @@ impl World {
             }
             Event::CloseSession { reason, .. } => panic!("an honest editor was sent away: {reason:?}"),
             Event::Closed { .. } => {
-                assert!(facts.deleted, "a document was closed before its deletion was durable (R10)")
+                assert!(facts.deleted_once, "a document was closed before its deletion was durable (R10)")
             }
             Event::Acknowledge { .. } | Event::Awareness { .. } | Event::LetGo | Event::Moved { .. } => {}
         }

@@ -24,7 +24,7 @@ pub(crate) struct Etcd {
     pub(crate) away: bool,
     revision: u64,
     leases: BTreeMap<NodeId, (Member, Duration)>,
-    cordons: BTreeSet<NodeId>,
+    pub(crate) cordons: BTreeSet<NodeId>,
     weights: BTreeMap<NodeId, Weight>,
     changes: Vec<(u64, Vec<Change>)>,
     watchers: BTreeMap<Place, (u32, u64)>,
@@ -100,7 +100,7 @@ impl World {
 
     // ---- what changes in etcd ----
 
-    fn etcd_writes(&mut self, changes: Vec<Change>) {
+    pub(crate) fn etcd_writes(&mut self, changes: Vec<Change>) {
         self.etcd.revision += 1;
         let revision = self.etcd.revision;
         self.say(format_args!("etcd: revision {revision}, {} changes", changes.len()));
@@ -266,7 +266,7 @@ impl World {
     /// Mostly the newest. Sometimes an etcd member answers that lags behind.
     fn listed_revision(&mut self) -> u64 {
         let newest = self.etcd.revision;
-        let behind = !self.healed && self.random.thousandths(150);
+        let behind = !self.healed && self.random.thousandths(self.scenario.etcd_lags);
         if behind { newest.saturating_sub(self.random.between(0, 4)).max(1) } else { newest }
     }
 

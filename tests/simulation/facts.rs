@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     last: Slot,
     /// The last word on it (R10).
     pub(crate) deleted: bool,
+    /// It was so at some time. An owner that was cut off may hear of that late.
+    pub(crate) deleted_once: bool,
 }
 
 struct Kept {
@@ -38,6 +40,7 @@ impl Facts {
             Body::Deletion => true,
             Body::Undeletion => false,
         };
+        self.deleted_once |= self.deleted;
         if let Body::Updates(updates) = &record.body {
             for update in updates {
                 let brought = Brought::of(update);

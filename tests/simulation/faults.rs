@@ -74,6 +74,8 @@ impl World {
             }
             Fault::Seal => self.seal_something(node),
             Fault::Drain => self.drain_node(node),
+            Fault::Move => self.moves_something(),
+            Fault::Strike => self.arm(back),
             Fault::Operator => self.operator(),
             Fault::Delete => {
                 let document = self.documents[self.random.index(self.documents.len())].clone();
@@ -102,7 +104,7 @@ impl World {
         }
     }
 
-    fn pause(&mut self, place: Place, length: Duration) {
+    pub(crate) fn pause(&mut self, place: Place, length: Duration) {
         let Some(life) = self.life_mut(place).filter(|life| life.up && !life.paused) else { return };
         life.paused = true;
         let run = life.run;
@@ -144,6 +146,10 @@ impl World {
         if a == b {
             return;
         }
+        self.cut_for(a, b, length);
+    }
+
+    pub(crate) fn cut_for(&mut self, a: Place, b: Place, length: Duration) {
         self.counts.cuts += 1;
         self.cut(a, b);
         self.after(Place::Log, length, move |world| {
@@ -155,6 +161,7 @@ impl World {
     /// Nothing is wrong any more, and everything is up.
     pub(crate) fn heal(&mut self) {
         self.healed = true;
+        self.armed = None;
         self.say(format_args!("everything is healed"));
         self.network.mend_all();
         self.etcd_comes_back();

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! editor ──▶ router: Session, Search ──link──▶ node: placement, Document ──▶ log (the rules of MemoryStore)
-//!              └─ Picture ◀── etcd ──▶ Picture ─┘
+//!              └─ Picture ◀── etcd ──▶ Picture ─┘ ◀──handoff──▶ other nodes
 //! ```
 //!
 //! **What is real** is all that decides: `document` (claim, fence, append, acknowledge, snapshot), `router::session` and
-//! `router::search`, `node::placement`, `coordinator::picture`, `ring`, and the store's rules. **What is written again here**
+//! `router::search`, `node::placement`, `coordinator::picture`, `ring` with its handoffs, and the store's rules. **What is written again here**
 //! is what waits: the document's task, the fan-out, links, leases.
 //!
 //! **What is checked** at every step: what leaves a node is durable at that instant (I4), acknowledged updates are in every
@@ -27,6 +27,7 @@ mod etcd;
 mod facts;
 mod fan_out;
 mod faults;
+mod handoff;
 mod log;
 mod network;
 mod node;
@@ -38,5 +39,7 @@ mod resident;
 mod router;
 mod scenario;
 mod seeds;
+mod strike;
+mod strikes;
 mod trace;
 mod world;

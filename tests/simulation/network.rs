@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use ringleaf_ring::handoff::{ToSource, ToTarget};
 use ringleaf_types::Slot;
 use ringleaf_wire::{Event, OpenError, Opening, Request};
 
@@ -19,11 +20,12 @@ pub(crate) struct Channel {
     pub(crate) number: u32,
 }
 
-/// What a router says on a channel.
+/// What a router says on a channel, or the source of a handoff.
 #[derive(Debug)]
 pub(crate) enum Up {
     Open(Opening),
     Request(Request),
+    ToTarget(ToTarget),
     Close,
 }
 
@@ -33,6 +35,7 @@ pub(crate) enum Down {
     Opened,
     Refused(OpenError),
     Event(Event),
+    ToSource(ToSource),
     Closed,
 }
 
@@ -106,7 +109,7 @@ impl Network {
     }
 
     /// The open link between them, as the client sees it.
-    fn between(&self, client: Place, node: Place) -> Option<u64> {
+    pub(crate) fn between(&self, client: Place, node: Place) -> Option<u64> {
         let fits = |link: &Link| link.client.place == client && link.node.place == node && link.client.open;
         self.links.iter().find(|(_, link)| fits(link)).map(|(&number, _)| number)
     }
@@ -175,12 +178,16 @@ impl World {
 
     /// Begins a channel on a link.
     pub(crate) fn open_channel(&mut self, link: u64, opening: Opening) -> Channel {
+        self.begin_channel(link, Up::Open(opening))
+    }
+
+    pub(crate) fn begin_channel(&mut self, link: u64, first: Up) -> Channel {
         let of = self.network.links.get_mut(&link).expect("a link that was just found");
         of.channels += 1;
         let channel = Channel { link, number: of.channels };
         of.client.channels.insert(channel.number);
         of.node.channels.insert(channel.number);
-        self.up(channel, Up::Open(opening));
+        self.up(channel, first);
         channel
     }
 

@@ -11,6 +11,7 @@ use ringleaf_types::{DocumentId, Epoch, Incarnation, NodeId, RouterId};
 use ringleaf_wire::{OpenError, Opening};
 
 use crate::etcd::RingClient;
+use crate::handoff::{Coming, Leaving};
 use crate::network::{Channel, Down, Up};
 use crate::resident::{End, Resident};
 use crate::world::{Life, Place, World};
@@ -34,6 +35,10 @@ pub(crate) struct Node {
     /// What it passes on to other nodes: from its own routers' channels to channels of its own, and back.
     pub(crate) relayed: BTreeMap<Channel, Channel>,
     pub(crate) relays: BTreeMap<Channel, Relay>,
+    /// Documents that are offered to others, the conversations about them, and those that others offer.
+    pub(crate) leaving: BTreeMap<DocumentId, Leaving>,
+    pub(crate) talks: BTreeMap<Channel, (DocumentId, u64)>,
+    pub(crate) coming: BTreeMap<Channel, Coming>,
     /// Takes no more documents.
     pub(crate) stopping: bool,
 }
@@ -67,6 +72,9 @@ impl Node {
             tails_wanted: Vec::new(),
             relayed: BTreeMap::new(),
             relays: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            talks: BTreeMap::new(),
+            coming: BTreeMap::new(),
             stopping: false,
         }
     }
@@ -137,6 +145,9 @@ impl World {
         of.tails_wanted.clear();
         of.relayed.clear();
         of.relays.clear();
+        of.leaving.clear();
+        of.talks.clear();
+        of.coming.clear();
         of.wanted = None;
     }
 
@@ -186,6 +197,7 @@ impl World {
         match up {
             Up::Open(opening) => self.node_opens(node, channel, opening),
             Up::Request(request) => self.node_asked(node, channel, request),
+            Up::ToTarget(message) => self.target_hears(node, channel, message),
             Up::Close => self.channel_closed(channel),
         }
     }
@@ -257,6 +269,7 @@ impl World {
     /// A router has let go of a document, or its link is gone.
     pub(crate) fn channel_closed(&mut self, channel: Channel) {
         let Some(Place::Node(node)) = self.network.node_of(channel) else { return };
+        self.target_lost(node, channel);
         if let Some(relay) = self.nodes[node].relayed.remove(&channel) {
             self.nodes[node].relays.remove(&relay);
             return self.close_channel(relay);
@@ -293,7 +306,7 @@ impl World {
         self.reconcile(node);
     }
 
-    /// Lets go of what others should own, and who live.
+    /// Moves what others should own, and who live.
     pub(crate) fn reconcile(&mut self, node: usize) {
         let now = self.now();
         self.nodes[node].hold_offs.forget_old_duels(now);
@@ -311,7 +324,7 @@ impl World {
                 let go: Vec<DocumentId> =
                     residents.filter(|document| *view.owner(document) == owner).cloned().collect();
                 for document in go.into_iter().filter(|_| alive) {
-                    world.stop_resident(node, &document);
+                    world.moves_out(node, &document, &owner);
                 }
             });
         }
@@ -320,6 +333,7 @@ impl World {
     /// A document is no longer resident. Whoever still waits for it starts over.
     pub(crate) fn resident_ended(&mut self, node: usize, document: &DocumentId, end: &End) {
         let Some(resident) = self.nodes[node].residents.remove(document) else { return };
+        self.movers_ended(node, document, resident.number);
         self.say(format_args!("{:?}: {document} ends: {end:?}", Place::Node(node)));
         if let End::Fenced(by) = end {
             self.counts.fenced += 1;

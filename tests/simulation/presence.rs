@@ -143,8 +143,16 @@ impl World {
 
     pub(crate) fn hears_presence(&mut self, editor: usize, payload: &[u8]) {
         let at = self.at;
+        let here = |of: &crate::editor::Editor| of.connection.is_some().then_some(of.client);
+        let here: Vec<u64> = self.editors.iter().filter_map(here).collect();
         let of = &mut self.editors[editor];
+        let before = of.presence.states();
         let changed = of.presence.hear(payload, of.client, at);
+        if self.nobody_leaves {
+            let after = of.presence.states();
+            let gone = before.keys().find(|client| !after.contains_key(client) && here.contains(client));
+            assert_eq!(gone, None, "somebody who is there is seen to leave (I12)");
+        }
         self.sends_presence(editor, &changed);
     }
 

@@ -28,13 +28,18 @@ impl World {
     pub(crate) fn live(&mut self) {
         self.begin();
         self.run_until(self.scenario.lasts);
+        self.settles(CONVERGE_WITHIN);
+    }
+
+    /// Ends all faults, and sees that everything comes right, within so long.
+    pub(crate) fn settles(&mut self, within: Duration) {
         self.heal();
         let healed_at = self.at;
         // Somebody who has nothing yet, for each document.
         for document in 0..self.scenario.documents {
             self.new_editor(document);
         }
-        self.wait_for("everybody has everything", CONVERGE_WITHIN, Self::disagreement);
+        self.wait_for("everybody has everything", within, Self::disagreement);
         self.counts.converged_after = self.at - healed_at;
         self.wait_for("documents are where the ring says", PLACED_WITHIN, Self::misplacement);
         self.run_until(self.at + HEALTHY_AFTER);

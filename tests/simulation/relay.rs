@@ -25,7 +25,7 @@ impl World {
 
     pub(crate) fn relay(&mut self, _node: usize, router: Channel, channel: Channel, up: Up) {
         match up {
-            Up::Open(_) => {}
+            Up::Open(_) | Up::ToTarget(_) => {}
             Up::Request(request) if self.client_open(channel) => self.up(channel, Up::Request(request)),
             Up::Request(_) => self.down(router, Down::Closed),
             Up::Close => self.channel_closed(router),
@@ -33,6 +33,9 @@ impl World {
     }
 
     pub(crate) fn relay_hears(&mut self, node: usize, channel: Channel, down: Down) {
+        if self.nodes[node].talks.contains_key(&channel) {
+            return self.source_hears(node, channel, Some(down));
+        }
         let Some(relay) = self.nodes[node].relays.get_mut(&channel) else { return };
         let router = relay.router;
         relay.opened |= matches!(down, Down::Opened);
@@ -46,6 +49,7 @@ impl World {
 
     /// The link to the other node is gone.
     pub(crate) fn relay_lost(&mut self, node: usize, channel: Channel) {
+        self.source_hears(node, channel, None);
         let Some(relay) = self.nodes[node].relays.remove(&channel) else { return };
         if relay.opened {
             self.down(relay.router, Down::Event(Event::LetGo));

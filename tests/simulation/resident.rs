@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use ringleaf_document::{AppendOutcome, Document, Input, Settings, compaction};
 use ringleaf_store::Stored;
 use ringleaf_types::{
-    CloseReason, DocumentId, Epoch, Incarnation, NodeId, Record, RouterId, SessionId, Slot,
+    CloseReason, DocumentId, Epoch, Incarnation, NodeId, Record, RingVersion, RouterId, SessionId, Slot,
 };
 use ringleaf_wire::{Event, OpenError, Request};
 
 use crate::contents::clocks_of;
+use crate::handoff::Movers;
 use crate::network::{Channel, Down};
 use crate::node::Hosted;
 use crate::world::{Place, World};
@@ -38,8 +39,10 @@ pub(crate) struct Resident {
     pub(crate) compacting: bool,
     checking_tail: bool,
     check_tail_again: bool,
-    awaited_until: Option<Instant>,
+    pub(crate) awaited_until: Option<Instant>,
     wake_at: Option<Instant>,
+    /// What a handoff waits for.
+    pub(crate) movers: Movers,
     /// What sessions said that they had, when they asked for the rest.
     pub(crate) asked: BTreeMap<(RouterId, SessionId), Vec<BTreeMap<u64, u32>>>,
     /// Messages of each session since it was attached.
@@ -51,6 +54,7 @@ pub(crate) struct Resident {
 pub(crate) enum End {
     Forgotten,
     Stopped,
+    Moved { owner: NodeId, ring: RingVersion },
     Fenced(Option<NodeId>),
     Reload,
     Deleted,
@@ -65,7 +69,7 @@ impl Resident {
         self.append.is_none()
     }
 
-    fn unneeded(&self, now: Instant) -> bool {
+    pub(crate) fn unneeded(&self, now: Instant) -> bool {
         self.nothing_waits() && self.awaited_until.is_none_or(|until| now >= until)
     }
 }
@@ -100,6 +104,7 @@ impl World {
             check_tail_again: false,
             awaited_until: None,
             wake_at: None,
+            movers: Movers::default(),
             asked: BTreeMap::new(),
             messages: BTreeMap::new(),
         };
@@ -155,6 +160,10 @@ impl World {
         self.say(format_args!("{:?}: {document} loaded through {last}", Place::Node(node)));
         let Some(resident) = self.resident(node, document, number) else { return };
         resident.document = Some(Box::new(opened));
+        for channel in std::mem::take(&mut resident.movers.warming) {
+            self.is_warm(node, document, number, channel);
+        }
+        let Some(resident) = self.resident(node, document, number) else { return };
         if let Some(delete) = resident.operator.take() {
             self.operator_is_heard(node, document, number, delete);
         }
@@ -275,6 +284,7 @@ impl World {
 
     /// After all effects of a turn.
     fn settle(&mut self, node: usize, document: &DocumentId, number: u64) {
+        self.answers_movers(node, document, number);
         let now = self.now();
         let Some(resident) = self.resident(node, document, number) else { return };
         let Some(of) = &resident.document else { return };
@@ -317,19 +327,25 @@ impl World {
     pub(crate) fn stop_resident(&mut self, node: usize, document: &DocumentId) {
         let Some(resident) = self.nodes[node].residents.get_mut(document) else { return };
         resident.stopping = true;
-        let (number, loading) = (resident.number, resident.document.is_none());
-        if loading {
-            self.end_resident(node, document, End::Stopped);
+        let (number, epoch) = (resident.number, resident.epoch());
+        let Some(of) = &resident.document else {
+            return self.end_resident(node, document, End::Stopped);
+        };
+        if of.takes_no_slot() {
+            // What gathered while it was sealed is this node's to store, unless somebody else has claimed it.
+            let input = if epoch > Epoch::ZERO { Input::Claim } else { Input::Unseal };
+            self.tell(node, document, number, input);
         } else {
             self.settle(node, document, number);
         }
     }
 
-    fn end_resident(&mut self, node: usize, document: &DocumentId, end: End) {
+    pub(crate) fn end_resident(&mut self, node: usize, document: &DocumentId, end: End) {
         let Some(resident) = self.nodes[node].residents.get_mut(document) else { return };
         let channels: Vec<Channel> = resident.routers.values().map(|(_, channel)| *channel).collect();
         let ring = self.nodes[node].ring.version();
         let farewell = match &end {
+            End::Moved { owner, ring } => Event::Moved { owner: owner.clone(), ring: *ring },
             End::Fenced(Some(by)) if *by != self.nodes[node].id => Event::Moved { owner: by.clone(), ring },
             _ => Event::LetGo,
         };

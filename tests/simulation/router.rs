@@ -182,6 +182,7 @@ impl World {
                 self.lost(router, &document, generation, None);
             }
             (Purpose::Open { .. }, Down::Opened | Down::Refused(_)) => panic!("opened twice"),
+            (_, Down::ToSource(_)) => panic!("no router hands a document off"),
         }
     }
 

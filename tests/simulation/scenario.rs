@@ -21,6 +21,10 @@ pub(crate) struct Scenario {
     pub(crate) store: StoreFaults,
     /// Of a thousand messages, so many are late by up to half a second.
     pub(crate) late_messages: u64,
+    /// Of a thousand offers, so many are answered with busy.
+    pub(crate) busy: u64,
+    /// Of a thousand lists of etcd, so many are old.
+    pub(crate) etcd_lags: u64,
     pub(crate) tail_slots_max: usize,
     /// Editors show where they are.
     pub(crate) presence: bool,
@@ -44,6 +48,10 @@ pub(crate) enum Fault {
     Drain,
     /// An operator changes a weight or a cordon.
     Operator,
+    /// An operator has documents moved.
+    Move,
+    /// The same, and something happens in the middle of it.
+    Strike,
     /// An operator deletes a document, or brings it back.
     Delete,
     /// An editor's socket breaks.
@@ -67,7 +75,7 @@ pub(crate) struct StoreFaults {
     pub(crate) late: u64,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     Fault::CrashNode,
     Fault::CrashRouter,
     Fault::PauseNode,
@@ -78,6 +86,8 @@ const FAULTS: [Fault; 14] = [
     Fault::Seal,
     Fault::Drain,
     Fault::Operator,
+    Fault::Move,
+    Fault::Strike,
     Fault::Delete,
     Fault::Disconnect,
     Fault::Stall,
@@ -91,6 +101,7 @@ impl Scenario {
         let store =
             StoreFaults { lost_replies: rate(150), errors: rate(150), repeated: rate(100), late: rate(80) };
         let late_messages = rate(150);
+        let busy = rate(300);
         Self {
             nodes: random.between(1, 5) as usize,
             routers: random.between(1, 4) as usize,
@@ -102,6 +113,8 @@ impl Scenario {
             faults,
             store,
             late_messages,
+            busy,
+            etcd_lags: 150,
             tail_slots_max: random.between(4, 60) as usize,
             presence: random.thousandths(500),
         }

@@ -49,6 +49,7 @@ fn the_invariants_survive_every_seed() {
     assert!(seeds >= SEEDS_MIN);
     let seconds = began.elapsed().as_secs_f64();
     harness::figure(&format!("{seeds} seeds in {seconds:.1} s, {lines} steps: {sum:?}"));
+    assert!(sum.moved > 0 && sum.steps.iter().all(|reached| *reached > 0), "{sum:?}");
     assert!(sum.claims > seeds && sum.fenced > 0 && sum.resent > 0 && sum.acknowledged > 0, "{sum:?}");
 }
 
@@ -85,5 +86,17 @@ impl Counts {
         self.snapshots += other.snapshots;
         self.views += other.views;
         self.converged_after = self.converged_after.max(other.converged_after);
+        self.offered += other.offered;
+        self.moved += other.moved;
+        self.busy += other.busy;
+        self.let_go += other.let_go;
+        for (sum, of) in [
+            (&mut self.steps, &other.steps),
+            (&mut self.failed, &other.failed),
+            (&mut self.killed, &other.killed),
+            (&mut self.severed, &other.severed),
+        ] {
+            sum.iter_mut().zip(of).for_each(|(sum, of)| *sum += of);
+        }
     }
 }

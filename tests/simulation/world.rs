@@ -20,6 +20,7 @@ use crate::node::Node;
 use crate::random::Random;
 use crate::router::Router;
 use crate::scenario::Scenario;
+use crate::strike::{Armed, Step};
 use crate::trace::Trace;
 
 /// Something that can be cut off from something else.
@@ -79,6 +80,16 @@ pub(crate) struct World {
     pub(crate) last_words: Vec<LastWords>,
     /// And all that follows from them is over.
     pub(crate) healthy: bool,
+    /// How far the last handoff of each document came.
+    pub(crate) stepped: BTreeMap<DocumentId, Step>,
+    /// Nothing goes wrong: nobody may be seen to leave.
+    pub(crate) nobody_leaves: bool,
+    /// Editors write nothing of themselves …
+    pub(crate) quiet: bool,
+    /// … until a handoff is so far.
+    pub(crate) edits_at: Option<Step>,
+    /// What is to hit the next one.
+    pub(crate) armed: Option<Armed>,
 }
 
 /// What a run had in it, so that one knows that it was worth something.
@@ -98,12 +109,25 @@ pub(crate) struct Counts {
     pub(crate) snapshots: u64,
     pub(crate) views: u64,
     pub(crate) converged_after: Duration,
+    // Handoffs: begun, and what became of them; steps that were reached, at which one failed, and what hit them there.
+    pub(crate) offered: u64,
+    pub(crate) moved: u64,
+    pub(crate) busy: u64,
+    pub(crate) let_go: u64,
+    pub(crate) steps: [u64; 8],
+    pub(crate) failed: [u64; 8],
+    pub(crate) killed: [u64; 8],
+    pub(crate) severed: [u64; 8],
 }
 
 impl World {
     pub(crate) fn new(seed: u64, loud: bool) -> Self {
         let mut random = Random::new(seed);
         let scenario = Scenario::draw(&mut random);
+        Self::with(scenario, random, loud)
+    }
+
+    pub(crate) fn with(scenario: Scenario, random: Random, loud: bool) -> Self {
         let limits = Limits {
             tail_slots_max: scenario.tail_slots_max,
             idle_timeout: Duration::from_secs(8),
@@ -136,6 +160,11 @@ impl World {
             healed: false,
             last_words: Vec::new(),
             healthy: false,
+            stepped: BTreeMap::new(),
+            nobody_leaves: false,
+            quiet: false,
+            edits_at: None,
+            armed: None,
         }
     }
 

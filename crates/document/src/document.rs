@@ -259,6 +259,7 @@ impl Document {
             Input::Seal => self.sealed = true,
             Input::Unseal => self.sealed = false,
             Input::Claim => (self.sealed, self.fence_owed) = (false, true),
+            Input::TakeOver { slots } => self.take_over(slots),
             Input::Inherit { presence } => self.inherit(presence, now),
             Input::Wake => {}
         }

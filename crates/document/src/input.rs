@@ -68,6 +68,12 @@ pub enum Input {
     /// Write a fence of an epoch above all that are known, whether the document is claimed or not, and go on under that.
     /// Ends a seal. Done when [`crate::Document::claimed`] says so.
     Claim,
+    /// [`Input::Claim`], after merging what the last owner has written since this document was loaded. That owner has sealed
+    /// the document for this one, so even if its own fence is among it, that is no reason to give way.
+    TakeOver {
+        /// The slots after the last that was known, without a gap; none, if they could not be read.
+        slots: Vec<(Slot, Record)>,
+    },
     /// What the last owner knew of everybody's presence.
     Inherit {
         /// Entries of sessions that do not attach here soon are removed: these have ended on the way.

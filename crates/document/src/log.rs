@@ -187,6 +187,22 @@ impl Log {
         TailCheck::Merge(merge)
     }
 
+    /// Takes in what the last owner wrote before it gave the document to this one. Whoever has claimed nothing yet claims
+    /// above all of it, as after a load.
+    pub(crate) fn follow(&mut self, slots: Vec<(Slot, Record)>) -> TailCheck {
+        if self.epoch > Epoch::ZERO || self.in_flight.is_some() {
+            return self.tail(slots, self.last);
+        }
+        let mut merge = Vec::new();
+        for (slot, record) in slots {
+            if slot == self.last.next() {
+                self.take(slot, record.epoch);
+                merge.push((slot, record));
+            }
+        }
+        TailCheck::Merge(merge)
+    }
+
     /// The epoch that nobody else may exceed while this document serves.
     fn claim(&self) -> Epoch {
         self.in_flight.as_ref().map_or(self.epoch, |(_, record)| record.epoch).max(self.highest)
@@ -332,6 +348,17 @@ mod tests {
         let merged = [3, 4].map(|slot| (Slot::new(slot), by("b", 1)));
         assert_eq!(log.tail(slots.to_vec(), Slot::new(6)), TailCheck::Merge(merged.to_vec()));
         assert_eq!(log.last(), Slot::new(4));
+    }
+
+    #[test]
+    fn who_is_given_the_document_claims_above_the_fence_of_the_last_owner() {
+        let slots = [4, 5, 7].map(|slot| (Slot::new(slot), by("b", 2)));
+        let mut unclaimed = log(3, 1);
+        assert_eq!(unclaimed.follow(slots.to_vec()), TailCheck::Merge(slots[..2].to_vec()));
+        let (slot, record) = unclaimed.begin(nothing());
+        assert_eq!((slot, record.epoch), (Slot::new(6), Epoch::new(3)));
+        let mut owner = claimed(2, 0);
+        assert_eq!(owner.follow(slots.to_vec()), TailCheck::Fenced("b".parse().unwrap()));
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl Document {
             | Input::Seal
             | Input::Unseal
             | Input::Claim
+            | Input::TakeOver { .. }
             | Input::Inherit { .. }
             | Input::Wake => Weight::Light,
         };

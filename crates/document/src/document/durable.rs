@@ -170,6 +170,22 @@ impl Document {
         }
     }
 
+    pub(super) fn take_over(&mut self, slots: Vec<(Slot, Record)>) {
+        if self.recovering.is_none() {
+            // A document that has claimed already is an owner like any other: a higher fence ends it.
+            match self.log.follow(slots) {
+                TailCheck::Merge(slots) => {
+                    for (slot, record) in slots {
+                        self.foreign(slot, record);
+                    }
+                }
+                TailCheck::Fenced(by) => return self.fenced(Some(by)),
+                TailCheck::WentBackwards => {}
+            }
+        }
+        (self.sealed, self.fence_owed) = (false, true);
+    }
+
     /// R9: what was durable is gone from the store. Nothing is acknowledged until a snapshot covers it again.
     fn went_backwards(&mut self, found: Slot) {
         let Some(state) = self.full_state() else { return };

@@ -114,8 +114,6 @@ impl DocumentTask {
         if document.claimed() {
             return Next::Nothing;
         }
-        self.pending.push_back(Input::Claim);
-        // What this document has decided meanwhile is not lost by an older look.
-        Next::Input(Input::Tail { slots, last: document.last_slot() })
+        Next::Input(Input::TakeOver { slots })
     }
 }

@@ -107,6 +107,7 @@ impl DocumentTask {
                     | Input::Seal
                     | Input::Unseal
                     | Input::Claim
+                    | Input::TakeOver { .. }
                     | Input::Inherit { .. }
                     | Input::Wake => {}
                 }

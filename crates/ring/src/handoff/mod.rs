@@ -81,3 +81,5 @@ pub enum ToSource {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transitions;

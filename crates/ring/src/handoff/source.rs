@@ -35,14 +35,14 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 /// does from then on.
 #[derive(Debug)]
 pub struct Source {
-    state: State,
+    pub(super) state: State,
     /// The epoch that the target must exceed.
     epoch: Epoch,
     due_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Offered,
     Warming,
     Sealing,

@@ -28,12 +28,12 @@ const SEAL_TIMEOUT: Duration = Duration::from_secs(35);
 /// Timers: 35 s from the offer to the seal.
 #[derive(Debug)]
 pub struct Target {
-    state: State,
+    pub(super) state: State,
     due_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Warming,
     Warm,
     Claiming,
