@@ -200,6 +200,17 @@ impl Cluster {
         assert!(status.success(), "{name} ended with {status}");
     }
 
+    /// `ringleaf node drain`, asked at another process; returns whether it says that nothing was cut off.
+    ///
+    /// # Panics
+    /// When the process does not end within a minute, or says that something went wrong.
+    pub fn drain(&mut self, name: &str, at: &str) -> bool {
+        let answer = self.server(at).command(&format!("node drain {name} --timeout 60"));
+        let status = self.last(name).wait_exit(Duration::from_secs(60));
+        assert!(status.success(), "{name} ended with {status}: {answer:?}");
+        answer.status.success()
+    }
+
     /// Starts it again under its name, on other ports.
     pub fn start_again(&mut self, name: &str) {
         let mut options = self.server(name).options().clone();
@@ -269,6 +280,11 @@ impl Cluster {
         let members = status["ring"]["members"].as_array().into_iter().flatten();
         let serving = members.filter(|member| member["state"] == "serving");
         serving.filter_map(|member| Some(member["node"].as_str()?.to_owned())).collect()
+    }
+
+    /// What processes said that nobody announced, of all their runs, a line each.
+    pub fn unannounced(&self) -> String {
+        self.places.values().flat_map(|place| &place.runs).map(Server::unannounced).collect()
     }
 
     pub fn is_running(&mut self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! A network between two processes that can be cut.
 //!
 //! ```text
-//! whoever connects ──▶ Proxy ──▶ whom it is aimed at       pass · cut (both ends are reset) · black hole (silence)
+//! whoever connects ──▶ Proxy ──▶ whom it is aimed at       pass · cut (both ends are reset) · black hole (silence) · slow
 //! ```
 
 use std::io::{Read as _, Write as _};
@@ -29,6 +29,8 @@ pub enum Network {
     Deaf,
     /// What the one who connects sends arrives; answers do not.
     Mute,
+    /// Everything arrives, so much later, in both directions.
+    Slow(Duration),
 }
 
 /// How the network is for one of those who connect.
@@ -90,7 +92,13 @@ impl Proxy {
         self.state.lock().expect("no holder panics").network = network;
     }
 
-    /// As [`set`](Self::set) for the connections of one process only.
+    /// Everything passes, whoever connects.
+    pub fn heal(&self) {
+        let mut state = self.state.lock().expect("no holder panics");
+        (state.network, state.rule) = (Network::Passes, None);
+    }
+
+    /// As [`set`](Self::set) for the connections of one process only, until it is [healed](Self::heal).
     pub fn set_for(&self, process: u32, network: Network) {
         let known = Mutex::new(std::collections::BTreeMap::new());
         let rule = move |from: SocketAddr| {
@@ -171,7 +179,11 @@ fn pump(
             continue;
         }
         let done = if waiting.is_empty() {
-            source.read(&mut buffer).map(|count| waiting = 0..count)
+            let read = source.read(&mut buffer).map(|count| waiting = 0..count);
+            if let (Network::Slow(delay), true) = (now, read.is_ok()) {
+                thread::sleep(delay);
+            }
+            read
         } else {
             sink.write(&buffer[waiting.clone()]).map(|count| waiting.start += count)
         };
@@ -261,6 +273,23 @@ mod tests {
             let ended = stream.read(&mut [0]);
             assert!(ended.as_ref().is_ok_and(|count| *count == 0) || !is_timeout(&ended.unwrap_err()));
         }
+    }
+
+    #[test]
+    fn a_slow_network_delays_each_way_until_it_is_healed() {
+        let delay = Duration::from_millis(100);
+        let proxy = Proxy::to(echo());
+        proxy.set(Network::Slow(delay));
+        let mut stream = TcpStream::connect(proxy.address()).unwrap();
+        let sent_at = std::time::Instant::now();
+        stream.write_all(b"a").unwrap();
+        assert_eq!(says(&mut stream, Duration::from_secs(10)), Some(b'a'));
+        assert!(sent_at.elapsed() >= delay * 2);
+        proxy.set_for(std::process::id(), Network::BlackHole);
+        stream.write_all(b"b").unwrap();
+        assert_eq!(says(&mut stream, delay), None);
+        proxy.heal();
+        assert_eq!(says(&mut stream, Duration::from_secs(10)), Some(b'b'));
     }
 
     #[test]

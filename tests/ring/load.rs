@@ -14,9 +14,13 @@ use std::time::{Duration, Instant};
 use harness::yjs::{self, Frame};
 use harness::{Cluster, Event, Socket};
 
+use crate::timeline::Timeline;
+
 /// Between two updates of one editor.
 const PACE: Duration = Duration::from_millis(20);
 const WRITERS: usize = 2;
+/// For so long it is known of each update when it was acknowledged; of older ones only how many there were.
+const REMEMBERED: Duration = Duration::from_secs(180);
 /// After the last update everything is acknowledged within so long (I5, and a machine that is busy).
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,15 +34,27 @@ struct Typed {
     acknowledged_at: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counted {
+    timeline: Timeline,
     /// Per document, in the order of their acknowledgement.
-    typed: BTreeMap<String, Vec<Typed>>,
+    typed: BTreeMap<String, VecDeque<Typed>>,
     /// Per document and Yjs client, the clock up to which somebody was shown or told that it is there.
     shown: BTreeMap<(String, u64), u64>,
 }
 
 impl Counted {
+    fn acknowledged(&mut self, document: &str, acknowledged: Vec<Typed>) {
+        let typed = self.typed.entry(document.to_owned()).or_default();
+        for one in acknowledged {
+            self.timeline.add(one.acknowledged_at, one.acknowledged_at - one.sent_at);
+            typed.push_back(one);
+        }
+        while typed.front().is_some_and(|oldest| oldest.acknowledged_at.elapsed() > REMEMBERED) {
+            typed.pop_front();
+        }
+    }
+
     fn show(&mut self, document: &str, clocks: &BTreeMap<u64, u64>) {
         for (client, clock) in clocks {
             let known = self.shown.entry((document.to_owned(), *client)).or_default();
@@ -47,7 +63,7 @@ impl Counted {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     counted: Mutex<Counted>,
     stop: AtomicBool,
@@ -77,17 +93,32 @@ pub(crate) struct Outcome {
 impl Load {
     /// Two who type and one who reads for each document, spread over the addresses.
     pub(crate) fn start(addresses: &[SocketAddr], documents: &[&str]) -> Self {
-        let shared = Arc::new(Shared::default());
+        let documents = documents.iter().map(|document| (*document).to_owned()).collect();
+        Self::start_with(addresses, documents, WRITERS)
+    }
+
+    /// So many who type, 50 updates a second each, and one who reads for each document.
+    pub(crate) fn start_with(addresses: &[SocketAddr], documents: Vec<String>, writers: usize) -> Self {
+        let shared = Arc::new(Shared {
+            counted: Mutex::new(Counted {
+                timeline: Timeline::new(Instant::now()),
+                typed: BTreeMap::new(),
+                shown: BTreeMap::new(),
+            }),
+            stop: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
+            closed: AtomicUsize::new(0),
+        });
         let (mut editors, mut clients) = (Vec::new(), BTreeSet::new());
         for (number, document) in documents.iter().enumerate() {
-            for place in 0..=WRITERS {
+            for place in 0..=writers {
                 let shared = Arc::clone(&shared);
                 let mut addresses = addresses.to_vec();
                 let first = (number + place) % addresses.len();
                 addresses.rotate_left(first);
-                let document = (*document).to_owned();
+                let document = document.clone();
                 let mut editor = Editor { document, addresses, shared, opened: 0 };
-                if place < WRITERS {
+                if place < writers {
                     let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
                     clients.insert(client);
                     editors.push(thread::spawn(move || editor.write(client)));
@@ -96,7 +127,6 @@ impl Load {
                 }
             }
         }
-        let documents = documents.iter().map(|document| (*document).to_owned()).collect();
         Self { documents, clients, shared, editors }
     }
 
@@ -107,6 +137,20 @@ impl Load {
     /// Sockets that ended so far.
     pub(crate) fn closed(&self) -> usize {
         self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// Updates that were acknowledged so far.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.shared.counted.lock().unwrap().timeline.count()
+    }
+
+    /// How long acknowledgements took so far.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.shared.counted.lock().unwrap().timeline.clone()
+    }
+
+    pub(crate) fn begun_at(&self) -> Instant {
+        self.shared.counted.lock().unwrap().timeline.begun_at()
     }
 
     /// Nobody types, until they are told to go on. What they have typed may still be on its way.
@@ -210,7 +254,7 @@ impl Editor {
                     }
                     let mut counted = self.shared.counted.lock().unwrap();
                     counted.show(&self.document, &clocks);
-                    counted.typed.entry(self.document.clone()).or_default().extend(acknowledged);
+                    counted.acknowledged(&self.document, acknowledged);
                 }
                 Event::Silence => return true,
                 Event::Closed { .. } | Event::Ended => {
@@ -302,24 +346,44 @@ impl Pen {
 impl Outcome {
     /// The longest that any update waited for its acknowledgement.
     pub(crate) fn slowest(&self) -> Duration {
-        let all = self.counted.typed.values().flatten();
-        all.map(|typed| typed.acknowledged_at - typed.sent_at).max().unwrap_or_default()
+        self.counted.timeline.slowest()
     }
 
     /// Compares what was shown with what the store has, for which all nodes have to forget what they know (I1, I5);
     /// returns how many updates are stored.
     pub(crate) fn lost_nothing(&self, cluster: &mut Cluster) -> u64 {
         cluster.forget_everything();
-        let mut kept = 0;
+        let audit = self.audit(cluster);
+        assert!(audit.problems.is_empty(), "{}", audit.problems.join("\n"));
+        audit.kept
+    }
+
+    /// Compares what was shown with what the nodes have in memory, or in the store if they have just been started.
+    pub(crate) fn audit(&self, cluster: &Cluster) -> Audit {
+        let mut audit = Audit::default();
         for document in &self.documents {
             let stored = yjs::contents(&cluster.export(document)).clocks;
             let shown = self.counted.shown.iter().filter(|((name, _), _)| name == document);
             for ((_, client), clock) in shown {
                 let stored = stored.get(client).copied().unwrap_or_default();
-                assert!(stored >= *clock, "{document}: {client} was shown up to {clock}, stored is {stored}");
-                kept += if self.clients.contains(client) { stored } else { 0 };
+                if stored < *clock {
+                    audit.lost += clock - stored;
+                    audit.problems.push(format!(
+                        "lost: {document}: {client} was shown up to {clock}, stored is {stored}"
+                    ));
+                }
+                audit.kept += if self.clients.contains(client) { stored } else { 0 };
             }
         }
-        kept
+        audit
     }
+}
+
+/// What was shown, beside what is there.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    /// Updates by those who typed.
+    pub(crate) kept: u64,
+    pub(crate) lost: u64,
+    pub(crate) problems: Vec<String>,
 }

@@ -10,7 +10,9 @@ mod moves;
 mod operators;
 mod released;
 mod spread;
+mod stock;
 mod strangers;
+mod timeline;
 mod waiting;
 
 use std::net::SocketAddr;

@@ -70,6 +70,10 @@ async fn compact(
 ) -> Result<Snapshot, CompactError> {
     // R6: from slots that are read back, not from memory.
     let Stored { snapshot, mut slots } = shared.store.read(document).await?;
+    if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| snapshot.upto >= through) {
+        // By another node that owns the document meanwhile.
+        return Ok(snapshot.clone());
+    }
     slots.retain(|(slot, _)| *slot <= through);
     let id = document.clone();
     // A snapshot that does not come about leaves the document as it is, so that alone closes nothing.

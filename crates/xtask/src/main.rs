@@ -3,6 +3,7 @@
 //! ```text
 //! prepare (npm ci, apt-get) ──▶ demo: page + binary, then serve
 //!                          ├──▶ cluster: the same with etcd, PostgreSQL, nodes and routers
+//!                          ├──▶ chaos: a cluster, and everything that can happen to it
 //!                          └──▶ test: checks, unit tests, end-to-end tests, one line each, a sum at the end
 //! ```
 //!
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod cluster;
 mod demo;
 mod prepare;
@@ -35,6 +37,8 @@ enum Chore {
     Cluster(cluster::ClusterOptions),
     /// Run every check and every test; the last line is the sum
     Test(test::TestOptions),
+    /// Break a cluster again and again under load; the last line is the verdict
+    Chaos(chaos::ChaosOptions),
     /// Put the same load on ringleaf and its peers, and compare
     Bench(bench::BenchOptions),
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Demo(options) => demo::run(&options),
         Chore::Cluster(options) => cluster::run(&options),
         Chore::Test(options) => test::run(&options),
+        Chore::Chaos(options) => chaos::run(&options),
         Chore::Bench(options) => bench::run(&options),
     };
     match result {

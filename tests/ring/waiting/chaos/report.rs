@@ -1,0 +1,179 @@
+//! What a run came to: `chaos.md` to read, `chaos.json` to compare, `chaos.svg` to look at.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::plot;
+use crate::percentile;
+use crate::timeline::Timeline;
+
+/// One fault; times since the load began.
+#[derive(Debug)]
+pub(super) struct Suffered {
+    pub(super) fault: Fault,
+    pub(super) begun: Duration,
+    pub(super) over: Duration,
+    /// Every document acknowledges what is typed.
+    pub(super) well: Duration,
+}
+
+impl fmt::Display for Suffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.begun.as_secs();
+        let after = self.well.saturating_sub(self.over);
+        write!(f, "{}:{:02} {}, all acknowledge {after:.1?} after it", at / 60, at % 60, self.fault)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) seed: u64,
+    /// Who edits what.
+    pub(super) load: String,
+    pub(super) timeline: Timeline,
+    pub(super) faults: Vec<Suffered>,
+    pub(super) acknowledged: u64,
+    pub(super) lost: u64,
+    /// At routers.
+    pub(super) closed: usize,
+    /// What `doc verify` found sound.
+    pub(super) documents: u64,
+    pub(super) slots: u64,
+    /// Why the run is red; empty when it is not.
+    pub(super) problems: Vec<String>,
+}
+
+fn millis(span: Option<Duration>) -> Value {
+    span.map_or(Value::Null, |span| json!((span.as_secs_f64() * 1e4).round() / 10.0))
+}
+
+impl Report {
+    pub(super) fn new(seed: u64, load: String) -> Self {
+        let timeline = Timeline::new(Instant::now());
+        let (faults, problems) = (Vec::new(), Vec::new());
+        Self {
+            seed,
+            load,
+            timeline,
+            faults,
+            acknowledged: 0,
+            lost: 0,
+            closed: 0,
+            documents: 0,
+            slots: 0,
+            problems,
+        }
+    }
+
+    pub(super) fn verdict(&self) -> String {
+        let Self { seed, faults, acknowledged, lost, closed, problems, .. } = self;
+        let (word, why) = match problems.first() {
+            None => ("passed", String::new()),
+            Some(first) => ("FAILED", format!("; {}", first.lines().next().unwrap_or_default())),
+        };
+        format!(
+            "{word}: {} faults, {acknowledged} updates acknowledged, {lost} lost, {closed} sockets closed; seed {seed}{why}",
+            faults.len()
+        )
+    }
+
+    pub(super) fn figure(&self) -> String {
+        let mut waits: Vec<_> =
+            self.faults.iter().map(|suffered| suffered.well.saturating_sub(suffered.over)).collect();
+        let spans = self.timeline.all();
+        format!(
+            "{} faults: {} updates acknowledged ({:.0} a second), {} lost, {} sockets closed; acknowledged within p50 {:.1?}, \
+             p99 {:.1?}; all go on after a fault's end: p50 {:.1?}, slowest {:.1?}",
+            self.faults.len(),
+            self.acknowledged,
+            self.acknowledged as f64 / self.timeline.seconds().len().max(1) as f64,
+            self.lost,
+            self.closed,
+            spans.percentile(50).unwrap_or_default(),
+            spans.percentile(99).unwrap_or_default(),
+            percentile(&mut waits, 50),
+            percentile(&mut waits, 100),
+        )
+    }
+
+    /// # Panics
+    /// When the folder cannot be written to.
+    pub(super) fn write(&self, folder: &Path) {
+        std::fs::create_dir_all(folder).unwrap();
+        let svg = plot::draw(&self.timeline, &self.faults, "How long acknowledgements took");
+        let json = serde_json::to_string_pretty(&self.json()).unwrap();
+        for (name, text) in [("chaos.svg", svg), ("chaos.json", json), ("chaos.md", self.markdown())] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    fn json(&self) -> Value {
+        let seconds = self.timeline.seconds().iter().map(|second| {
+            json!({
+                "acknowledged": second.count(),
+                "p50_ms": millis(second.percentile(50)),
+                "p99_ms": millis(second.percentile(99)),
+                "slowest_ms": millis(second.percentile(100)),
+            })
+        });
+        let faults = self.faults.iter().map(|suffered| {
+            json!({
+                "kind": suffered.fault.word(),
+                "what": suffered.fault.to_string(),
+                "begun_ms": millis(Some(suffered.begun)),
+                "over_ms": millis(Some(suffered.over)),
+                "well_ms": millis(Some(suffered.well)),
+            })
+        });
+        json!({
+            "format": 1,
+            "passed": self.problems.is_empty(),
+            "verdict": self.verdict(),
+            "seed": self.seed,
+            "load": self.load,
+            "acknowledged": self.acknowledged,
+            "lost": self.lost,
+            "closed": self.closed,
+            "audited": { "documents": self.documents, "slots": self.slots },
+            "problems": self.problems,
+            "faults": faults.collect::<Vec<_>>(),
+            "seconds": seconds.collect::<Vec<_>>(),
+        })
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!("# Chaos, seed {}\n\n**{}**\n\n", self.seed, self.verdict());
+        let _ = writeln!(text, "- load: {}", self.load);
+        let _ = writeln!(text, "- {}", self.figure());
+        let _ = writeln!(
+            text,
+            "- audited after every node was killed and started again: {} documents, {} slots in the store",
+            self.documents, self.slots
+        );
+        let _ = writeln!(
+            text,
+            "- again: `cargo xtask chaos --minutes {} --seed {}`\n",
+            self.minutes(),
+            self.seed
+        );
+        for problem in &self.problems {
+            let _ = writeln!(text, "## Problem\n\n```text\n{problem}\n```\n");
+        }
+        text.push_str("![How long acknowledgements took](chaos.svg)\n\n");
+        text.push_str("| at | fault | it took | all acknowledge again after |\n| --- | --- | --- | --- |\n");
+        for Suffered { fault, begun, over, well } in &self.faults {
+            let (at, took, after) = (begun.as_secs(), *over - *begun, well.saturating_sub(*over));
+            let _ = writeln!(text, "| {}:{:02} | {fault} | {took:.1?} | {after:.1?} |", at / 60, at % 60);
+        }
+        text
+    }
+
+    fn minutes(&self) -> u64 {
+        (self.timeline.seconds().len() as u64).div_ceil(60).max(1)
+    }
+}
