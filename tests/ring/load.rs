@@ -16,9 +16,21 @@ use harness::{Cluster, Event, Socket};
 
 use crate::timeline::Timeline;
 
-/// Between two updates of one editor.
-const PACE: Duration = Duration::from_millis(20);
-const WRITERS: usize = 2;
+/// Who edits each document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Beside one who only reads.
+    pub(crate) writers: usize,
+    /// Between two updates of one editor.
+    pub(crate) pace: Duration,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { writers: 2, pace: Duration::from_millis(20) }
+    }
+}
+
 /// For so long it is known of each update when it was acknowledged; of older ones only how many there were.
 const REMEMBERED: Duration = Duration::from_secs(180);
 /// After the last update everything is acknowledged within so long (I5, and a machine that is busy).
@@ -41,9 +53,18 @@ struct Counted {
     typed: BTreeMap<String, VecDeque<Typed>>,
     /// Per document and Yjs client, the clock up to which somebody was shown or told that it is there.
     shown: BTreeMap<(String, u64), u64>,
+    /// Per document, how much each of its editors was shown of it.
+    held: BTreeMap<String, BTreeMap<usize, u64>>,
 }
 
 impl Counted {
+    /// Whether all who have it open were shown all that anyone was shown.
+    fn all_equal(&self, document: &str) -> bool {
+        let shown = self.shown.iter().filter(|((name, _), _)| name == document);
+        let shown: u64 = shown.map(|(_, clock)| clock).sum();
+        self.held.get(document).is_some_and(|editors| editors.values().all(|held| *held == shown))
+    }
+
     fn acknowledged(&mut self, document: &str, acknowledged: Vec<Typed>) {
         let typed = self.typed.entry(document.to_owned()).or_default();
         for one in acknowledged {
@@ -71,6 +92,8 @@ struct Shared {
     quiet: AtomicBool,
     /// Sockets that ended though nobody here ended them.
     closed: AtomicUsize,
+    /// Updates that were typed.
+    typed: AtomicU64,
 }
 
 /// Editors at work.
@@ -94,31 +117,35 @@ impl Load {
     /// Two who type and one who reads for each document, spread over the addresses.
     pub(crate) fn start(addresses: &[SocketAddr], documents: &[&str]) -> Self {
         let documents = documents.iter().map(|document| (*document).to_owned()).collect();
-        Self::start_with(addresses, documents, WRITERS)
+        Self::start_with(addresses, documents, Shape::default())
     }
 
-    /// So many who type, 50 updates a second each, and one who reads for each document.
-    pub(crate) fn start_with(addresses: &[SocketAddr], documents: Vec<String>, writers: usize) -> Self {
+    /// So many who type and one who reads for each document, spread over the addresses.
+    pub(crate) fn start_with(addresses: &[SocketAddr], documents: Vec<String>, shape: Shape) -> Self {
         let shared = Arc::new(Shared {
             counted: Mutex::new(Counted {
                 timeline: Timeline::new(Instant::now()),
                 typed: BTreeMap::new(),
                 shown: BTreeMap::new(),
+                held: BTreeMap::new(),
             }),
             stop: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
             closed: AtomicUsize::new(0),
+            typed: AtomicU64::new(0),
         });
         let (mut editors, mut clients) = (Vec::new(), BTreeSet::new());
         for (number, document) in documents.iter().enumerate() {
-            for place in 0..=writers {
+            for place in 0..=shape.writers {
                 let shared = Arc::clone(&shared);
                 let mut addresses = addresses.to_vec();
                 let first = (number + place) % addresses.len();
                 addresses.rotate_left(first);
                 let document = document.clone();
-                let mut editor = Editor { document, addresses, shared, opened: 0 };
-                if place < writers {
+                let held = BTreeMap::new();
+                let mut editor =
+                    Editor { document, place, addresses, shared, pace: shape.pace, opened: 0, held };
+                if place < shape.writers {
                     let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
                     clients.insert(client);
                     editors.push(thread::spawn(move || editor.write(client)));
@@ -176,6 +203,18 @@ impl Load {
         Some(first - since)
     }
 
+    /// Waits until all editors of each document hold the same. Nobody may type meanwhile.
+    pub(crate) fn wait_equal(&self, within: Duration) {
+        harness::wait_for("all that was typed is acknowledged", within, || {
+            (self.acknowledged() == self.shared.typed.load(Ordering::Relaxed)).then_some(())
+        });
+        for document in &self.documents {
+            harness::wait_for(&format!("all editors of {document} hold the same"), within, || {
+                self.shared.counted.lock().unwrap().all_equal(document).then_some(())
+            });
+        }
+    }
+
     /// Nobody types any more; returns when everything is acknowledged.
     pub(crate) fn finish(mut self) -> Outcome {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -194,9 +233,14 @@ impl Load {
 
 struct Editor {
     document: String,
+    /// Among the editors of the document.
+    place: usize,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
+    pace: Duration,
     opened: usize,
+    /// What it was shown.
+    held: BTreeMap<u64, u64>,
 }
 
 impl Editor {
@@ -204,13 +248,33 @@ impl Editor {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
-    /// The next address that answers.
+    /// Takes down what it was shown or told.
+    fn show(&mut self, counted: &mut Counted, clocks: &BTreeMap<u64, u64>, content: bool) {
+        counted.show(&self.document, clocks);
+        if content {
+            for (client, clock) in clocks {
+                let known = self.held.entry(*client).or_default();
+                *known = (*clock).max(*known);
+            }
+        }
+        let held = self.held.values().sum();
+        counted.held.entry(self.document.clone()).or_default().insert(self.place, held);
+    }
+
+    /// The next address that answers. Asks there for what it does not hold yet.
     fn connect(&mut self) -> Socket {
         let path = format!("/{}", self.document);
+        let mut socket = self.reach(&path);
+        // Whoever waits for something hears from the socket itself that it has ended.
+        let _ = socket.send(&yjs::step1_frame(&self.held));
+        socket
+    }
+
+    fn reach(&mut self, path: &str) -> Socket {
         harness::wait_for("somebody takes editors", SETTLE_TIMEOUT, || {
             let address = self.addresses[self.opened % self.addresses.len()];
             self.opened += 1;
-            Socket::reach(address, &path)
+            Socket::reach(address, path)
         })
     }
 
@@ -229,6 +293,7 @@ impl Editor {
                     let waits_since = *stopped_at.get_or_insert_with(Instant::now);
                     assert!(waits_since.elapsed() < SETTLE_TIMEOUT, "{}: {pen:?}", self.document);
                 } else if !self.shared.quiet.load(Ordering::Relaxed) {
+                    self.shared.typed.fetch_add(1, Ordering::Relaxed);
                     alive = pen.type_one(&mut socket);
                 }
                 alive &= self.listen(&mut socket, &mut pen);
@@ -240,8 +305,8 @@ impl Editor {
     }
 
     /// Takes what comes until the next update is due; false when the socket has ended.
-    fn listen(&self, socket: &mut Socket, pen: &mut Pen) -> bool {
-        let until = Instant::now() + PACE;
+    fn listen(&mut self, socket: &mut Socket, pen: &mut Pen) -> bool {
+        let until = Instant::now() + self.pace;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match socket.receive(left) {
@@ -252,8 +317,9 @@ impl Editor {
                     if asks(&message) && pen.answer(told, socket).is_err() {
                         continue;
                     }
-                    let mut counted = self.shared.counted.lock().unwrap();
-                    counted.show(&self.document, &clocks);
+                    let shared = Arc::clone(&self.shared);
+                    let mut counted = shared.counted.lock().unwrap();
+                    self.show(&mut counted, &clocks, !asks(&message));
                     counted.acknowledged(&self.document, acknowledged);
                 }
                 Event::Silence => return true,
@@ -268,11 +334,12 @@ impl Editor {
     fn read(&mut self) {
         loop {
             let mut socket = self.connect();
-            let asked = socket.send(&yjs::STEP1_OF_NOTHING);
-            while asked.is_ok() {
+            loop {
                 match socket.receive(Duration::from_millis(100)) {
                     Event::Message(message) => {
-                        self.shared.counted.lock().unwrap().show(&self.document, &clocks(&message));
+                        let shared = Arc::clone(&self.shared);
+                        let mut counted = shared.counted.lock().unwrap();
+                        self.show(&mut counted, &clocks(&message), !asks(&message));
                     }
                     Event::Silence if self.stopped() => return,
                     Event::Silence => {}

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use harness::yjs;
 use serde_json::Value;
 
-use crate::load::{Load, Outcome};
+use crate::load::{Load, Outcome, Shape};
 use crate::routers;
 use crate::stock::Stock;
 use arena::Arena;
@@ -161,7 +161,8 @@ impl Run {
 
     fn play(&mut self) {
         let documents = (0..self.plan.documents).map(|number| format!("chaos-{number}")).collect();
-        let load = Load::start_with(&routers(&self.arena.cluster), documents, self.plan.writers);
+        let shape = Shape { writers: self.plan.writers, ..Shape::default() };
+        let load = Load::start_with(&routers(&self.arena.cluster), documents, shape);
         self.guarded("while things broke", |run| run.suffer(&load));
         self.report.timeline = load.timeline();
         self.report.acknowledged = load.acknowledged();

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use harness::{Cluster, ClusterOptions};
 
-use crate::load::Load;
+use crate::load::{Load, Shape};
+use crate::stock::Stock;
 use crate::{DEATHS, everybody, routers};
 
 const DOCUMENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -50,4 +51,48 @@ fn a_rolling_restart_of_every_process_loses_nothing_acknowledged() {
         pause.slowest(),
     ));
     assert!(outcome.closed > 0, "routers that restart close theirs");
+}
+
+/// Editors with raw sockets in each document of the crowd.
+const EDITORS: usize = 16;
+const LINES: [&str; 2] = ["y-websocket-1", "y-websocket-3.1"];
+/// A machine that is busy with other tests.
+const WITHIN: Duration = Duration::from_secs(60);
+
+#[test]
+fn nodes_that_restart_one_after_the_other_close_none_of_many_sockets_at_routers() {
+    // 500 sockets and one round, or 2,004 and twenty.
+    let (documents, rounds, pace) = if harness::long() { (125, 20, 6) } else { (31, 1, 3) };
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    let names = (0..documents).map(|number| format!("crowd-{number}")).collect();
+    let shape = Shape { writers: EDITORS - 1, pace: Duration::from_secs(pace) };
+    let load = Load::start_with(&routers(&cluster), names, shape);
+    let mut stock = Stock::open(&cluster, &LINES, &cluster.routers());
+    load.wait_acknowledging(WITHIN);
+    let sockets = documents * EDITORS + LINES.len() * cluster.routers().len();
+    for _ in 0..rounds {
+        for node in cluster.nodes() {
+            stock.edit();
+            restart_one_by_one(&mut cluster, vec![node]);
+            stock.edit();
+            load.wait_acknowledging(WITHIN);
+            assert_eq!(load.closed() + stock.closed(), 0, "sockets closed at routers");
+        }
+    }
+    load.keep_quiet(true);
+    load.wait_equal(WITHIN);
+    let outcome = load.finish();
+    cluster.wait_ring(3);
+    let kept = outcome.lost_nothing(&mut cluster);
+    stock.check(&cluster);
+    assert_eq!(outcome.closed + stock.closed(), 0, "sockets closed at routers");
+    harness::figure(&format!(
+        "{} restarts of nodes under {sockets} sockets: {} updates acknowledged, {} lost, 0 sockets closed, all equal; \
+         slowest acknowledgement {:.0?}",
+        rounds * 3,
+        outcome.acknowledged,
+        outcome.acknowledged.saturating_sub(kept),
+        outcome.slowest(),
+    ));
 }
