@@ -7,6 +7,8 @@ use ringleaf_ring::{Member, RingView};
 use ringleaf_types::{Incarnation, NodeId, RingVersion};
 use tokio::sync::watch;
 
+use crate::Pacing;
+
 /// The newest ring view. `None`: none is known yet, because no member has ever served.
 pub type Ring = watch::Receiver<Option<Arc<RingView>>>;
 
@@ -51,6 +53,11 @@ pub trait Coordinator: Send + Sync + 'static {
     /// nothing, or that was taken back before it was seen here, makes no view.
     fn knows(&self, version: RingVersion) -> bool {
         self.ring().borrow().as_ref().is_some_and(|view| view.version() >= version)
+    }
+
+    /// How fast documents may move, by what operators have said last, as far as is known here.
+    fn pacing(&self) -> Pacing {
+        Pacing::default()
     }
 
     /// How the way to the coordinator's store is.

@@ -9,6 +9,7 @@ mod cache;
 mod connect;
 mod operator;
 pub mod picture;
+mod rebalance;
 mod record;
 mod session;
 mod supervisor;
@@ -25,9 +26,10 @@ use tokio::sync::watch;
 use tracing::{info_span, warn};
 
 use crate::tasks::Task;
-use crate::{Coordinator, CoordinatorStatus, Prober, RegisterError, Ring, tasks};
+use crate::{Coordinator, CoordinatorStatus, Pacing, Prober, RegisterError, Ring, tasks};
 
 pub use operator::{AppliedConfig, Orders, WriteError};
+pub use rebalance::Rebalance;
 use record::Keys;
 use supervisor::Supervisor;
 
@@ -106,6 +108,7 @@ struct Shared {
     /// Everything through this version is in `ring`.
     known: AtomicU64,
     config: watch::Sender<Option<AppliedConfig>>,
+    rebalance: watch::Sender<Rebalance>,
     /// The status, and since when it is so.
     status: Mutex<(CoordinatorStatus, Instant)>,
 }
@@ -153,6 +156,7 @@ impl Etcd {
             heard: watch::Sender::default(),
             known: AtomicU64::default(),
             config: watch::Sender::default(),
+            rebalance: watch::Sender::default(),
             status: Mutex::new((status, Instant::now())),
         });
         let keys = Keys::of(&config.cluster);
@@ -216,6 +220,12 @@ impl Coordinator for Etcd {
 
     fn knows(&self, version: RingVersion) -> bool {
         version.get() <= self.shared.known.load(Ordering::Acquire)
+    }
+
+    fn pacing(&self) -> Pacing {
+        let applied = self.shared.config.borrow();
+        let config = applied.as_ref().map_or_else(Pacing::default, |applied| Pacing::of(&applied.config));
+        Pacing { paused: self.shared.rebalance.borrow().paused, ..config }
     }
 
     async fn close(&self) {

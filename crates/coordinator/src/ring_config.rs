@@ -20,6 +20,8 @@ pub struct RingConfig {
     pub out_max: usize,
     /// Documents that one node takes over at a time.
     pub in_max: usize,
+    /// How long the ring must stay as it is before documents move because of it.
+    pub debounce: Duration,
 }
 
 /// Why a text is no ring configuration.
@@ -54,6 +56,7 @@ struct Lease {
 struct Pacing {
     out_max: usize,
     in_max: usize,
+    debounce_milliseconds: u64,
 }
 
 impl Default for Text {
@@ -75,7 +78,7 @@ impl Default for Lease {
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { out_max: 8, in_max: 16 }
+        Self { out_max: 8, in_max: 16, debounce_milliseconds: 500 }
     }
 }
 
@@ -109,6 +112,8 @@ impl RingConfig {
         )?;
         check((1..=1_000).contains(&pacing.out_max), "pacing.out_max", "from 1 to 1000")?;
         check((1..=1_000).contains(&pacing.in_max), "pacing.in_max", "from 1 to 1000")?;
+        let debounce = pacing.debounce_milliseconds;
+        check(debounce <= 60_000, "pacing.debounce_milliseconds", "from 0 to 60000")?;
         Ok(Self {
             cluster,
             virtual_nodes: virtual_nodes.unwrap_or_default(),
@@ -116,6 +121,7 @@ impl RingConfig {
             renew: Duration::from_millis(lease.renew_milliseconds),
             out_max: pacing.out_max,
             in_max: pacing.in_max,
+            debounce: Duration::from_millis(debounce),
         })
     }
 
@@ -145,8 +151,15 @@ mod tests {
     fn the_commented_default_is_the_default() {
         let text = include_str!("../../../ring-config/default.toml");
         assert_eq!(RingConfig::parse(text).unwrap(), RingConfig::default());
-        let keys =
-            ["cluster", "virtual_nodes_per_weight", "seconds", "renew_milliseconds", "out_max", "in_max"];
+        let keys = [
+            "cluster",
+            "virtual_nodes_per_weight",
+            "seconds",
+            "renew_milliseconds",
+            "out_max",
+            "in_max",
+            "debounce_milliseconds",
+        ];
         assert!(keys.iter().all(|key| text.contains(&format!("\n{key} = "))), "it names every key");
     }
 
@@ -163,6 +176,8 @@ mod tests {
         assert!(refused("[lease]\nseconds = 1").starts_with("lease.seconds"));
         assert!(refused("[lease]\nseconds = 6").starts_with("lease.renew_milliseconds"), "2.5 s is too slow");
         assert!(refused("[pacing]\nin_max = 0").starts_with("pacing.in_max"));
+        let debounce = refused("[pacing]\ndebounce_milliseconds = 60001");
+        assert!(debounce.starts_with("pacing.debounce_milliseconds"), "{debounce}");
         assert!(refused("leese = 1").contains("leese"));
         assert!(matches!(RingConfig::parse(&" ".repeat(TEXT_BYTES_MAX + 1)), Err(RingConfigError::TooLong)));
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringleaf_coordinator::contract::{self, wait_for};
-use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, EtcdTls, Prober, RegisterError, WriteError};
+use ringleaf_coordinator::{
+    Coordinator, Etcd, EtcdConfig, EtcdTls, Pacing, Prober, RegisterError, WriteError,
+};
 use ringleaf_ring::{Member, MemberState, Weight};
 use ringleaf_types::Incarnation;
 use server::Server;
@@ -316,6 +318,40 @@ async fn a_ring_configuration_is_written_over_the_one_that_was_seen_only() {
     let other = etcd.apply("cluster = 'other'", revision).await;
     assert!(matches!(other, Err(WriteError::OtherCluster { .. })));
     assert!(matches!(etcd.apply("cluster = ''", revision).await, Err(WriteError::Config(_))));
+}
+
+#[tokio::test]
+async fn everybody_hears_how_fast_documents_may_move() {
+    let Some(server) = Server::start() else { return };
+    let etcd = connect(&server);
+    status(&etcd, "it is connected", |status| status.connected).await;
+    assert_eq!(etcd.pacing(), Pacing::default());
+    etcd.apply("cluster = 'tests'\npacing = { out_max = 3, in_max = 4, debounce_milliseconds = 0 }\n", 0)
+        .await
+        .unwrap();
+    let paused = etcd.pause_rebalance(true, 0).await.unwrap();
+    let again = etcd.pause_rebalance(false, 0).await;
+    assert!(matches!(again, Err(WriteError::Changed { revision }) if revision == paused), "{again:?}");
+    let slow = Pacing { out_max: 3, in_max: 4, debounce: Duration::ZERO, paused: true };
+    let late = connect(&server);
+    for etcd in [&etcd, &late] {
+        pacing(etcd, slow).await;
+    }
+    assert_eq!(late.rebalance().await.unwrap(), late.known_rebalance());
+    assert_eq!(late.known_rebalance().revision, paused);
+    etcd.pause_rebalance(false, paused).await.unwrap();
+    for etcd in [&etcd, &late] {
+        pacing(etcd, Pacing { paused: false, ..slow }).await;
+    }
+}
+
+/// Waits until it is known that documents may move as fast as that.
+async fn pacing(etcd: &Etcd, wanted: Pacing) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while etcd.pacing() != wanted {
+        assert!(std::time::Instant::now() < deadline, "did not come: {wanted:?}; {:?}", etcd.pacing());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

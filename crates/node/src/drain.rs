@@ -1,6 +1,5 @@
 //! Leaving in order: everything goes to whom the ring names without this node.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
 
 use crate::handoff::Moves;
-use crate::membership::reconcile;
 use crate::server::Node;
 
 /// Between two looks at what is left. Idle documents end within less, and busy targets have room again.
@@ -28,14 +26,13 @@ impl Node {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the rest to the rounds that a node makes by itself.
+    /// Dropping the future leaves the rest to the looks that a node takes by itself.
     pub async fn drain(&self, within: Duration) -> Drained {
         let before = self.moves();
         let deadline = Instant::now() + within;
-        let mut silent = BTreeSet::new();
         let rounds = async {
             while self.misplaced() > 0 {
-                reconcile(&self.shared, &mut silent).await;
+                self.shared.handoffs.look_at_once();
                 sleep(LOOK_INTERVAL).await;
             }
         };
@@ -47,7 +44,8 @@ impl Node {
         Drained { moves, left }
     }
 
-    fn misplaced(&self) -> usize {
+    /// Documents here that others should own.
+    pub(crate) fn misplaced(&self) -> usize {
         let Some(view) = self.shared.ring_view() else { return 0 };
         let this = &self.shared.config.node;
         let residents: Vec<Arc<_>> = self.shared.registry.all();

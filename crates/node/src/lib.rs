@@ -46,4 +46,4 @@ pub use drain::Drained;
 pub use handoff::Moves;
 pub use in_memory::InMemory;
 pub use membership::Cluster;
-pub use server::{Node, NodeConfig, NodeStatus, Stopped};
+pub use server::{Node, NodeConfig, NodeStatus, RebalanceStatus, Stopped};

@@ -12,32 +12,24 @@
 //! The ring says who should own a document, the log says who may. A wrong verdict here costs time, never data: whoever
 //! claims in the log later wins, and the other one is fenced.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ringleaf_coordinator::Coordinator;
+use ringleaf_coordinator::{Coordinator, Pacing, Ring};
 use ringleaf_peer::{Handoffs, SourceTalk};
-use ringleaf_ring::{Member, RingView};
+use ringleaf_ring::{Member, MemberState, RingView};
 use ringleaf_types::{DocumentId, NodeId, RingVersion};
 use ringleaf_wire::{OpenError, Opening, Peers, SessionHost};
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::handoff::{Batch, move_out};
 use crate::placement::{HoldOffs, Verdict, verdict};
-use crate::registry::Resident;
-use crate::shared::Shared;
 
 /// How long a node may take to say that it lives. It is asked twice.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for a ring version that somebody else has seen.
 const NEWER_RING_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often what is wanted is compared with what there is, also without news.
-const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
-/// Limit: documents that are moved in one round, to one owner. The ring is looked at again before the next.
-const ROUND_MAX: usize = 500;
 
 /// The others.
 #[derive(Clone)]
@@ -71,6 +63,24 @@ impl Membership {
 
     pub(crate) fn view(&self) -> Option<Arc<RingView>> {
         self.cluster.coordinator.ring().borrow().clone()
+    }
+
+    /// The newest view, and its changes.
+    pub(crate) fn ring(&self) -> Ring {
+        self.cluster.coordinator.ring()
+    }
+
+    pub(crate) fn pacing(&self) -> Pacing {
+        self.cluster.coordinator.pacing()
+    }
+
+    /// Whether the ring names this node for anything. Without a ring nothing is known.
+    pub(crate) fn serves(&self, view: &RingView) -> bool {
+        view.member(&self.this).is_some_and(|this| this.state == MemberState::Serving)
+    }
+
+    pub(crate) fn forget_old_duels(&self) {
+        self.hold_offs().forget_old_duels(Instant::now().into_std());
     }
 
     pub(crate) fn begin_handoff(&self, to: &Member) -> SourceTalk {
@@ -136,72 +146,9 @@ impl Membership {
         others.iter().zip(alive).find_map(|(other, alive)| alive.then_some(other))
     }
 
-    async fn alive(&self, other: &Member) -> bool {
+    pub(crate) async fn alive(&self, other: &Member) -> bool {
         let peers = &self.cluster.peers;
         peers.alive(&other.node, &other.address, PROBE_TIMEOUT).await
             || peers.alive(&other.node, &other.address, PROBE_TIMEOUT).await
     }
-}
-
-/// Lets go of what others should own, for as long as the node lives.
-pub(crate) async fn run(shared: Weak<Shared>) {
-    let Some(mut ring) = ring(&shared) else { return };
-    let mut silent = BTreeSet::new();
-    loop {
-        // News, or time: both times everything is compared.
-        if let Ok(Err(_stopped)) = timeout(RECONCILE_INTERVAL, ring.changed()).await {
-            return;
-        }
-        let Some(shared) = shared.upgrade() else { return };
-        tokio::select! {
-            biased;
-            () = reconcile(&shared, &mut silent) => {}
-            // A target that answers nothing may take long, and those that were let go wait for nobody.
-            never = abandon_late_ones(&shared) => match never {},
-        }
-        shared.handoffs.abandon_late_ones();
-    }
-}
-
-async fn abandon_late_ones(shared: &Shared) -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(RECONCILE_INTERVAL).await;
-        shared.handoffs.abandon_late_ones();
-    }
-}
-
-fn ring(shared: &Weak<Shared>) -> Option<ringleaf_coordinator::Ring> {
-    Some(shared.upgrade()?.membership.as_ref()?.cluster.coordinator.ring())
-}
-
-/// `silent` are the owners that did not answer the last time: that is said once.
-pub(crate) async fn reconcile(shared: &Arc<Shared>, silent: &mut BTreeSet<NodeId>) {
-    let Some(membership) = &shared.membership else { return };
-    let _round = shared.handoffs.round().await;
-    membership.hold_offs().forget_old_duels(Instant::now().into_std());
-    let Some(view) = membership.view() else { return };
-    let mut misplaced: BTreeMap<&NodeId, Vec<Arc<Resident>>> = BTreeMap::new();
-    for resident in shared.registry.all() {
-        let owner = view.owner(&resident.document);
-        if *owner != membership.this && !resident.stop.is_cancelled() {
-            misplaced.entry(owner).or_default().push(resident);
-        }
-    }
-    let owners: BTreeSet<&NodeId> = misplaced.keys().copied().collect();
-    let owners = owners.into_iter().filter_map(|owner| view.member(owner));
-    let asked = owners.map(|owner| async move { membership.alive(owner).await.then_some(&owner.node) });
-    let alive: BTreeSet<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
-    silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
-    let mut batches = Vec::new();
-    for (owner, mut residents) in misplaced {
-        if !alive.contains(owner) {
-            if silent.insert(owner.clone()) {
-                warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
-            }
-            continue;
-        }
-        residents.truncate(ROUND_MAX);
-        batches.extend(view.member(owner).map(|owner| Batch { owner: owner.clone(), residents }));
-    }
-    move_out(shared, batches).await;
 }

@@ -16,7 +16,7 @@ use tracing::{info, info_span, warn};
 use crate::command::{Command, Operator, Refused};
 use crate::handoff::{self, Moves};
 use crate::host::Host;
-use crate::membership::{self, Cluster, Membership};
+use crate::membership::{Cluster, Membership};
 use crate::registry::{Resident, Stopping};
 use crate::shared::Shared;
 use crate::{document_task, memory, quarantine, tail_watch};
@@ -55,6 +55,19 @@ pub struct NodeStatus {
     pub failing_appends: usize,
 }
 
+/// How far a node is with moving documents to whom the ring names. A moment later it may be otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RebalanceStatus {
+    /// In memory here, and others should own them.
+    pub to_move: usize,
+    /// On their way to others now.
+    pub going: usize,
+    /// On their way from others now.
+    pub coming: usize,
+    /// What became of others, since the node started.
+    pub moves: Moves,
+}
+
 impl Node {
     /// Starts a node on this store. Needs a tokio runtime whose threads have stacks of 16 MiB.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
@@ -65,8 +78,8 @@ impl Node {
     pub fn start_in(cluster: Cluster, config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
         let membership = Membership::new(config.node.clone(), cluster);
         let node = Self::begin(Shared::new(config, store, Some(membership)));
-        let shared = Arc::downgrade(&node.shared);
-        node.shared.tasks.start_vital(info_span!("membership"), membership::run(shared));
+        let moves = handoff::move_out(Arc::clone(&node.shared));
+        node.shared.tasks.start_vital(info_span!("membership"), moves);
         node
     }
 
@@ -132,6 +145,18 @@ impl Node {
     /// What became of documents that others should own, since the node started.
     pub fn moves(&self) -> Moves {
         self.shared.handoffs.moves()
+    }
+
+    /// How far this node is with moving documents to whom the ring names.
+    pub fn rebalance(&self) -> RebalanceStatus {
+        let handoffs = &self.shared.handoffs;
+        let going = handoffs.going();
+        RebalanceStatus {
+            to_move: self.misplaced().saturating_sub(going),
+            going,
+            coming: handoffs.coming(),
+            moves: handoffs.moves(),
+        }
     }
 
     /// Sends a document what `ask` makes, and waits for the answer. `None`: the document has ended meanwhile.

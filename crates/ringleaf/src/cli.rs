@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
-pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Ring, Server, Simulate, WeightOrOwn};
+pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Rebalance, Ring, Server, Simulate, WeightOrOwn};
 
 const SETTINGS: &str = "\
 Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of
@@ -518,6 +518,9 @@ mod tests {
             "ring owner x",
             "ring plan --add x",
             "ring apply f",
+            "ring rebalance status",
+            "ring rebalance pause",
+            "ring rebalance resume",
             "ring simulate --nodes 3 --documents 10",
             "node list",
             "node show x",

@@ -52,6 +52,15 @@ pub(super) fn applied(text: &[u8], revision: i64) -> Result<AppliedConfig, Strin
     Ok(AppliedConfig { config, text: text.into(), revision: u64::try_from(revision).unwrap_or(0) })
 }
 
+/// What stands there instead of what was expected: the transaction has got it.
+pub(super) fn changed(done: TxnResponse) -> WriteError {
+    let found = done.op_responses().into_iter().find_map(|response| match response {
+        TxnOpResponse::Get(found) => found.kvs().first().map(|kv| kv.mod_revision()),
+        _ => None,
+    });
+    WriteError::Changed { revision: found.and_then(|at| u64::try_from(at).ok()).unwrap_or(0) }
+}
+
 impl Etcd {
     /// Reads what operators have said of members.
     ///
@@ -122,11 +131,7 @@ impl Etcd {
         if done.succeeded() {
             return Ok(done.header().map_or(0, |header| u64::try_from(header.revision()).unwrap_or(0)));
         }
-        let found = done.op_responses().into_iter().find_map(|response| match response {
-            TxnOpResponse::Get(found) => found.kvs().first().map(|kv| kv.mod_revision()),
-            _ => None,
-        });
-        Err(WriteError::Changed { revision: found.and_then(|at| u64::try_from(at).ok()).unwrap_or(0) })
+        Err(changed(done))
     }
 
     /// Sets a member's weight in place of the one that it has of itself, or ends that (`None`).
@@ -189,17 +194,17 @@ impl Etcd {
         if done.succeeded() { Ok(()) } else { Err(WriteError::Unknown { node: node.clone() }) }
     }
 
-    fn keys(&self) -> Keys {
+    pub(super) fn keys(&self) -> Keys {
         Keys::of(&self.config.cluster)
     }
 
     /// Asks the first endpoint that answers. Nothing is sent twice unless its first sending is known to have failed.
-    async fn write(&self, txn: Txn) -> Result<TxnResponse, WriteError> {
+    pub(super) async fn write(&self, txn: Txn) -> Result<TxnResponse, WriteError> {
         let mut client = self.client().await?;
         client.txn(txn).await.map_err(|error| WriteError::Away { problem: error.to_string() })
     }
 
-    async fn client(&self) -> Result<Client, WriteError> {
+    pub(super) async fn client(&self) -> Result<Client, WriteError> {
         let mut problem = "no address of etcd is given".to_owned();
         for endpoint in &self.config.endpoints {
             match connect::connect(&self.config, endpoint).await {

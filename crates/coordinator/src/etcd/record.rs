@@ -37,6 +37,10 @@ impl Keys {
         format!("{}config", self.prefix)
     }
 
+    pub(crate) fn rebalance(&self) -> String {
+        format!("{}rebalance", self.prefix)
+    }
+
     pub(crate) fn cordon(&self, node: &NodeId) -> String {
         format!("{}cordons/{node}", self.prefix)
     }

@@ -187,9 +187,12 @@ impl Session<'_> {
         let newest = u64::try_from(newest).map_err(|_| "a negative revision")?;
         let verdict = self.supervisor.picture.changed(self.cluster, newest, changes, now());
         self.supervisor.take(&mut self.client, verdict).await?;
-        let config = configured(told, &self.supervisor.keys.config());
+        let config = last_of(told, &self.supervisor.keys.config());
         if let Some(event) = config {
             self.supervisor.configured(event.kv().filter(|_| event.event_type() == EventType::Put));
+        }
+        if let Some(event) = last_of(told, &self.supervisor.keys.rebalance()) {
+            self.supervisor.paced(event.kv().filter(|_| event.event_type() == EventType::Put));
         }
         self.probe();
         // Our own key may be among them.
@@ -420,8 +423,8 @@ async fn dead(prober: Option<Arc<dyn Prober>>, members: Vec<Member>, lease: Dura
     futures_util::future::join_all(probes).await.into_iter().flatten().collect()
 }
 
-/// The last thing that happened to the ring configuration.
-fn configured<'a>(told: &'a WatchResponse, key: &str) -> Option<&'a Event> {
+/// The last thing that happened to what stands under a key.
+fn last_of<'a>(told: &'a WatchResponse, key: &str) -> Option<&'a Event> {
     told.events().iter().rev().find(|event| event.kv().is_some_and(|kv| kv.key() == key.as_bytes()))
 }
 
@@ -435,6 +438,8 @@ async fn list(supervisor: &mut Supervisor, client: &mut Client) -> Result<(Clust
     let facts = supervisor.keys.facts(listed.kvs().iter().map(|kv| (kv.key(), kv.value())));
     let config = supervisor.keys.config();
     supervisor.configured(listed.kvs().iter().find(|kv| kv.key() == config.as_bytes()));
+    let rebalance = supervisor.keys.rebalance();
+    supervisor.paced(listed.kvs().iter().find(|kv| kv.key() == rebalance.as_bytes()));
     let verdict = supervisor.picture.listed(cluster, revision, facts, now());
     supervisor.take(client, verdict).await?;
     Ok((cluster, revision))

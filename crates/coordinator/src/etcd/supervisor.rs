@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::picture::{Picture, Verdict};
 use super::record::Keys;
 use super::session::{self, Ended};
-use super::{EtcdConfig, Shared, cache, connect, operator};
+use super::{EtcdConfig, Shared, cache, connect, operator, rebalance};
 use crate::Prober;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -112,6 +112,19 @@ impl Supervisor {
         self.shared.config.send_if_modified(|known| {
             let changed = *known != applied;
             *known = applied;
+            changed
+        });
+    }
+
+    /// What stands under the key that says whether documents may move.
+    pub(crate) fn paced(&self, found: Option<&KeyValue>) {
+        let rebalance = rebalance::found(found);
+        self.shared.rebalance.send_if_modified(|known| {
+            if known.paused != rebalance.paused {
+                info!(paused = rebalance.paused, "operators say whether documents move to other nodes");
+            }
+            let changed = *known != rebalance;
+            *known = rebalance;
             changed
         });
     }

@@ -6,11 +6,12 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
 use ringleaf_peer::TargetTalk;
 use ringleaf_ring::handoff::{Answer, Offer, Target, TargetEnd, TargetInput, TargetStep, ToTarget};
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::IN_TIMEOUT;
+use super::places::Place;
 use crate::command::Step;
 use crate::registry::Resident;
 use crate::server::resident;
@@ -29,24 +30,25 @@ struct Coming<'a> {
 /// Hears what is offered, and sees it through.
 pub(crate) async fn run(shared: Arc<Shared>, mut talk: TargetTalk) {
     let Some(ToTarget::Offer(offer)) = talk.hear().await else { return };
-    let (answer, permit) = consider(&shared, &offer).await;
+    let (answer, place) = consider(&shared, &offer).await;
     let (target, steps) = Target::begin(answer, Instant::now().into_std());
     let coming = Coming { shared: &shared, offer, talk, resident: None, answer: pending().boxed() };
     coming.run(target, steps).await;
-    drop(permit);
+    drop(place);
 }
 
 /// Whether the document is welcome, and if so, the place that it takes.
-async fn consider<'a>(shared: &'a Shared, offer: &Offer) -> (Answer, Option<SemaphorePermit<'a>>) {
+async fn consider<'a>(shared: &'a Shared, offer: &Offer) -> (Answer, Option<Place<'a>>) {
     let Some(membership) = &shared.membership else { return (Answer::No, None) };
     let view = membership.newest(offer.ring).await;
     let wanted = view.is_some_and(|view| *view.owner(&offer.document) == shared.config.node);
     if !wanted || shared.registry.stopping().is_cancelled() {
         return (Answer::No, None);
     }
-    match timeout(IN_TIMEOUT, shared.handoffs.incoming.acquire()).await {
-        Ok(Ok(permit)) => (Answer::Yes, Some(permit)),
-        Ok(Err(_)) | Err(_) => (Answer::Later, None),
+    let place = shared.handoffs.coming.take(|| membership.pacing().in_max);
+    match timeout(IN_TIMEOUT, place).await {
+        Ok(place) => (Answer::Yes, Some(place)),
+        Err(_) => (Answer::Later, None),
     }
 }
 

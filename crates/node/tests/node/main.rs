@@ -10,4 +10,5 @@ mod faults;
 mod long_lives;
 mod moving;
 mod operators;
+mod pacing;
 mod stopping;

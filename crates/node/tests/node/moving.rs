@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use ringleaf_coordinator::{Coordinator, CoordinatorStatus, RegisterError, Ring};
+use ringleaf_coordinator::{Coordinator, CoordinatorStatus, Pacing, RegisterError, Ring};
 use ringleaf_node::{Cluster, Moves, Node, NodeConfig};
 use ringleaf_peer::{Handoffs, SourceTalk, TargetTalk, in_process};
 use ringleaf_ring::{ClusterId, Member, MemberState, RingView, Weight};
@@ -19,7 +19,7 @@ use crate::editor::{Editor, PATIENCE, SESSION, limits};
 use crate::faulty_store::{Fault, FaultyStore};
 
 /// Everybody sees what the test says.
-struct Told(watch::Sender<Option<Arc<RingView>>>);
+pub(crate) struct Told(pub(crate) watch::Sender<Option<Arc<RingView>>>, pub(crate) Mutex<Pacing>);
 
 #[async_trait::async_trait]
 impl Coordinator for Told {
@@ -34,6 +34,10 @@ impl Coordinator for Told {
     async fn withdraw(&self) {}
 
     fn heard(&self, _: RingVersion) {}
+
+    fn pacing(&self) -> Pacing {
+        *self.1.lock().unwrap()
+    }
 
     fn status(&self) -> CoordinatorStatus {
         CoordinatorStatus::default()
@@ -86,15 +90,15 @@ async fn pass_on(mut near: TargetTalk, mut far: SourceTalk, messages_max: usize)
     }
 }
 
-struct Pair {
-    ring: Arc<Told>,
-    from: Arc<Node>,
-    to: Arc<Node>,
+pub(crate) struct Pair {
+    pub(crate) ring: Arc<Told>,
+    pub(crate) from: Arc<Node>,
+    pub(crate) to: Arc<Node>,
     /// What both write to, and can be slow.
     store: Arc<FaultyStore>,
 }
 
-fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
+pub(crate) fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
     let member = |name: &&str| Member {
         node: name.parse().unwrap(),
         incarnation: Incarnation::new(1),
@@ -108,8 +112,8 @@ fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
     Some(Arc::new(RingView::new(ClusterId::new(1), RingVersion::new(version), members).unwrap()))
 }
 
-fn pair(messages_max: usize) -> Pair {
-    let ring = Arc::new(Told(watch::Sender::new(view(1, &["from"]))));
+pub(crate) fn pair(messages_max: usize) -> Pair {
+    let ring = Arc::new(Told(watch::Sender::new(view(1, &["from"])), Mutex::default()));
     let store = FaultyStore::over(Arc::new(MemoryStore::new()));
     let way = || Arc::new(Way { to: OnceLock::new(), messages_max: Mutex::new(messages_max) });
     let (there, back) = (way(), way());

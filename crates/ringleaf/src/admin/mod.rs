@@ -17,6 +17,7 @@ mod others;
 mod pass_on;
 mod plan;
 mod process;
+mod rebalance;
 mod ring;
 mod status;
 
@@ -58,6 +59,7 @@ impl Admin {
             .route("/api/v1/ring/owners", post(ring::owners))
             .route("/api/v1/ring/plan", post(plan::post))
             .route("/api/v1/ring/config", get(ring::config).put(ring::apply))
+            .route("/api/v1/ring/rebalance", get(rebalance::get).put(rebalance::put))
             .route("/api/v1/resident", post(ring::resident))
             .route("/api/v1/busiest", get(busiest::get))
             .route("/api/v1/nodes", get(nodes::list))

@@ -119,8 +119,24 @@ pub(crate) enum Ring {
         #[command(flatten)]
         server: Server,
     },
+    /// Look at documents that move to whom the ring names, or keep them from it
+    #[command(subcommand)]
+    Rebalance(Rebalance),
     /// Predict on paper: balance, movement and memory of a cluster (needs no server)
     Simulate(Simulate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rebalance {
+    /// Say how many documents have still to move, are moving, and have moved, for each node
+    Status(Server),
+    /// Keep documents where they are, whatever the ring says
+    ///
+    /// Handoffs that have begun end. A node that leaves the ring (drain, cordon, no way to the store) is emptied all the same,
+    /// and a document that a router opens anew is opened where the ring says.
+    Pause(Server),
+    /// Let documents move to whom the ring names
+    Resume(Server),
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,292 @@
+//! Moves away what others should own, for as long as the node lives.
+//!
+//! ```text
+//! the ring changes, every second ──▶ look: who should own what is here, and does he live? ──▶ window ─▶ handoffs
+//!                                                                                              ▲ one ends ─┘
+//! ```
+//!
+//! A look replaces what waits and leaves alone what is on its way, so a target that hangs keeps nobody waiting but itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, join_all, pending};
+use futures_util::stream::FuturesUnordered;
+use ringleaf_ring::Member;
+use ringleaf_ring::handoff::SourceEnd;
+use ringleaf_types::{DocumentId, NodeId};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
+
+use super::debounce::Debounce;
+use super::source;
+use super::window::Window;
+use crate::membership::Membership;
+use crate::registry::Resident;
+use crate::shared::Shared;
+
+/// How often what is wanted is compared with what there is, also without news.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Limit: documents that wait to be moved to one owner. The rest is found by a later look.
+const QUEUE_MAX: usize = 500;
+
+/// What others should own, by whom, hot ones first.
+type Misplaced = BTreeMap<NodeId, Vec<Arc<Resident>>>;
+
+/// What a look has found.
+#[derive(Default)]
+struct Found {
+    misplaced: Misplaced,
+    /// These owners answer.
+    alive: BTreeSet<NodeId>,
+}
+
+/// A handoff has ended.
+struct Ended {
+    resident: Arc<Resident>,
+    owner: NodeId,
+    end: SourceEnd,
+    /// For so long the document took no updates.
+    pause: Duration,
+}
+
+/// What has become of the documents for one owner, until there are none left for now.
+struct Tally {
+    began_at: Instant,
+    ends: Vec<SourceEnd>,
+    forgotten: usize,
+    let_go: usize,
+    longest_pause: Duration,
+}
+
+/// One for each node.
+struct Mover {
+    window: Window<Arc<Resident>>,
+    handoffs: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Documents on their way: one move of each at a time.
+    moving: BTreeSet<DocumentId>,
+    look: Option<BoxFuture<'static, Found>>,
+    look_at: Instant,
+    debounce: Debounce,
+    /// Owners that did not answer the last time: that is said once.
+    silent: BTreeSet<NodeId>,
+    tallies: BTreeMap<NodeId, Tally>,
+}
+
+/// Moves away what others should own, for as long as the node lives.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves documents that were just being moved to the timers of their targets, and sealed ones
+/// sealed. Only the end of the node does.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let Some(mut ring) = shared.membership.as_ref().map(Membership::ring) else { return };
+    let mut mover = Mover::new();
+    let mut late = interval(LOOK_INTERVAL);
+    late.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        mover.start(&shared);
+        tokio::select! {
+            biased;
+            changed = ring.changed() => match changed {
+                Ok(()) => mover.ring_changed(&shared),
+                Err(_stopped) => return,
+            },
+            Some(ended) = mover.handoffs.next(), if !mover.handoffs.is_empty() => mover.ended(&shared, ended),
+            found = looked(&mut mover.look) => mover.found(&shared, found),
+            _ = late.tick() => shared.handoffs.abandon_late_ones(),
+            () = shared.handoffs.look.notified() => mover.look_at = Instant::now(),
+            () = sleep_until(mover.look_at), if mover.look.is_none() => mover.look(&shared),
+        }
+    }
+}
+
+async fn looked(look: &mut Option<BoxFuture<'static, Found>>) -> Found {
+    let Some(looking) = look else { return pending().await };
+    let found = looking.await;
+    *look = None;
+    found
+}
+
+impl Mover {
+    fn new() -> Self {
+        Self {
+            window: Window::default(),
+            handoffs: FuturesUnordered::new(),
+            moving: BTreeSet::new(),
+            look: None,
+            look_at: Instant::now() + LOOK_INTERVAL,
+            debounce: Debounce::default(),
+            silent: BTreeSet::new(),
+            tallies: BTreeMap::new(),
+        }
+    }
+
+    fn ring_changed(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        self.debounce.changed(now.into_std());
+        let rest =
+            shared.membership.as_ref().map_or(Duration::ZERO, |membership| membership.pacing().debounce);
+        // A node that leaves does not wait; otherwise this look finds that it is early, and the next is in time.
+        self.look_at =
+            if leaves(shared) { now } else { self.debounce.until(rest).map_or(now, Instant::from_std) };
+    }
+
+    /// How many documents may be on their way now.
+    fn going_max(&mut self, shared: &Shared) -> usize {
+        let Some(membership) = &shared.membership else { return 0 };
+        let pacing = membership.pacing();
+        let may = leaves(shared)
+            || (!pacing.paused && self.debounce.is_over(pacing.debounce, Instant::now().into_std()));
+        if may { pacing.out_max } else { 0 }
+    }
+
+    fn look(&mut self, shared: &Arc<Shared>) {
+        self.look_at = Instant::now() + LOOK_INTERVAL;
+        if self.going_max(shared) > 0 {
+            let shared = Arc::clone(shared);
+            self.look = Some(async move { look(&shared).await }.boxed());
+        }
+    }
+
+    fn found(&mut self, shared: &Arc<Shared>, found: Found) {
+        let Found { misplaced, alive } = found;
+        self.silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
+        let mut queues = BTreeMap::new();
+        for (owner, residents) in misplaced {
+            if !alive.contains(&owner) {
+                if self.silent.insert(owner.clone()) {
+                    warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
+                }
+                continue;
+            }
+            let there = residents.into_iter().filter(|resident| !self.moving.contains(&resident.document));
+            let (idle, busy): (Vec<_>, Vec<_>) = there.partition(|resident| resident.facts.sessions() == 0);
+            if idle.is_empty() && busy.is_empty() {
+                continue;
+            }
+            for resident in &idle {
+                shared.handoffs.let_go(resident);
+            }
+            shared.handoffs.forgotten.fetch_add(idle.len() as u64, Ordering::Relaxed);
+            self.tally(&owner).forgotten += idle.len();
+            queues.insert(owner, busy.into_iter().take(QUEUE_MAX).collect());
+        }
+        self.window.refill(queues);
+        self.say_what_is_done();
+    }
+
+    /// Begins as many handoffs as there is room for.
+    fn start(&mut self, shared: &Arc<Shared>) {
+        let max = self.going_max(shared);
+        while let Some((owner, resident)) = self.window.next(max) {
+            let member = shared.ring_view().and_then(|view| view.member(&owner).cloned());
+            let member = member.filter(|_| shared.should_own(&owner, &resident.document));
+            let stays = resident.stop.is_cancelled() || resident.ended.is_cancelled();
+            match member {
+                Some(member) if !stays => self.hand_off(shared, resident, member),
+                _ => self.window.ended(&owner),
+            }
+        }
+        shared.handoffs.going.store(self.window.moving(), Ordering::Relaxed);
+    }
+
+    fn hand_off(&mut self, shared: &Arc<Shared>, resident: Arc<Resident>, owner: Member) {
+        self.moving.insert(resident.document.clone());
+        let shared = Arc::clone(shared);
+        let handoff = async move {
+            let (end, pause) = source::hand_off(&shared, &resident, &owner).await;
+            Ended { resident, owner: owner.node, end, pause }
+        };
+        self.handoffs.push(handoff.boxed());
+    }
+
+    fn ended(&mut self, shared: &Arc<Shared>, ended: Ended) {
+        let Ended { resident, owner, end, pause } = ended;
+        self.moving.remove(&resident.document);
+        self.window.ended(&owner);
+        shared.metrics.handed_off(end, pause);
+        let mut let_go = 0;
+        match end {
+            SourceEnd::Moved => drop(shared.handoffs.moved.fetch_add(1, Ordering::Relaxed)),
+            SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => {
+                shared.handoffs.let_go_instead(&resident);
+                // The others do not wait for the same failure.
+                let others = self.window.give_up(&owner);
+                for other in &others {
+                    shared.metrics.handed_off(SourceEnd::Aborted, Duration::ZERO);
+                    shared.handoffs.let_go_instead(other);
+                }
+                let_go = 1 + others.len();
+            }
+            SourceEnd::Busy | SourceEnd::Ended => {}
+        }
+        let tally = self.tally(&owner);
+        tally.let_go += let_go;
+        tally.longest_pause = tally.longest_pause.max(pause);
+        tally.ends.push(end);
+        self.say_what_is_done();
+    }
+
+    fn tally(&mut self, owner: &NodeId) -> &mut Tally {
+        self.tallies.entry(owner.clone()).or_insert_with(|| Tally {
+            began_at: Instant::now(),
+            ends: Vec::new(),
+            forgotten: 0,
+            let_go: 0,
+            longest_pause: Duration::ZERO,
+        })
+    }
+
+    fn say_what_is_done(&mut self) {
+        let window = &self.window;
+        for (owner, tally) in self.tallies.extract_if(.., |owner, _| window.is_done_with(owner)) {
+            let count = |end| tally.ends.iter().filter(|found| **found == end).count();
+            info!(
+                target = %owner,
+                moved = count(SourceEnd::Moved),
+                forgotten = tally.forgotten,
+                let_go = tally.let_go,
+                later = count(SourceEnd::Busy),
+                longest_pause_ms = tally.longest_pause.as_millis(),
+                elapsed_ms = tally.began_at.elapsed().as_millis(),
+                "documents moved to their owner"
+            );
+        }
+    }
+}
+
+/// Whether this node leaves the ring: it drains, is cordoned, or steps aside. That is not held up by anything.
+fn leaves(shared: &Shared) -> bool {
+    let Some(membership) = &shared.membership else { return false };
+    membership.view().is_some_and(|view| !membership.serves(&view))
+}
+
+/// What is here that others should own, and which of them live.
+async fn look(shared: &Shared) -> Found {
+    let Some(membership) = &shared.membership else { return Found::default() };
+    membership.forget_old_duels();
+    let Some(view) = membership.view() else { return Found::default() };
+    let mut misplaced = Misplaced::new();
+    for resident in shared.registry.all() {
+        let owner = view.owner(&resident.document);
+        if *owner != shared.config.node && !resident.stop.is_cancelled() {
+            misplaced.entry(owner.clone()).or_default().push(resident);
+        }
+    }
+    for residents in misplaced.values_mut() {
+        // Hot ones first: the sooner they are away, the shorter this node carries what others should.
+        residents.sort_by_cached_key(|resident| {
+            std::cmp::Reverse((resident.facts.sessions(), resident.facts.used_at()))
+        });
+    }
+    let owners: Vec<&Member> = misplaced.keys().filter_map(|owner| view.member(owner)).collect();
+    let asked =
+        owners.iter().map(|owner| async move { membership.alive(owner).await.then(|| owner.node.clone()) });
+    let alive = join_all(asked).await.into_iter().flatten().collect();
+    Found { misplaced, alive }
+}
