@@ -62,8 +62,12 @@ impl World {
         self.say(format_args!("{:?}: {document} is closed", Place::Router(router)));
         self.last_words.retain(|words| words.document != *document);
         let Some(fan_out) = self.routers[router].fan_outs.get(document) else { return };
-        let gone: Vec<usize> =
-            fan_out.members.values().filter_map(|of| of.editor).map(|(editor, _)| editor).collect();
+        // One that has another socket by now, which was not noticed here, keeps that.
+        let here = |(editor, connection): &(usize, u64)| {
+            self.editors[*editor].connection.as_ref().is_some_and(|of| of.number == *connection)
+        };
+        let of_members = fan_out.members.values().filter_map(|member| member.editor);
+        let gone: Vec<usize> = of_members.filter(here).map(|(editor, _)| editor).collect();
         self.forget_fan_out(router, document);
         for editor in gone {
             self.socket_breaks(editor);

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::world::World;
 
 /// Within so long after the last fault everybody has everything. Most of it is the waiting of who had bad luck just before.
-const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
+const CONVERGE_WITHIN: Duration = Duration::from_secs(15);
 /// And within so long after that each document is where the ring says.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
 /// Then everybody is in touch again: a watch that died silently is noticed after ten seconds, and made again after three.
@@ -94,12 +94,29 @@ impl World {
                 return Some(format!("{unit:?}, the last words of somebody who left, were not heard"));
             }
         }
-        let waiting = self.routers.iter().flat_map(|router| router.fan_outs.values());
-        let waiting = waiting.flat_map(|fan_out| fan_out.members.values());
-        // What somebody left behind may build on what he never had the time to send.
-        let waiting = waiting.filter(|member| member.editor.is_some());
-        let waiting: usize = waiting.map(|member| member.sent.len() + member.unread.len()).sum();
-        (waiting > 0).then(|| format!("{waiting} messages were never acknowledged"))
+        self.unacknowledged()
+    }
+
+    /// Whose words were never acknowledged.
+    fn unacknowledged(&self) -> Option<String> {
+        let fan_outs = self.routers.iter().enumerate().flat_map(|(number, router)| {
+            router.fan_outs.iter().map(move |(document, fan_out)| (number, document, fan_out))
+        });
+        for (router, document, fan_out) in fan_outs {
+            // What somebody left behind may build on what he never had the time to send.
+            let members = fan_out.members.iter().filter(|(_, member)| member.editor.is_some());
+            for (session, member) in members {
+                let (sent, unread) = (member.sent.len(), member.unread.len());
+                if sent + unread > 0 {
+                    let state = &member.session;
+                    return Some(format!(
+                        "{sent} sent and {unread} unread messages of session {session} of {document} at router {router} were \
+                         never acknowledged: {state:?}"
+                    ));
+                }
+            }
+        }
+        None
     }
 
     /// I16: equal views, equal owners, and each document with its owner alone.
