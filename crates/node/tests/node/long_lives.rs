@@ -63,6 +63,31 @@ async fn a_snapshot_that_cannot_be_made_is_tried_again_later() {
     assert!(read.snapshot.is_some());
 }
 
+/// Two nodes over one store: the one that was the owner finds what the one that is has made.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_another_node_has_made_meanwhile_is_as_good_as_ones_own() {
+    let store = FaultyStore::new();
+    let node = start_with(store.clone(), Limits { tail_slots_max: 20, ..limits() });
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    let reads = store.read_calls();
+    store.reads(Fault::Hold);
+    type_many(&mut editor, 30).await;
+    until("a snapshot is on its way", async || store.read_calls() > reads).await;
+    let notes = document("notes");
+    let read = store.inner.read(&notes).await.expect("it is read");
+    let others = ringleaf_document::compaction::compact(&notes, read.snapshot, read.slots).expect("it decodes");
+    assert!(store.inner.create_snapshot(&notes, others.clone()).await.expect("it is stored"));
+    store.reads(Fault::None);
+    type_many(&mut editor, 30).await;
+    let since = tokio::time::Instant::now();
+    until("one more", async || {
+        let read = store.inner.read(&notes).await.expect("it is read");
+        read.snapshot.is_some_and(|snapshot| snapshot.upto > others.upto)
+    })
+    .await;
+    assert!(since.elapsed() < Duration::from_secs(30), "the first one counts as a failure");
+}
+
 /// The notes of decodings that went well are no evidence against a document, however slowly they go.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_built_again_and_again_is_no_reason_for_quarantine() {
