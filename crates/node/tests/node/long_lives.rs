@@ -75,7 +75,8 @@ async fn a_snapshot_that_another_node_has_made_meanwhile_is_as_good_as_ones_own(
     until("a snapshot is on its way", async || store.read_calls() > reads).await;
     let notes = document("notes");
     let read = store.inner.read(&notes).await.expect("it is read");
-    let others = ringleaf_document::compaction::compact(&notes, read.snapshot, read.slots).expect("it decodes");
+    let others =
+        ringleaf_document::compaction::compact(&notes, read.snapshot, read.slots).expect("it decodes");
     assert!(store.inner.create_snapshot(&notes, others.clone()).await.expect("it is stored"));
     store.reads(Fault::None);
     type_many(&mut editor, 30).await;

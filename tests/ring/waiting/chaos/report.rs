@@ -172,8 +172,4 @@ impl Report {
         }
         text
     }
-
-    fn minutes(&self) -> u64 {
-        (self.timeline.seconds().len() as u64).div_ceil(60).max(1)
-    }
 }
