@@ -155,12 +155,7 @@ impl Report {
             "- audited after every node was killed and started again: {} documents, {} slots in the store",
             self.documents, self.slots
         );
-        let _ = writeln!(
-            text,
-            "- again: `cargo xtask chaos --minutes {} --seed {}`\n",
-            self.minutes(),
-            self.seed
-        );
+        let _ = writeln!(text, "- the same faults again: `cargo xtask chaos --seed {}`\n", self.seed);
         for problem in &self.problems {
             let _ = writeln!(text, "## Problem\n\n```text\n{problem}\n```\n");
         }
