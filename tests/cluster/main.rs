@@ -14,4 +14,5 @@ mod names;
 mod replay;
 mod stopping;
 mod storm;
+mod unread;
 mod waiting;

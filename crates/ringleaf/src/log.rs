@@ -1,10 +1,17 @@
 //! Logs to stderr, as text for people or as JSON for machines.
+//!
+//! Nothing that the server does waits for whoever reads the log (a terminal in which somebody pressed ^S, a pipe that nobody empties): lines wait in
+//! a queue of [`WAITING_LINES_MAX`], and above it they are dropped and counted. Errors are written where they happen, since the process may end right
+//! after one.
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
+use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -15,6 +22,11 @@ pub(crate) enum LogFormat {
     Text,
     Json,
 }
+
+const WAITING_LINES_MAX: usize = 10_000;
+
+/// Counts the lines that were dropped, once logging has begun.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// What the configuration has chosen, once it is known.
 static CHOSEN: OnceLock<LogFormat> = OnceLock::new();
@@ -31,19 +43,30 @@ pub(crate) fn wants_color() -> bool {
 }
 
 /// Starts logging. Warnings and errors are also remembered in `faults`, for `ringleaf status`.
-pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) {
+///
+/// What waits is written when the guard is dropped, if somebody reads it within a second.
+pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) -> WorkerGuard {
     let _started_once = CHOSEN.set(format);
+    let (waiting, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES_MAX).finish(std::io::stderr());
+    let _the_same_one = DROPPED.set(waiting.error_counter());
+    let writer = std::io::stderr.with_max_level(Level::ERROR).or_else(waiting);
     let targets: Targets = filter.parse().expect("the configuration has checked the filter");
     let lines = match format {
-        LogFormat::Text => tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(stderr_has_color())
-            .boxed(),
+        LogFormat::Text => {
+            tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(stderr_has_color()).boxed()
+        }
         LogFormat::Json => {
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(targets)).with(faults).init();
+    guard
+}
+
+/// Lines that were dropped because nobody reads stderr.
+pub(crate) fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
 }
 
 /// Panics become log lines like all others. The text of a panic may quote what it was working on, so it is shown only

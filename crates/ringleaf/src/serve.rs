@@ -55,7 +55,7 @@ fn run(resolved: Resolved, print_config: bool) -> Result<(), Failure> {
     }
     let config = Arc::new(resolved.config);
     let faults = Faults::default();
-    log::start(config.log, &config.log_filter, faults.clone());
+    let _writes_the_rest = log::start(config.log, &config.log_filter, faults.clone());
     log::panics();
     let metrics = Metrics::install();
     raise_open_files();

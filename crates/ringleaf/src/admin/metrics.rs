@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Admin;
 use super::process::Process;
+use crate::log;
 
 /// Seconds, from what a commit takes on a good disk to what a person calls broken.
 const SECONDS: &[f64] = &[
@@ -57,6 +58,7 @@ impl Metrics {
         gauge!("process_start_time_seconds").set(process.started_at);
         // A counter of fractions: Prometheus reads a gauge of that name the same way.
         gauge!("process_cpu_seconds_total").set(process.cpu_seconds);
+        counter!("ringleaf_log_lines_dropped_total").absolute(log::dropped_lines());
         self.prometheus.render()
     }
 }
@@ -72,6 +74,7 @@ fn describe() {
     describe_gauge!("process_cpu_seconds_total", Unit::Seconds, "CPU time that this process has used");
     describe_gauge!("ringleaf_build_info", "Always 1; the label is the version");
     gauge!("ringleaf_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_counter!("ringleaf_log_lines_dropped_total", "Log lines dropped because nobody reads stderr");
     describe_counter!("ringleaf_metric_reads_total", "How often these metrics were read");
 }
 
