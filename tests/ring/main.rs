@@ -5,6 +5,7 @@
 
 mod docker;
 mod failover;
+mod joins;
 mod load;
 mod moves;
 mod operators;

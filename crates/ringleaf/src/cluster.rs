@@ -32,6 +32,7 @@ use crate::admin::{Documents, HOP, Health, Others, Stage};
 use crate::aside::{Advice, Aside};
 use crate::config::{Config, Role};
 use crate::exit::{Exit, Failure, chain};
+use crate::self_test::SelfTest;
 use crate::serve::{Parts, in_words};
 use crate::tasks::Tasks;
 
@@ -242,6 +243,7 @@ pub(crate) struct Membership {
     answering: Option<(RunningPeerServer, Member)>,
     health: Health,
     others: Others,
+    self_test: Option<SelfTest>,
 }
 
 impl Membership {
@@ -272,16 +274,24 @@ impl Membership {
             });
             (server.start(documents.node.clone(), answers), member)
         });
-        Self { coordinator, answering, health: health.clone(), others: parts.others(config) }
+        let self_test = parts.documents.as_ref().zip(parts.links.as_ref()).map(|(documents, links)| {
+            SelfTest { store: Arc::clone(&documents.store), links: Arc::clone(links) }
+        });
+        Self { coordinator, answering, health: health.clone(), others: parts.others(config), self_test }
     }
 
-    /// Puts a node on the ring, and returns when it may not stay there.
+    /// Puts a node on the ring, once it has tested itself, and returns when it may not stay there.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the node where it is.
     pub(crate) async fn serve(&self) -> Failure {
         let Some((_, member)) = &self.answering else { return std::future::pending().await };
+        if let Some(self_test) = &self.self_test
+            && let Err(failure) = self_test.pass(member).await
+        {
+            return failure;
+        }
         if let Err(error) = self.coordinator.register(member.clone()).await {
             return refused(&error);
         }

@@ -24,6 +24,7 @@ mod log;
 mod output;
 mod page;
 mod progress;
+mod self_test;
 mod serve;
 mod signals;
 mod tasks;

@@ -29,8 +29,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Installs the recorder for the whole process, unless there is one.
     pub(crate) fn install() -> Self {
-        let builder = PrometheusBuilder::new();
-        let buckets = [("_seconds", SECONDS), ("_bytes", BYTES), ("", COUNTS)];
+        // Not as another suffix, the empty one: it would come first and fit everything.
+        let builder = PrometheusBuilder::new().set_buckets(COUNTS).expect("the bounds are not empty");
+        let buckets = [("_seconds", SECONDS), ("_bytes", BYTES)];
         let builder = buckets.into_iter().fold(builder, |builder, (suffix, bounds)| {
             builder
                 .set_buckets_for_metric(Matcher::Suffix(suffix.into()), bounds)

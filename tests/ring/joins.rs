@@ -1,0 +1,137 @@
+//! A node that joins a cluster at work: its share moves to it, a few documents at a time, and the others feel nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Cluster, ClusterOptions, Event, Role, ServerOptions, Socket, wait_for, yjs};
+use serde_json::Value;
+
+use crate::moves::{Seen, edit};
+use crate::{DEATHS, percentile, routers, wait_acknowledged};
+
+const EDITED: usize = 24;
+/// What `ring-config/default.toml` says.
+const OUT_MAX: u64 = 8;
+const IN_MAX: u64 = 16;
+const WITHIN: Duration = Duration::from_secs(120);
+/// Between two looks at a cluster at rest.
+const CALM: Duration = Duration::from_secs(3);
+
+fn documents() -> usize {
+    if harness::long() { 3_000 } else { 300 }
+}
+
+/// Somebody who sits in a document and has typed a word there.
+fn sit(cluster: &Cluster, index: usize) -> Socket {
+    let addresses = routers(cluster);
+    let mut socket = Socket::open(addresses[index % addresses.len()], &format!("/sits-{index}"));
+    socket.send(&yjs::update_frame(&yjs::typed(7, 0, "hello"))).unwrap();
+    wait_acknowledged(&mut socket, 7, 5);
+    socket
+}
+
+fn rebalance(cluster: &Cluster) -> Value {
+    let output = cluster.server("r1").command("ring rebalance status -o json");
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn sum(status: &Value, key: &str) -> u64 {
+    let nodes = status["nodes"].as_array().unwrap().iter();
+    nodes.map(|node| node[key].as_u64().unwrap()).sum()
+}
+
+fn most(status: &Value, key: &str) -> u64 {
+    let nodes = status["nodes"].as_array().unwrap().iter();
+    nodes.map(|node| node[key].as_u64().unwrap()).max().unwrap()
+}
+
+/// Lets it join, and answers how many were on their way at once, at most, out of a node and into one.
+fn join(cluster: &mut Cluster) -> (u64, u64) {
+    let said = cluster.server("r1").command("ring rebalance pause");
+    assert!(said.status.success(), "{said:?}");
+    let options = DEATHS.into_iter().fold(ServerOptions::default(), ServerOptions::announce);
+    let options = cluster.place("n3", ServerOptions { role: Role::Node, ..options });
+    cluster.add("n3", options);
+    cluster.wait_ring(3);
+    let waiting = wait_for("all nodes have heard of the pause and of the ring", WITHIN, || {
+        let status = rebalance(cluster);
+        let nodes = status["nodes"].as_array().unwrap();
+        let heard = nodes.len() == 3 && nodes.iter().all(|node| node["paused"] == true);
+        (heard && sum(&status, "to_move") > 0).then_some(status)
+    });
+    assert_eq!((sum(&waiting, "going"), sum(&waiting, "moved")), (0, 0), "nothing moves while it is paused");
+    let said = cluster.server("r1").command("ring rebalance resume");
+    assert!(said.status.success(), "{said:?}");
+    let (mut out, mut into) = (0, 0);
+    wait_for("everything is where it belongs", WITHIN, || {
+        let status = rebalance(cluster);
+        (out, into) = (out.max(most(&status, "going")), into.max(most(&status, "coming")));
+        let there = sum(&status, "moved") + sum(&status, "let_go") > 0;
+        (there && sum(&status, "to_move") + sum(&status, "going") == 0).then_some(())
+    });
+    (out, into)
+}
+
+/// How long updates took that were acknowledged in that time, in documents that have stayed.
+fn latency(seen: &[Seen], stayed: &[bool], from: Instant, to: Instant) -> Duration {
+    let still = seen.iter().zip(stayed).filter(|(_, stayed)| **stayed);
+    let within = still.flat_map(|(seen, _)| seen.typed.iter().filter(|(_, at)| (from..to).contains(at)));
+    percentile(&mut within.map(|(sent, at)| *at - *sent).collect::<Vec<_>>(), 99)
+}
+
+#[test]
+fn a_join_takes_its_share_a_few_at_a_time_and_closes_nothing() {
+    let options = DEATHS.into_iter().fold(ClusterOptions::new(2, 1), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    let mut sitting: Vec<Socket> = (0..documents()).map(|index| sit(&cluster, index)).collect();
+    let address = cluster.server("r1").editors();
+    let stop = Arc::new(AtomicBool::new(false));
+    let name = |index: usize| format!("edited-{index}");
+    let editors: Vec<_> = (0..EDITED)
+        .map(|index| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || edit(address, &name(index), 1 + index as u64, &stop))
+        })
+        .collect();
+    let before: BTreeMap<usize, String> =
+        (0..EDITED).map(|index| (index, cluster.holder(&name(index)))).collect();
+    let calm_at = Instant::now();
+    // Not a wait for anything: the figure of a cluster at rest needs some time at rest.
+    wait_for("it was calm for a while", WITHIN, || (calm_at.elapsed() > CALM).then_some(()));
+    let joined_at = Instant::now();
+    let (out, into) = join(&mut cluster);
+    let ended_at = Instant::now();
+    let stayed: Vec<bool> = (0..EDITED).map(|index| cluster.holder(&name(index)) == before[&index]).collect();
+    stop.store(true, Ordering::Relaxed);
+    let seen: Vec<Seen> = editors.into_iter().map(|editor| editor.join().unwrap()).collect();
+
+    let status = rebalance(&cluster);
+    let moved = sum(&status, "moved");
+    let calm = latency(&seen, &stayed, calm_at, joined_at);
+    let joining = latency(&seen, &stayed, joined_at, ended_at);
+    harness::figure(&format!(
+        "a third node joins {} resident documents: {moved} moved and {} let go in {:.1?}, at most {out} out and {into} in at a \
+         time; p99 of untouched documents {joining:.1?}, calm {calm:.1?}",
+        documents() + EDITED,
+        sum(&status, "let_go"),
+        ended_at - joined_at,
+    ));
+    assert!(out <= OUT_MAX && into <= IN_MAX, "{out} out, {into} in");
+    assert!(moved * 5 > documents() as u64, "{moved} moved: {status}");
+    assert_eq!(seen.iter().map(|seen| seen.closed).sum::<usize>(), 0);
+    // Whoever sat there still does, and nothing that was acknowledged is lost.
+    for (index, socket) in sitting.iter_mut().enumerate() {
+        socket.send(&yjs::update_frame(&yjs::typed(7, 5, "!"))).unwrap();
+        wait_acknowledged(socket, 7, 6);
+        assert!(!matches!(socket.receive(Duration::ZERO), Event::Closed { .. } | Event::Ended), "{index}");
+    }
+    for (index, seen) in seen.iter().enumerate() {
+        let stored = yjs::contents(&cluster.export(&name(index))).clocks;
+        let there = stored.get(&(1 + index as u64)).map_or(0, |clock| *clock as usize);
+        assert!(there >= seen.typed.len(), "{} of {} in {}", there, seen.typed.len(), name(index));
+    }
+}
