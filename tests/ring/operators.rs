@@ -212,3 +212,48 @@ fn passed_on(cluster: &Cluster, name: &str, document: &str) -> Value {
     stream.read_to_string(&mut answer).unwrap();
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
+
+#[test]
+fn a_document_moves_to_the_node_that_an_operator_names_and_back() {
+    let Some(cluster) = Cluster::start(&ClusterOptions::new(2, 1)) else { return };
+    write(&cluster, "n1");
+    let editor = harness::Socket::open(cluster.server("r1").editors(), "/notes/7");
+    let owner = |at: &str| {
+        let answer = ask(&cluster, at, "ring owner notes/7");
+        let document = &answer["documents"][0];
+        assert_eq!(document["owner"], document["candidates"][0]);
+        (document["owner"].as_str().unwrap().to_owned(), document["pinned_to"].clone())
+    };
+    let (from, none) = owner("r1");
+    assert!(none.is_null());
+    let to = if from == "n1" { "n2" } else { "n1" };
+    wait_for("the editor is there", WITHIN, || {
+        let shown = ask(&cluster, "n1", "doc show notes/7");
+        (shown["sessions"] == 1).then_some(())
+    });
+    // From a process that hosts nothing, and seen by every other.
+    let moved = ask(&cluster, "r1", &format!("doc move notes/7 {to}"));
+    assert_eq!((&moved["arrived"], &moved["in_memory"][0]), (&true.into(), &to.into()), "{moved}");
+    assert_eq!(moved["sessions"], 1, "its editor went along: {moved}");
+    for at in ["n1", "n2", "r1"] {
+        wait_for("it is pinned for all", WITHIN, || (owner(at) == (to.to_owned(), to.into())).then_some(()));
+    }
+    let pins = ask(&cluster, "n1", "doc pins");
+    assert_eq!(pins["pins"].as_array().unwrap().len(), 1, "{pins}");
+    assert_eq!((&pins["pins"][0]["name"], &pins["pins"][0]["node"]), (&"notes/7".into(), &to.into()));
+    let listed = cluster.server("r1").command("doc list");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&format!("{to}*")), "it is marked");
+    let named = cluster.server("n2").command("ring owner notes/7");
+    assert!(String::from_utf8_lossy(&named.stdout).contains(&format!("{to} (pinned)")));
+    // A pin waits for its node.
+    ask(&cluster, "r1", &format!("node cordon {to}"));
+    wait_for("the ring decides", WITHIN, || (owner("r1").0 == from).then_some(()));
+    assert_eq!(refused(&cluster, "r1", &format!("doc move notes/8 {to}")), "not_serving");
+    ask(&cluster, "r1", &format!("node uncordon {to}"));
+    wait_for("it is back", WITHIN, || (owner("r1").0 == to).then_some(()));
+    let free = ask(&cluster, "n2", "doc unpin notes/7");
+    assert_eq!((&free["node"], &free["arrived"]), (&from.as_str().into(), &true.into()), "{free}");
+    assert_eq!(refused(&cluster, "r1", "doc unpin notes/7"), "not_pinned");
+    assert_eq!(refused(&cluster, "r1", "doc move notes/7 n9"), "no_such_node");
+    drop(editor);
+}

@@ -9,6 +9,7 @@ mod cache;
 mod connect;
 mod operator;
 pub mod picture;
+mod pins;
 mod rebalance;
 mod record;
 mod session;

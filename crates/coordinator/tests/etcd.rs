@@ -11,7 +11,7 @@ use ringleaf_coordinator::contract::{self, wait_for};
 use ringleaf_coordinator::{
     Coordinator, Etcd, EtcdConfig, EtcdTls, Pacing, Prober, RegisterError, WriteError,
 };
-use ringleaf_ring::{Member, MemberState, Weight};
+use ringleaf_ring::{Member, MemberState, PINS_MAX, Weight};
 use ringleaf_types::Incarnation;
 use server::Server;
 
@@ -428,4 +428,54 @@ async fn both_sides_show_a_certificate() {
     let tls = Some(EtcdTls { ca: Some(server.file("ca.pem")), identity: None });
     let stranger = Etcd::connect(EtcdConfig { tls, ..config(&server) }, None);
     status(&stranger, "it is not let in", |status| !status.connected && status.problem.is_some()).await;
+}
+
+#[tokio::test]
+async fn a_document_is_pinned_to_a_member_and_let_go_again_for_everybody() {
+    let Some(server) = Server::start() else { return };
+    let (etcd, other) = (connect(&server), connect(&server));
+    for (etcd, node) in [(&etcd, "a"), (&other, "b")] {
+        etcd.register(member(node, 1)).await.unwrap();
+    }
+    let notes = "notes/today".parse().unwrap();
+    let mut ring = other.ring();
+    wait_for(&mut ring, "both are there", |members| members.len() == 2).await;
+    let by_ring = ring.borrow().as_ref().unwrap().owner(&notes).clone();
+    for node in ["a", "b"] {
+        let node = node.parse().unwrap();
+        let version = etcd.pin(&notes, &node).await.unwrap();
+        let pinned = ring.wait_for(|view| view.as_ref().is_some_and(|view| view.version() >= version));
+        let view = tokio::time::timeout(Duration::from_secs(10), pinned).await.unwrap().unwrap().clone();
+        assert_eq!(view.unwrap().pin(&notes), Some(&node));
+    }
+    assert!(matches!(etcd.pin(&notes, &"c".parse().unwrap()).await, Err(WriteError::Unknown { .. })));
+    let version = other.unpin(&notes).await.unwrap();
+    let free = ring.wait_for(|view| view.as_ref().is_some_and(|view| view.version() >= version));
+    let view = tokio::time::timeout(Duration::from_secs(10), free).await.unwrap().unwrap().clone().unwrap();
+    assert_eq!((view.pins().len(), view.owner(&notes)), (0, &by_ring));
+    assert!(matches!(etcd.unpin(&notes).await, Err(WriteError::NotPinned)));
+}
+
+#[tokio::test]
+async fn there_are_never_more_pins_than_may_be_even_when_operators_pin_at_once() {
+    let Some(server) = Server::start() else { return };
+    let etcd = connect(&server);
+    etcd.register(member("a", 1)).await.unwrap();
+    wait_for(&mut etcd.ring(), "it is there", has("a")).await;
+    let (mut client, node) = (server.client().await, "a".parse().unwrap());
+    let room = 2;
+    for index in 0..PINS_MAX - room {
+        client.put(format!("/ringleaf/tests/pins/old/{index}"), "a", None).await.unwrap();
+    }
+    let names: Vec<_> = (0..room + 2).map(|index| format!("new/{index}").parse().unwrap()).collect();
+    let pinned = futures_util::future::join_all(names.iter().map(|name| etcd.pin(name, &node))).await;
+    let count = |wanted: fn(&WriteError) -> bool| {
+        pinned.iter().filter(|pinned| pinned.as_ref().is_err_and(wanted)).count()
+    };
+    assert_eq!(count(|problem| matches!(problem, WriteError::TooManyPins)), 2, "{pinned:?}");
+    assert_eq!(pinned.iter().filter(|pinned| pinned.is_ok()).count(), room, "{pinned:?}");
+    let again = pinned.iter().position(Result::is_ok).unwrap();
+    etcd.pin(&names[again], &node).await.expect("one that is pinned may be pinned elsewhere");
+    etcd.unpin(&names[again]).await.unwrap();
+    etcd.pin(&"after".parse().unwrap(), &node).await.expect("there is room again");
 }

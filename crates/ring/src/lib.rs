@@ -3,6 +3,7 @@
 //! ```text
 //! members (id, state, weight) ──RingView::new──▶ RingView ──owner(name)──────▶ NodeId
 //!                               (immutable)               ──candidates(name)─▶ NodeId, NodeId, …
+//! a view and pins ──pinned──▶ a view in which an operator's word comes before the circle
 //! two views ──moves──▶ the parts of the circle that change hands
 //! a document that moves ──handoff──▶ what source and target say and do (two state machines)
 //! a view and changes ──planned──▶ the view that would be        Paper ──predict──▶ what a cluster would be like
@@ -19,6 +20,7 @@
 
 mod member;
 mod moves;
+mod pins;
 mod plan;
 mod simulate;
 mod token;
@@ -28,6 +30,7 @@ pub mod handoff;
 
 pub use member::{Member, MemberState, VirtualNodes, VirtualNodesError, Weight, WeightError};
 pub use moves::{Moves, Part, moves};
+pub use pins::{PINS_MAX, Pins};
 pub use plan::{Change, PlanError, ideal_movement};
 pub use simulate::{Load, Movement, Paper, PaperError, Prediction};
 pub use token::{Token, VIRTUAL_NODES_PER_WEIGHT};

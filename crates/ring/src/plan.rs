@@ -87,7 +87,8 @@ impl RingView {
                 Change::VirtualNodes(number) => virtual_nodes = *number,
             }
         }
-        Ok(Self::with_virtual_nodes(self.cluster(), self.version(), virtual_nodes, members)?)
+        let planned = Self::with_virtual_nodes(self.cluster(), self.version(), virtual_nodes, members)?;
+        Ok(planned.pinned(self.version(), self.pins().clone()))
     }
 }
 

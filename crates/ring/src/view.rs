@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use hashring::HashRing;
 use ringleaf_types::{DocumentId, Incarnation, NodeId, RingVersion};
 
 use crate::member::{Member, MemberState, VirtualNodes, Weight};
+use crate::pins::Pins;
 use crate::token::{AsIs, Token};
 
 /// Which coordinator a ring version belongs to. Versions of different clusters do not compare.
@@ -52,6 +54,12 @@ pub struct RingView {
     virtual_nodes: VirtualNodes,
     /// Sorted by name.
     members: Vec<Member>,
+    circle: Arc<Circle>,
+    pins: Pins,
+}
+
+/// The points of a view. It follows from the members, and takes a while to build.
+struct Circle {
     /// Every virtual node, sorted by token. No token occurs twice.
     tokens: Vec<VirtualNode>,
     /// Finds the position in `tokens` that follows a document's token.
@@ -130,7 +138,20 @@ impl RingView {
                 .map(|(position, virtual_node)| Placed { token: virtual_node.token, position })
                 .collect(),
         );
-        Ok(Self { cluster, version, virtual_nodes, members, tokens, ring })
+        let circle = Arc::new(Circle { tokens, ring });
+        Ok(Self { cluster, version, virtual_nodes, members, circle, pins: Pins::default() })
+    }
+
+    /// The same members with these pins, at this version. The circle is not built again.
+    pub fn pinned(&self, version: RingVersion, pins: Pins) -> Self {
+        Self {
+            cluster: self.cluster,
+            version,
+            virtual_nodes: self.virtual_nodes,
+            members: self.members.clone(),
+            circle: Arc::clone(&self.circle),
+            pins,
+        }
     }
 
     /// The ring of one: the only node owns everything.
@@ -165,7 +186,7 @@ impl RingView {
     /// All points on the ring in ascending order, and whose they are. What lies after one, up to and with the next, is
     /// owned by the next one's node.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = (Token, &NodeId)> {
-        self.tokens.iter().map(|point| (point.token, self.node(point)))
+        self.circle.tokens.iter().map(|point| (point.token, self.node(point)))
     }
 
     /// All members, sorted by name, also those that are not on the ring.
@@ -178,9 +199,20 @@ impl RingView {
         self.members.binary_search_by(|member| member.node.cmp(node)).ok().map(|at| &self.members[at])
     }
 
-    /// Who should own the document.
+    /// Which documents are pinned, also those whose node does not serve.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The node that the document is pinned to, if that one serves: it owns the document.
+    pub fn pin(&self, document: &DocumentId) -> Option<&NodeId> {
+        self.pinned_to(document).map(|at| &self.members[at].node)
+    }
+
+    /// Who should own the document: the node that it is pinned to if that one serves, else who comes next on the circle.
     pub fn owner(&self, document: &DocumentId) -> &NodeId {
-        &self.members[self.tokens[self.position(document)].member].node
+        let by_ring = || self.circle.tokens[self.position(document)].member;
+        &self.members[self.pinned_to(document).unwrap_or_else(by_ring)].node
     }
 
     /// All members on the ring, each once, in the order in which they would own the document if those before them
@@ -188,18 +220,20 @@ impl RingView {
     pub fn candidates(&self, document: &DocumentId) -> Candidates<'_> {
         Candidates {
             view: self,
+            first: self.pinned_to(document),
             next: self.position(document),
-            left: self.tokens.len(),
+            left: self.circle.tokens.len(),
             met: vec![false; self.members.len()],
         }
     }
 
     /// Which part of all documents each member should own, from 0 to 1, in the order of [`members`](Self::members).
-    /// They add up to 1.
+    /// They add up to 1. Pinned documents are counted where they would be without their pins.
     pub fn shares(&self) -> impl ExactSizeIterator<Item = (&Member, f64)> {
         let mut owned = vec![0_u128; self.members.len()];
-        let mut after = self.tokens.last().expect("a ring view has virtual nodes").token;
-        for point in &self.tokens {
+        let tokens = &self.circle.tokens;
+        let mut after = tokens.last().expect("a ring view has virtual nodes").token;
+        for point in tokens {
             owned[point.member] += point.token.since(after);
             after = point.token;
         }
@@ -213,16 +247,23 @@ impl RingView {
     }
 
     pub(crate) fn points(&self) -> &[VirtualNode] {
-        &self.tokens
+        &self.circle.tokens
     }
 
     pub(crate) fn node(&self, point: &VirtualNode) -> &NodeId {
         &self.members[point.member].node
     }
 
+    /// The place in `members` of the node that the document is pinned to, if it serves.
+    fn pinned_to(&self, document: &DocumentId) -> Option<usize> {
+        let node = self.pins.get(document)?;
+        let at = self.members.binary_search_by(|member| member.node.cmp(node)).ok()?;
+        (self.members[at].state == MemberState::Serving).then_some(at)
+    }
+
     /// The place in `tokens` of the virtual node that follows the document's token.
     fn position(&self, document: &DocumentId) -> usize {
-        self.ring.get(&Token::of_document(document)).expect("a ring view has virtual nodes").position
+        self.circle.ring.get(&Token::of_document(document)).expect("a ring view has virtual nodes").position
     }
 }
 
@@ -232,6 +273,7 @@ impl PartialEq for RingView {
         (self.cluster, self.version, self.virtual_nodes)
             == (other.cluster, other.version, other.virtual_nodes)
             && self.members == other.members
+            && self.pins == other.pins
     }
 }
 
@@ -244,7 +286,8 @@ impl fmt::Debug for RingView {
             .field("version", &self.version)
             .field("virtual_nodes", &self.virtual_nodes)
             .field("members", &self.members)
-            .field("tokens", &self.tokens.len())
+            .field("tokens", &self.circle.tokens.len())
+            .field("pins", &self.pins.len())
             .finish_non_exhaustive()
     }
 }
@@ -253,6 +296,8 @@ impl fmt::Debug for RingView {
 #[derive(Debug, Clone)]
 pub struct Candidates<'a> {
     view: &'a RingView,
+    /// The node that the document is pinned to, until it was told.
+    first: Option<usize>,
     next: usize,
     left: usize,
     met: Vec<bool>,
@@ -262,10 +307,15 @@ impl<'a> Iterator for Candidates<'a> {
     type Item = &'a NodeId;
 
     fn next(&mut self) -> Option<&'a NodeId> {
+        if let Some(pinned) = self.first.take() {
+            self.met[pinned] = true;
+            return Some(&self.view.members[pinned].node);
+        }
+        let tokens = &self.view.circle.tokens;
         while self.left > 0 {
-            let member = self.view.tokens[self.next].member;
+            let member = tokens[self.next].member;
             self.left -= 1;
-            self.next = (self.next + 1) % self.view.tokens.len();
+            self.next = (self.next + 1) % tokens.len();
             if !std::mem::replace(&mut self.met[member], true) {
                 return Some(&self.view.members[member].node);
             }

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod document;
 mod ring;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
+pub(crate) use document::{Content, Doc, PinnedDocument, Quarantine};
 pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Rebalance, Ring, Server, Simulate, WeightOrOwn};
 
 const SETTINGS: &str = "\
@@ -326,90 +328,6 @@ pub(crate) struct Confirmed {
     pub(crate) yes: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Content {
-    /// Everything the document holds, as JSON
-    Json,
-    /// The text alone
-    Text,
-    /// The bytes of one Yjs update
-    Update,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Doc {
-    /// List documents
-    #[command(visible_alias = "ls")]
-    List {
-        /// Only those whose names begin so
-        #[arg(default_value = "")]
-        prefix: String,
-        /// At most so many
-        #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
-        limit: usize,
-        /// Only those whose names come after this one
-        #[arg(long, value_name = "NAME")]
-        after: Option<String>,
-        #[command(flatten)]
-        common: OutputAndTarget,
-    },
-    /// Show what is known of one document
-    Show(Named),
-    /// Print what a document holds
-    Get {
-        /// Name of the document
-        name: String,
-        /// As what
-        #[arg(short = 'o', long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
-        format: Content,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Merge a file with Yjs updates into a document
-    Import {
-        /// Name of the document
-        name: String,
-        /// The file, or - for stdin
-        file: PathBuf,
-        #[command(flatten)]
-        common: OutputAndTarget,
-    },
-    /// Write a document into a file, as one Yjs update
-    Export {
-        /// Name of the document
-        name: String,
-        /// The file, or - for stdout
-        file: PathBuf,
-        /// Replace the file if it exists
-        #[arg(long)]
-        force: bool,
-        #[command(flatten)]
-        common: OutputAndTarget,
-    },
-    /// Read all stored bytes of a document and check them
-    Verify(Named),
-    /// Delete a document (`undelete` brings it back)
-    Rm(Confirmed),
-    /// Bring a deleted document back
-    Undelete(Named),
-    /// Remove for ever what a deleted document held
-    Purge(Confirmed),
-    /// Documents that broke their task and wait for a person
-    #[command(subcommand)]
-    Quarantine(Quarantine),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Quarantine {
-    /// List them
-    #[command(visible_alias = "ls")]
-    List(OutputAndTarget),
-    /// Show why a document is in quarantine
-    Show(Named),
-    /// Let a document be opened again
-    Release(Confirmed),
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// Where to write it; must not exist yet
@@ -536,6 +454,9 @@ mod tests {
             "doc verify x",
             "doc rm x",
             "doc undelete x",
+            "doc move x n1",
+            "doc unpin x",
+            "doc pins",
             "doc purge x",
             "doc quarantine list",
             "doc quarantine show x",

@@ -69,6 +69,9 @@ fn what_changes_a_cluster_is_refused_where_there_is_none() {
         "node weight n1 2",
         "node weight n1 own",
         "node forget n1",
+        "doc move notes n1",
+        "doc unpin notes",
+        "doc pins",
     ] {
         let mut arguments: Vec<&str> = line.split(' ').collect();
         let refused = server.command(folder.path(), &arguments);

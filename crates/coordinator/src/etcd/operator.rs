@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
-use ringleaf_ring::Weight;
+use etcd_client::{
+    Client, Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, TxnResponse,
+};
+use ringleaf_ring::{PINS_MAX, Weight};
 use ringleaf_types::NodeId;
 use tokio::sync::watch;
 
@@ -41,6 +43,10 @@ pub enum WriteError {
     Changed { revision: u64 },
     #[error("it is for cluster {theirs}, and this is {ours}")]
     OtherCluster { ours: String, theirs: String },
+    #[error("the document is not pinned")]
+    NotPinned,
+    #[error("{PINS_MAX} documents are pinned, which is as many as can be")]
+    TooManyPins,
     #[error("no ring configuration")]
     Config(#[from] RingConfigError),
 }
@@ -59,6 +65,10 @@ pub(super) fn changed(done: TxnResponse) -> WriteError {
         _ => None,
     });
     WriteError::Changed { revision: found.and_then(|at| u64::try_from(at).ok()).unwrap_or(0) }
+}
+
+pub(super) fn revision(header: Option<&ResponseHeader>) -> u64 {
+    header.map_or(0, |header| u64::try_from(header.revision()).unwrap_or(0))
 }
 
 impl Etcd {
@@ -129,7 +139,7 @@ impl Etcd {
             .or_else([TxnOp::get(key.as_str(), None)]);
         let done = self.write(txn).await?;
         if done.succeeded() {
-            return Ok(done.header().map_or(0, |header| u64::try_from(header.revision()).unwrap_or(0)));
+            return Ok(revision(done.header()));
         }
         Err(changed(done))
     }

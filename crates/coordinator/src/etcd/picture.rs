@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringleaf_ring::{ClusterId, Member, MemberState, RingView, VirtualNodes, Weight};
-use ringleaf_types::{NodeId, RingVersion};
+use ringleaf_ring::{ClusterId, Member, MemberState, Pins, RingView, VirtualNodes, Weight};
+use ringleaf_types::{DocumentId, NodeId, RingVersion};
 
 use super::operator::Orders;
 
@@ -18,6 +18,8 @@ pub struct Facts {
     cordons: BTreeSet<NodeId>,
     /// Weights that an operator set, in place of those that the members say of themselves.
     weights: BTreeMap<NodeId, Weight>,
+    /// Documents that an operator gave to a node.
+    pins: Pins,
     /// What the ring configuration says, if there is one.
     virtual_nodes: Option<VirtualNodes>,
 }
@@ -28,6 +30,7 @@ pub enum Change {
     Member(NodeId, Option<Member>),
     Cordon(NodeId, bool),
     Weight(NodeId, Option<Weight>),
+    Pin(DocumentId, Option<NodeId>),
     VirtualNodes(Option<VirtualNodes>),
 }
 
@@ -44,6 +47,7 @@ impl Facts {
             Change::Cordon(node, false) => drop(self.cordons.remove(&node)),
             Change::Weight(node, Some(weight)) => drop(self.weights.insert(node, weight)),
             Change::Weight(node, None) => drop(self.weights.remove(&node)),
+            Change::Pin(document, node) => self.pins.set(document, node),
             Change::VirtualNodes(virtual_nodes) => self.virtual_nodes = virtual_nodes,
         }
     }
@@ -65,7 +69,8 @@ pub enum Verdict {
 /// The newest that is known, and what was made of it.
 ///
 /// Invariant: versions of one etcd cluster only grow. The members of a view are those that stood in etcd at its version,
-/// plus those that the shrink guard keeps; their virtual nodes are as many as etcd said at that version.
+/// plus those that the shrink guard keeps; their virtual nodes are as many and their pins are those that etcd said at that
+/// version.
 #[derive(Debug)]
 pub struct Picture {
     /// For how long vanishing members count as vanishing together.
@@ -91,6 +96,7 @@ impl Picture {
             facts: Facts {
                 members,
                 virtual_nodes: cached.as_ref().map(|view| view.virtual_nodes()),
+                pins: cached.as_ref().map(|view| view.pins().clone()).unwrap_or_default(),
                 ..Facts::default()
             },
             doubted: BTreeMap::new(),
@@ -193,16 +199,18 @@ impl Picture {
         members.sort_by(|a, b| a.node.cmp(&b.node));
         let virtual_nodes = facts.virtual_nodes.unwrap_or_default();
         // Order: first what costs nothing. A big ring takes a while to build, and lists mostly say nothing new.
-        let known = |last: &Arc<RingView>| {
+        let same_circle = |last: &&Arc<RingView>| {
             (last.cluster(), last.virtual_nodes()) == (cluster, virtual_nodes) && last.members() == members
         };
-        if self.view.as_ref().is_some_and(known) {
-            return Verdict::Same;
-        }
         let version = RingVersion::new(self.seen);
-        // A ring of nobody is none: whoever has an older view keeps it.
-        let Ok(view) = RingView::with_virtual_nodes(cluster, version, virtual_nodes, members) else {
-            return Verdict::Same;
+        let view = match self.view.as_ref().filter(same_circle) {
+            Some(last) if *last.pins() == facts.pins => return Verdict::Same,
+            Some(last) => last.pinned(version, facts.pins.clone()),
+            None => match RingView::with_virtual_nodes(cluster, version, virtual_nodes, members) {
+                Ok(view) => view.pinned(version, facts.pins.clone()),
+                // A ring of nobody is none: whoever has an older view keeps it.
+                Err(_) => return Verdict::Same,
+            },
         };
         let at = |last: &Arc<RingView>| (last.cluster(), last.version()) == (view.cluster(), view.version());
         if self.view.as_ref().is_some_and(at) {
@@ -383,10 +391,35 @@ mod tests {
         assert_eq!(view.virtual_nodes(), VirtualNodes::default());
     }
 
+    #[test]
+    fn a_pin_makes_a_view_and_so_does_its_end() {
+        let now = Instant::now();
+        let notes: DocumentId = "notes/today".parse().unwrap();
+        let pin = |to: Option<usize>| vec![Change::Pin(notes.clone(), to.map(node))];
+        for to in 0..3 {
+            let mut picture = picture(3, now);
+            let by_ring = picture.view.as_ref().unwrap().owner(&notes).clone();
+            let Verdict::View(view) = picture.changed(ETCD, 11, pin(Some(to)), now) else {
+                panic!("that is news")
+            };
+            assert_eq!((view.version().get(), view.owner(&notes)), (11, &node(to)));
+            assert_eq!(picture.changed(ETCD, 12, pin(Some(to)), now), Verdict::Same);
+            let mut next = Picture::new(WINDOW, picture.view.clone());
+            assert_eq!(next.changed(ETCD, 13, vec![], now), Verdict::Same, "the cache knows it");
+            let Verdict::View(view) = picture.changed(ETCD, 13, goes(to), now) else { panic!("it is gone") };
+            assert_eq!((view.pins().len(), view.pin(&notes)), (1, None), "the pin waits for its node");
+            let back = [pin(None), vec![Change::Member(node(to), Some(member(to, MemberState::Serving)))]];
+            let Verdict::View(view) = picture.changed(ETCD, 14, back.concat(), now) else {
+                panic!("that is news")
+            };
+            assert_eq!((view.pins().len(), view.owner(&notes)), (0, &by_ring));
+        }
+    }
+
     fn of(change: &Change) -> Option<VirtualNodes> {
         match change {
             Change::VirtualNodes(virtual_nodes) => *virtual_nodes,
-            Change::Member(..) | Change::Cordon(..) | Change::Weight(..) => None,
+            Change::Member(..) | Change::Cordon(..) | Change::Weight(..) | Change::Pin(..) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringleaf_ring::{Member, MemberState, VIRTUAL_NODES_PER_WEIGHT, VirtualNodes, Weight};
-use ringleaf_types::{Incarnation, NodeId};
+use ringleaf_types::{DocumentId, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::picture::{Change, Facts};
@@ -41,6 +41,20 @@ impl Keys {
         format!("{}rebalance", self.prefix)
     }
 
+    /// What all pins begin with.
+    pub(crate) fn pins(&self) -> String {
+        format!("{}pins/", self.prefix)
+    }
+
+    pub(crate) fn pin(&self, document: &DocumentId) -> String {
+        format!("{}pins/{}", self.prefix, document.as_str())
+    }
+
+    /// Written with every pin, so that two operators do not pin at once: their number has a limit.
+    pub(crate) fn pinned(&self) -> String {
+        format!("{}pinned", self.prefix)
+    }
+
     pub(crate) fn cordon(&self, node: &NodeId) -> String {
         format!("{}cordons/{node}", self.prefix)
     }
@@ -60,6 +74,9 @@ impl Keys {
             return Some(Change::VirtualNodes(value.and_then(RingConfig::virtual_nodes_in)));
         }
         let (kind, node) = key.split_once('/')?;
+        if kind == "pins" {
+            return Some(Change::Pin(node.parse().ok()?, value.and_then(pinned_to)));
+        }
         let node: NodeId = node.parse().ok()?;
         match kind {
             "members" => Some(Change::Member(node.clone(), value.and_then(|value| member(node, value)))),
@@ -151,6 +168,10 @@ fn weight(value: &[u8]) -> Option<Weight> {
     Weight::new(std::str::from_utf8(value).ok()?.trim().parse().ok()?).ok()
 }
 
+fn pinned_to(value: &[u8]) -> Option<NodeId> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
 /// The last view, as it is kept on disk.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Cached {
@@ -159,6 +180,8 @@ pub(crate) struct Cached {
     #[serde(default = "standard")]
     virtual_nodes_per_weight: u32,
     members: BTreeMap<String, Record>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pins: BTreeMap<String, String>,
 }
 
 /// What a view has that was kept before this number was.
@@ -169,11 +192,13 @@ fn standard() -> u32 {
 impl Cached {
     pub(crate) fn of(view: &ringleaf_ring::RingView) -> Self {
         let members = view.members().iter();
+        let pins = view.pins().iter();
         Self {
             cluster: view.cluster().get(),
             version: view.version().get(),
             virtual_nodes_per_weight: view.virtual_nodes().get(),
             members: members.map(|member| (member.node.to_string(), record(member))).collect(),
+            pins: pins.map(|(document, node)| (document.as_str().to_owned(), node.to_string())).collect(),
         }
     }
 
@@ -185,6 +210,11 @@ impl Cached {
         let cluster = ringleaf_ring::ClusterId::new(self.cluster);
         let version = ringleaf_types::RingVersion::new(self.version);
         let virtual_nodes = VirtualNodes::new(self.virtual_nodes_per_weight).ok()?;
-        ringleaf_ring::RingView::with_virtual_nodes(cluster, version, virtual_nodes, members?).ok()
+        let view =
+            ringleaf_ring::RingView::with_virtual_nodes(cluster, version, virtual_nodes, members?).ok()?;
+        let pins = self.pins.into_iter();
+        let pins: Option<ringleaf_ring::Pins> =
+            pins.map(|(document, node)| Some((document.parse().ok()?, node.parse().ok()?))).collect();
+        Some(view.pinned(version, pins?))
     }
 }

@@ -19,7 +19,6 @@ const session = new Session(name)
 const view = openEditor(element('editor'), session)
 showPeople(element('people'), session, load(), view)
 showStatus(session)
-showOwner(element('owner'), name)
 
 let toastEnds
 const toast = (text) => {
@@ -28,6 +27,8 @@ const toast = (text) => {
   element('toast').classList.add('shown')
   toastEnds = setTimeout(() => element('toast').classList.remove('shown'), 2500)
 }
+
+showOwner(element('owner'), element('move'), name, toast)
 
 element('copy-link').addEventListener('click', async () => {
   try {

@@ -15,6 +15,7 @@ mod metrics;
 mod nodes;
 mod others;
 mod pass_on;
+mod pins;
 mod plan;
 mod process;
 mod rebalance;
@@ -60,6 +61,8 @@ impl Admin {
             .route("/api/v1/ring/plan", post(plan::post))
             .route("/api/v1/ring/config", get(ring::config).put(ring::apply))
             .route("/api/v1/ring/rebalance", get(rebalance::get).put(rebalance::put))
+            .route("/api/v1/pins", get(pins::list))
+            .route("/api/v1/pins/{document}", put(pins::pin).delete(pins::unpin))
             .route("/api/v1/resident", post(ring::resident))
             .route("/api/v1/busiest", get(busiest::get))
             .route("/api/v1/nodes", get(nodes::list))

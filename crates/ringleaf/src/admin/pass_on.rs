@@ -93,6 +93,7 @@ pub(super) async fn pass_on(State(admin): State<Admin>, request: Request, next: 
             let owner = view.owner(&document).as_str().to_owned();
             changed(answer, |line| {
                 line["owner"] = owner.into();
+                line["pinned_to"] = view.pins().get(&document).map(ToString::to_string).into();
                 line["answered_by"] = at.map(|member| member.node.to_string()).into();
             })
             .await
@@ -187,6 +188,7 @@ async fn with_owners(admin: &Admin, others: &Others, view: &RingView, listing: R
         for line in value["documents"].as_array_mut().into_iter().flatten() {
             let Some(document) = line["name"].as_str().and_then(|name| name.parse().ok()) else { continue };
             line["owner"] = view.owner(&document).as_str().into();
+            line["pinned_to"] = view.pins().get(&document).map(ToString::to_string).into();
             let found = whereabouts.found.remove(document.as_str()).unwrap_or_default();
             line["resident"] = (!found.is_empty()).into();
             if let Some(first) = found.first() {

@@ -141,6 +141,7 @@ async fn find_owners(admin: &Admin, bytes: &Bytes) -> Answer {
                 "name": document.as_str(),
                 "token": Token::of_document(document).to_string(),
                 "owner": candidates[0],
+                "pinned_to": view.pins().get(document).map(NodeId::as_str),
                 "candidates": candidates,
                 "in_memory": resident.found.remove(document.as_str()).unwrap_or_default(),
             })
@@ -270,6 +271,12 @@ pub(super) fn not_written(problem: &WriteError) -> Box<Response> {
         }
         WriteError::OtherCluster { .. } => {
             (StatusCode::CONFLICT, "other_cluster", "change the key `cluster` in the file")
+        }
+        WriteError::NotPinned => {
+            (StatusCode::NOT_FOUND, "not_pinned", "see which are with `ringleaf doc pins`")
+        }
+        WriteError::TooManyPins => {
+            (StatusCode::CONFLICT, "too_many_pins", "end some with `ringleaf doc unpin`, or change weights")
         }
         WriteError::Config(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "bad_config", "see ring-config/default.toml")

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::confirm;
 use super::text::{array, cell};
+use super::{confirm, pins};
 use crate::cli::{Content, Doc, Format, Named, OutputAndTarget, Quarantine, Target};
 use crate::client::{Ask, Client, segment};
 use crate::exit::{Exit, Failure};
@@ -45,6 +45,9 @@ pub(super) fn run(command: Doc) -> Result<(), Failure> {
             let path = format!("{}/purge", path(&command.named.name));
             change(&command.named, Ask::post(&path), "purged")
         }
+        Doc::Move { document, node } => pins::move_to(&document, node.as_str()),
+        Doc::Unpin(document) => pins::unpin(&document),
+        Doc::Pins(server) => pins::list(&server),
         Doc::Quarantine(command) => quarantine(command),
     }
 }
@@ -93,7 +96,8 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
     let answer = json!({ "documents": documents, "next": next });
     output::answer(common.output.format, &answer, || {
         let wide = common.output.format == Format::Wide;
-        let text = or_nothing(documents.is_empty(), "no documents", &listing(&documents, wide)) + &unanswered;
+        let text = or_nothing(documents.is_empty(), "no documents", &listing(&documents, wide));
+        let text = text + pins::legend(&documents) + &unanswered;
         match &next {
             Some(name) => format!("{text}and more: say --limit, or --after {name:?}\n"),
             None => text,
@@ -119,7 +123,7 @@ fn listing(documents: &[Value], wide: bool) -> Table {
         row.push(state(document).into());
         if clustered {
             let at: Vec<&str> = array(document, "in_memory").iter().filter_map(Value::as_str).collect();
-            row.extend([at.join(", "), cell(document, "owner"), cell(document, "sessions")]);
+            row.extend([at.join(", "), pins::owner(document), cell(document, "sessions")]);
         }
         row.push(cell(document, "changed_at"));
         row.extend(wide.then(|| cell(document, "created_at")));

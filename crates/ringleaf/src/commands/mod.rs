@@ -3,6 +3,7 @@
 pub(crate) mod config;
 mod documents;
 mod nodes;
+mod pins;
 mod rebalance;
 mod ring;
 mod status;

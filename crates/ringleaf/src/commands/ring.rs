@@ -128,7 +128,7 @@ fn owner(documents: &[String], server: &Server) -> Result<(), Failure> {
             let found = array(document, "in_memory");
             let at: Vec<&str> = found.iter().filter_map(|found| found["node"].as_str()).collect();
             let sessions = found.first().map(|found| cell(found, "sessions")).unwrap_or_default();
-            let (name, owner, at) = (cell(document, "name"), cell(document, "owner"), at.join(", "));
+            let (name, owner, at) = (cell(document, "name"), owner_or_pin(document), at.join(", "));
             if wide {
                 let epoch = found.first().map(|found| cell(found, "epoch")).unwrap_or_default();
                 table.row([name, owner, at, sessions, epoch, cell(document, "token"), candidates.join(" ")]);
@@ -139,6 +139,16 @@ fn owner(documents: &[String], server: &Server) -> Result<(), Failure> {
         }
         table.render(output::stdout_has_color()) + &unanswered(&answer)
     })
+}
+
+/// "n2 (pinned)", or "n1 (pinned to n2)" while n2 does not serve.
+fn owner_or_pin(document: &Value) -> String {
+    let owner = cell(document, "owner");
+    match document["pinned_to"].as_str() {
+        None => owner,
+        Some(node) if node == owner => format!("{owner} (pinned)"),
+        Some(node) => format!("{owner} (pinned to {node})"),
+    }
 }
 
 /// Who did not answer, one line each.

@@ -1,0 +1,114 @@
+//! The commands about documents.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use ringleaf_types::NodeId;
+
+use super::{Confirmed, Named, OutputAndTarget, Server, Target};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Content {
+    /// Everything the document holds, as JSON
+    Json,
+    /// The text alone
+    Text,
+    /// The bytes of one Yjs update
+    Update,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Doc {
+    /// List documents
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those whose names begin so
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most so many
+        #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+        limit: usize,
+        /// Only those whose names come after this one
+        #[arg(long, value_name = "NAME")]
+        after: Option<String>,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Show what is known of one document
+    Show(Named),
+    /// Print what a document holds
+    Get {
+        /// Name of the document
+        name: String,
+        /// As what
+        #[arg(short = 'o', long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
+        format: Content,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Merge a file with Yjs updates into a document
+    Import {
+        /// Name of the document
+        name: String,
+        /// The file, or - for stdin
+        file: PathBuf,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Write a document into a file, as one Yjs update
+    Export {
+        /// Name of the document
+        name: String,
+        /// The file, or - for stdout
+        file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        common: OutputAndTarget,
+    },
+    /// Read all stored bytes of a document and check them
+    Verify(Named),
+    /// Delete a document (`undelete` brings it back)
+    Rm(Confirmed),
+    /// Bring a deleted document back
+    Undelete(Named),
+    /// Remove for ever what a deleted document held
+    Purge(Confirmed),
+    /// Move a document to a node and pin it there: while that node serves, it owns the document
+    ///
+    /// The document is handed off with its editors, who go on typing. While the node is away or off the ring, the ring
+    /// decides who owns the document; when it is back, the document goes back to it. `unpin` ends that.
+    Move {
+        #[command(flatten)]
+        document: PinnedDocument,
+        /// Name of the node
+        node: NodeId,
+    },
+    /// End a document's pin: the ring decides again who owns it
+    Unpin(PinnedDocument),
+    /// List the documents that are pinned
+    Pins(Server),
+    /// Documents that broke their task and wait for a person
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PinnedDocument {
+    /// Name of the document
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List(OutputAndTarget),
+    /// Show why a document is in quarantine
+    Show(Named),
+    /// Let a document be opened again
+    Release(Confirmed),
+}
