@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "figures and skips are read from the output by `cargo xtask test`")]
 
 mod agent;
+mod browser;
 mod cluster;
 mod etcd;
 mod http;
@@ -25,6 +26,7 @@ mod wait;
 pub mod yjs;
 
 pub use agent::{Agent, LINES, LINES_13};
+pub use browser::browse;
 pub use cluster::{Cluster, ClusterOptions};
 pub use etcd::Etcd;
 pub use http::{HttpAnswer, http};

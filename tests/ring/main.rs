@@ -9,6 +9,7 @@ mod joins;
 mod load;
 mod moves;
 mod operators;
+mod page;
 mod released;
 mod spread;
 mod stock;

@@ -233,8 +233,12 @@ fn a_document_moves_to_the_node_that_an_operator_names_and_back() {
     });
     // From a process that hosts nothing, and seen by every other.
     let moved = ask(&cluster, "r1", &format!("doc move notes/7 {to}"));
-    assert_eq!((&moved["arrived"], &moved["in_memory"][0]), (&true.into(), &to.into()), "{moved}");
-    assert_eq!(moved["sessions"], 1, "its editor went along: {moved}");
+    assert_eq!((&moved["arrived"], &moved["node"]), (&true.into(), &to.into()), "{moved}");
+    wait_for("its editor went along", WITHIN, || {
+        let answer = ask(&cluster, "r1", "ring owner notes/7");
+        let found = &answer["documents"][0]["in_memory"];
+        (found[0]["node"] == *to && found[0]["sessions"] == 1 && found[1].is_null()).then_some(())
+    });
     for at in ["n1", "n2", "r1"] {
         wait_for("it is pinned for all", WITHIN, || (owner(at) == (to.to_owned(), to.into())).then_some(()));
     }

@@ -25,6 +25,8 @@ struct Files;
 
 /// Where the page asks which node owns its document: this, and the name.
 const WHERE: &str = "/.where/";
+/// Where the page asks for its document to be moved: this, the name, and the node. Both are one segment each.
+const MOVE: &str = "/.move/";
 
 /// The page, and the admin routes that it asks about its document, once there are any.
 #[derive(Clone, Default)]
@@ -44,6 +46,13 @@ impl Page for DemoPage {
         match path.strip_prefix(WHERE) {
             Some(name) => self.owner(name).boxed(),
             None => async move { file(path) }.boxed(),
+        }
+    }
+
+    fn post<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<(u16, PageFile)>> {
+        match path.strip_prefix(MOVE).and_then(|rest| rest.split_once('/')) {
+            Some((name, node)) => self.pin(name, node).boxed(),
+            None => async { None }.boxed(),
         }
     }
 }
@@ -69,21 +78,41 @@ fn file(path: &str) -> Option<PageFile> {
 impl DemoPage {
     /// Who should own the document, and who has it in memory.
     async fn owner(&self, name: &str) -> Option<PageFile> {
-        let mut admin = self.admin.get()?.clone();
         let name = percent_decode_str(name).decode_utf8().ok()?;
-        let question = json!({ "documents": [name] }).to_string();
-        let request =
-            Request::post("/api/v1/ring/owners").header("host", "localhost").body(Body::from(question));
-        let response = admin.call(request.ok()?).await.unwrap_or_else(|never| match never {});
-        let bytes = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.ok()?;
-        let answer: Value = serde_json::from_slice(&bytes).ok()?;
+        let (_, answer) = self.say("POST", "/api/v1/ring/owners", &json!({ "documents": [name] })).await?;
         let found = answer["documents"].get(0)?;
-        let shown = json!({ "owner": found["owner"], "in_memory": found["in_memory"] });
-        Some(PageFile {
-            content_type: Cow::Borrowed("application/json"),
-            bytes: shown.to_string().into(),
-            immutable: false,
-        })
+        let mut shown = json!({});
+        for key in ["owner", "in_memory", "candidates", "pinned_to"] {
+            shown[key] = found[key].clone();
+        }
+        Some(json_file(&shown))
+    }
+
+    /// Pins the document to the node, as `ringleaf doc move` does. `name` stays encoded.
+    async fn pin(&self, name: &str, node: &str) -> Option<(u16, PageFile)> {
+        let node = percent_decode_str(node).decode_utf8().ok()?;
+        let (status, answer) =
+            self.say("PUT", &format!("/api/v1/pins/{name}"), &json!({ "node": node })).await?;
+        Some((status, json_file(&answer)))
+    }
+
+    /// Asks this process's own admin routes.
+    async fn say(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let mut admin = self.admin.get()?.clone();
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.body(Body::from(body.to_string())).ok()?;
+        let response = admin.call(request).await.unwrap_or_else(|never| match never {});
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.ok()?;
+        Some((status, serde_json::from_slice(&bytes).ok()?))
+    }
+}
+
+fn json_file(value: &Value) -> PageFile {
+    PageFile {
+        content_type: Cow::Borrowed("application/json"),
+        bytes: value.to_string().into(),
+        immutable: false,
     }
 }
 

@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::{HOST, HeaderName, ORIGIN, VIA};
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, VIA};
 
 /// Headers that proxies add and pages cannot.
 const PROXY_HEADERS: [HeaderName; 5] = [
@@ -78,6 +78,21 @@ impl Access {
     }
 }
 
+/// Whether a page that this server has sent, to a browser on this machine, asks: to the port. What changes more than one's
+/// own document is for no other page, whatever is on the list. A page whose own name was made to resolve to this machine
+/// is of the "same" origin, but the name gives it away.
+pub(crate) fn own_page(headers: &HeaderMap) -> bool {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_ascii_lowercase).ok();
+    let (Some(origin), Some(host)) = (headers.get(ORIGIN).and_then(text), headers.get(HOST).and_then(text))
+    else {
+        return false;
+    };
+    let site = headers.get("sec-fetch-site");
+    origin.strip_prefix("http://") == Some(host.as_str())
+        && is_loopback(&host_of(&host))
+        && site.is_none_or(|site| site == "same-origin")
+}
+
 fn normal(origin: &str) -> String {
     origin.trim_end_matches('/').to_ascii_lowercase()
 }
@@ -107,6 +122,26 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_page_of_this_very_port_may_wish_for_something() {
+        let own = |pairs: &[(&'static str, &str)]| {
+            let pairs =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            own_page(&pairs.collect())
+        };
+        let host = ("host", "127.0.0.1:1234");
+        let page = ("origin", "http://127.0.0.1:1234");
+        assert!(own(&[host, page]) && own(&[host, page, ("sec-fetch-site", "same-origin")]));
+        assert!(own(&[("host", "localhost:7"), ("origin", "http://localhost:7")]));
+        assert!(!own(&[host]), "a program has the admin port");
+        for origin in ["http://127.0.0.1:1235", "https://127.0.0.1:1234", "http://evil.example", "null"] {
+            assert!(!own(&[host, ("origin", origin)]), "{origin}");
+        }
+        assert!(!own(&[host, page, ("sec-fetch-site", "cross-site")]));
+        let rebound = [("host", "evil.example:1234"), ("origin", "http://evil.example:1234")];
+        assert!(!own(&rebound), "the name gives it away");
+    }
 
     fn check(access: &Access, headers: &[(&'static str, &str)]) -> Result<(), AccessError> {
         let headers =

@@ -13,6 +13,16 @@ pub trait Page: Send + Sync + 'static {
     ///
     /// It only looks, so nothing is lost by dropping the future.
     fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<PageFile>>;
+
+    /// Does what the page wishes at this path, and answers with a status. `None`: nothing can be wished there. Only wishes
+    /// of a page that came from this very server, by a name of this machine, get here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it open whether it was done.
+    fn post<'a>(&'a self, _path: &'a str) -> BoxFuture<'a, Option<(u16, PageFile)>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// One file of a [`Page`], or what it says of itself.

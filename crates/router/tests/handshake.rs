@@ -177,6 +177,34 @@ impl Page for Pages {
         });
         std::future::ready(file).boxed()
     }
+
+    fn post<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<(u16, PageFile)>> {
+        let done = (path == "/.wish").then(|| {
+            let content_type = Cow::Borrowed("text/plain");
+            (201, PageFile { content_type, bytes: Bytes::from_static(b"done"), immutable: false })
+        });
+        std::future::ready(done).boxed()
+    }
+}
+
+#[tokio::test]
+async fn wishes_are_for_the_page_of_this_server_alone() {
+    let mut config = config();
+    config.page = Some(Arc::new(Pages));
+    config.allowed_origins = vec!["*".into()];
+    let world = start_config(config);
+    let wish = async |path: &str, origin: &str| {
+        let request = format!("POST {path} HTTP/1.1\nHost: localhost:1\n{origin}Content-Length: 0\n\n");
+        world.ask(&request).await
+    };
+    let (status, answer) = wish("/.wish", "Origin: http://localhost:1\n").await;
+    assert!(status == 201 && answer.ends_with("done"), "{answer}");
+    assert_eq!(wish("/other", "Origin: http://localhost:1\n").await.0, 405);
+    for origin in ["", "Origin: http://localhost:2\n", "Origin: http://evil.example\n"] {
+        assert_eq!(wish("/.wish", origin).await.0, 403, "{origin:?}");
+    }
+    let (status, _) = start().ask("POST / HTTP/1.1\nHost: h\nOrigin: http://h\nContent-Length: 0\n\n").await;
+    assert_eq!(status, 405, "without a page there is nothing to wish for");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::ring::{ask, etcd_away};
+use super::ring::{ask, etcd_away, unanswered};
 use super::text::{array, cell};
 use crate::cli::{PinnedDocument, Server};
 use crate::client::{Ask, Client, segment};
@@ -23,7 +23,7 @@ pub(super) fn move_to(document: &PinnedDocument, node: &str) -> Result<(), Failu
     let path = format!("/api/v1/pins/{}", segment(name));
     let mut answer = ask(&client, "PUT", &path, &json!({ "node": node }))?;
     let arrived = arrives(&client, &mut answer, Duration::from_secs(target.timeout))?;
-    output::answer(server.output.format, &answer, || moved(&answer))?;
+    output::answer(server.output.format, &answer, || moved(&answer) + &unanswered(&answer))?;
     if arrived { Ok(()) } else { Err(Failure::said(Exit::TimedOut)) }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn unpin(document: &PinnedDocument) -> Result<(), Failure> {
     let path = format!("/api/v1/pins/{}", segment(name));
     let mut answer = client.json(Ask::delete(&path))?;
     let arrived = arrives(&client, &mut answer, Duration::from_secs(target.timeout))?;
-    output::answer(server.output.format, &answer, || moved(&answer))?;
+    output::answer(server.output.format, &answer, || moved(&answer) + &unanswered(&answer))?;
     if arrived { Ok(()) } else { Err(Failure::said(Exit::TimedOut)) }
 }
 
@@ -49,6 +49,7 @@ fn arrives(client: &Client, answer: &mut Value, within: Duration) -> Result<bool
         answer["epoch"] = there.map_or(Value::Null, |holder| holder["epoch"].clone());
         answer["sessions"] = there.map_or(Value::Null, |holder| holder["sessions"].clone());
         answer["in_memory"] = holders.iter().map(|holder| holder["node"].clone()).collect();
+        answer["unanswered"] = found["unanswered"].clone();
         if holders.iter().all(|holder| holder["node"] == answer["node"]) {
             break true;
         }

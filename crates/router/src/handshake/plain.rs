@@ -7,6 +7,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Answer, Refusal, Refused};
+use crate::access::own_page;
 use crate::page::{Page, PageFile};
 
 const GREETING: &str = "ringleaf: editors connect by WebSocket to ws://<this server>/<document name>\n";
@@ -26,6 +27,9 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
 
 pub(super) async fn answer(request: &Request<Incoming>, page: Option<&dyn Page>) -> Result<Answer, Refused> {
     let path = request.uri().path();
+    if let (&Method::POST, Some(page)) = (request.method(), page) {
+        return wish(request, page).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Refusal::Method.into());
     }
@@ -38,6 +42,20 @@ pub(super) async fn answer(request: &Request<Incoming>, page: Option<&dyn Page>)
         None if path == "/" => Ok(text(StatusCode::OK, GREETING)),
         None => Err(Refusal::NotFound.into()),
     }
+}
+
+/// What comes of a wish of the page.
+async fn wish(request: &Request<Incoming>, page: &dyn Page) -> Result<Answer, Refused> {
+    if !own_page(request.headers()) {
+        let detail = "only the page of this server may wish for something here".to_owned();
+        return Err(Refused { refusal: Refusal::Origin, detail });
+    }
+    let Some((status, file)) = page.post(request.uri().path()).await else {
+        return Err(Refusal::Method.into());
+    };
+    let mut answer = serve(file);
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    Ok(answer)
 }
 
 /// A line of text. The library leaves its body out when only the head was asked for.
