@@ -146,6 +146,14 @@ const verbs = {
   },
   clientId: ({ name }) => client(name).doc.clientID,
   setAwareness: ({ name, state }) => client(name).provider.awareness.setLocalState(state),
+  /** From now on it is taken down who goes out of view. */
+  watchAwareness: ({ names }) => {
+    for (const { provider, seen } of each(names)) {
+      seen.gone = []
+      provider.awareness.on('change', ({ removed }) => seen.gone.push(...removed))
+    }
+  },
+  gone: ({ names }) => each(names).map(({ seen }) => seen.gone),
   awareness: ({ name }) => Object.fromEntries(client(name).provider.awareness.getStates())
 }
 

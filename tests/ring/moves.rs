@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::yjs::{self, Frame};
-use harness::{Cluster, ClusterOptions, Event, Socket, wait_for};
+use harness::{Agent, Cluster, ClusterOptions, Event, Socket, wait_for};
+use serde_json::{Value, json};
 
 use crate::{DEATHS, percentile, routers};
 
@@ -105,6 +106,71 @@ fn counted(cluster: &Cluster, metric: &str) -> u64 {
     cluster.nodes().iter().map(of).sum()
 }
 
+/// Stock clients of two lines that sit in some of the documents and watch each other.
+struct Watchers(Vec<Agent>);
+
+impl Watchers {
+    /// The oldest and the newest on Yjs 13.
+    const LINES: [&str; 2] = ["y-websocket-1", "y-websocket-3.1"];
+
+    fn names() -> Vec<String> {
+        (0..4).map(name).collect()
+    }
+
+    fn start(cluster: &Cluster) -> Self {
+        let names = Self::names();
+        let start = |(index, line): (usize, &&str)| {
+            let mut agent = Agent::start(line);
+            let url = cluster.server(&cluster.routers()[index]).url();
+            names.iter().for_each(|name| agent.open(name, &url, name));
+            agent.wait_synced(&names);
+            for name in &names {
+                agent.run("setAwareness", json!({ "name": name, "state": { "name": line } }));
+            }
+            agent
+        };
+        let mut watchers = Self(Self::LINES.iter().enumerate().map(start).collect());
+        wait_for("the stock clients see each other", WITHIN, || watchers.unseen().is_empty().then_some(()));
+        watchers.0.iter_mut().for_each(|agent| drop(agent.run("watchAwareness", json!({ "names": names }))));
+        watchers
+    }
+
+    /// Who sees somebody of his own document no more, or has been told for a moment that he was gone.
+    fn missed(&mut self) -> Vec<String> {
+        let names = Self::names();
+        let ids = self.ids();
+        let mut missed = self.unseen();
+        for agent in &mut self.0 {
+            let gone = agent.run("gone", json!({ "names": names }));
+            for (name, gone) in names.iter().zip(gone.as_array().unwrap()) {
+                let gone = gone.as_array().unwrap().iter().filter(|id| ids.contains(*id));
+                missed.extend(gone.map(|id| format!("{id} in {name}")));
+            }
+        }
+        missed
+    }
+
+    fn unseen(&mut self) -> Vec<String> {
+        let mut unseen = Vec::new();
+        for name in Self::names() {
+            for agent in &mut self.0 {
+                let states = agent.run("awareness", json!({ "name": name })).to_string();
+                let missing = Self::LINES.iter().filter(|line| !states.contains(&format!("\"{line}\"")));
+                unseen.extend(missing.map(|line| format!("{line} in {name}")));
+            }
+        }
+        unseen
+    }
+
+    fn ids(&mut self) -> Vec<Value> {
+        let names = Self::names();
+        let ids = self.0.iter_mut().flat_map(|agent| {
+            names.iter().map(|name| agent.run("clientId", json!({ "name": name }))).collect::<Vec<_>>()
+        });
+        ids.collect()
+    }
+}
+
 /// How many moves are looked at.
 fn moves_min() -> u64 {
     if harness::long() { 1_000 } else { 200 }
@@ -177,6 +243,7 @@ fn live_documents_move_without_anybody_noticing() {
         .collect();
     let homes: BTreeMap<String, String> =
         (0..DOCUMENTS).map(|index| (name(index), cluster.holder(&name(index)))).collect();
+    let mut watchers = Watchers::start(&cluster);
     let of = |node: &str| homes.values().filter(|home| *home == node).count() as u64;
     let mut moves = Vec::new();
     let mut moving = 0;
@@ -188,8 +255,11 @@ fn live_documents_move_without_anybody_noticing() {
         }
     }
     let ended_at = Instant::now();
+    assert_eq!(watchers.missed(), Vec::<String>::new(), "stock clients see each other all the time");
     stop.store(true, Ordering::Relaxed);
     let seen: Vec<Seen> = editors.into_iter().map(|editor| editor.join().unwrap()).collect();
+    // Order: after those who look for anybody that leaves.
+    drop(watchers);
 
     let closed: usize = seen.iter().map(|seen| seen.closed).sum();
     assert_eq!(closed, 0, "moves close no socket at a router");
