@@ -42,6 +42,17 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Somebody has seen this version: look, unless it is known.
     fn heard(&self, version: RingVersion);
 
+    /// Whether this version is not known here and cannot be asked for now: then whoever has heard of it may tell.
+    fn lacks(&self, version: RingVersion) -> bool {
+        !self.knows(version) && !self.status().connected
+    }
+
+    /// Another process of this cluster has told its view. It counts while the coordinator's store is away, if it is newer
+    /// than everything that is known here (I17); the store itself has the last word when it is back. Never waits.
+    fn told(&self, cluster: &str, view: Arc<RingView>) {
+        let _nothing_is_lacking = (cluster, view);
+    }
+
     /// Follows the facts no more, and returns when nothing is under way; what was known last stays.
     ///
     /// # Cancel safety

@@ -106,6 +106,8 @@ struct Shared {
     wanted: watch::Sender<Wanted>,
     recorded: watch::Sender<Recorded>,
     heard: watch::Sender<RingVersion>,
+    /// The last view that another process told.
+    told: watch::Sender<Option<Arc<RingView>>>,
     /// Everything through this version is in `ring`.
     known: AtomicU64,
     config: watch::Sender<Option<AppliedConfig>>,
@@ -155,6 +157,7 @@ impl Etcd {
             wanted: watch::Sender::default(),
             recorded: watch::Sender::default(),
             heard: watch::Sender::default(),
+            told: watch::Sender::default(),
             known: AtomicU64::default(),
             config: watch::Sender::default(),
             rebalance: watch::Sender::default(),
@@ -227,6 +230,13 @@ impl Coordinator for Etcd {
         let applied = self.shared.config.borrow();
         let config = applied.as_ref().map_or_else(Pacing::default, |applied| Pacing::of(&applied.config));
         Pacing { paused: self.shared.rebalance.borrow().paused, ..config }
+    }
+
+    /// Only views of the ringleaf cluster and the etcd that are known here already.
+    fn told(&self, cluster: &str, view: Arc<RingView>) {
+        if *cluster == self.config.cluster {
+            self.shared.told.send_replace(Some(view));
+        }
     }
 
     async fn close(&self) {

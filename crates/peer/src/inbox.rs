@@ -70,7 +70,7 @@ mod tests {
 
     fn frame(items: Vec<(u32, Kind)>) -> Frame {
         let items = items.into_iter().map(|(channel, kind)| Item { channel, kind: Some(kind) }).collect();
-        Frame { ring: 0, items }
+        Frame { items, ..Frame::default() }
     }
 
     #[test]
@@ -85,8 +85,7 @@ mod tests {
         for items in bad {
             assert!(Inbox::new(100).items(frame(items)).is_err());
         }
-        assert!(
-            Inbox::new(100).items(Frame { ring: 0, items: vec![Item { channel: 1, kind: None }] }).is_err()
-        );
+        let items = vec![Item { channel: 1, kind: None }];
+        assert!(Inbox::new(100).items(Frame { items, ..Frame::default() }).is_err());
     }
 }

@@ -1,13 +1,15 @@
 //! The router's end of a link, and of each document on it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringleaf_types::{Limits, RingVersion};
 use ringleaf_wire::{DocumentHost, Event, EventSink, Gone, OpenError, Opening, Request, SubmitError};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tonic::Streaming;
 use tracing::info;
 
@@ -16,6 +18,8 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::proto::item::Kind;
 use crate::proto::{Close, Credit, Frame};
+use crate::rings;
+use crate::rings::Rings;
 
 /// What an event may have around its payload, and what a document may exceed its limit by.
 const EVENT_ROOM_BYTES: usize = 16 << 20;
@@ -25,6 +29,9 @@ pub(crate) struct Link {
     pub(crate) outbox: Arc<Outbox>,
     channels: Mutex<Channels>,
     limits: Arc<Limits>,
+    rings: Arc<Rings>,
+    /// The highest ring version that this node has told.
+    told: AtomicU64,
 }
 
 #[derive(Default)]
@@ -51,8 +58,15 @@ struct Flow {
 }
 
 impl Link {
-    pub(crate) fn new(outbox: Arc<Outbox>, limits: Arc<Limits>) -> Self {
-        Self { outbox, channels: Mutex::default(), limits }
+    pub(crate) fn new(outbox: Arc<Outbox>, limits: Arc<Limits>, rings: Arc<Rings>) -> Self {
+        Self { outbox, channels: Mutex::default(), limits, rings, told: AtomicU64::default() }
+    }
+
+    /// Asks for the node's ring view, if that is newer than what is known here.
+    pub(crate) fn ask_for_view(&self, now: Instant) {
+        if self.told.load(Ordering::Acquire) > self.rings.known().get() {
+            self.outbox.ask_for_view(now);
+        }
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {
@@ -96,17 +110,13 @@ impl Link {
     /// # Cancel safety
     ///
     /// Dropping the future breaks the link at the other end only.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut frames: Streaming<Frame>,
-        heard: Arc<watch::Sender<RingVersion>>,
-    ) {
+    pub(crate) async fn run(self: Arc<Self>, mut frames: Streaming<Frame>) {
         let bytes_max = self.limits.document_bytes_max.max(self.limits.message_bytes_max) + EVENT_ROOM_BYTES;
         let mut inbox = Inbox::new(bytes_max);
         let why = loop {
             match frames.message().await {
-                Ok(Some(frame)) => {
-                    hear(&heard, RingVersion::new(frame.ring));
+                Ok(Some(mut frame)) => {
+                    self.heard(&mut frame);
                     if let Err(malformed) = self.take(&mut inbox, frame) {
                         break malformed.to_string();
                     }
@@ -117,6 +127,21 @@ impl Link {
         };
         info!(reason = why, "a link has ended");
         self.broke();
+    }
+
+    /// What the frame says of the ring.
+    fn heard(&self, frame: &mut Frame) {
+        let ring = RingVersion::new(frame.ring);
+        self.told.fetch_max(ring.get(), Ordering::AcqRel);
+        self.rings.hear(ring);
+        if frame.wants_view
+            && let Some(news) = rings::news(self.rings.view(), ring)
+        {
+            self.outbox.tell_view(news);
+        }
+        if let Some(view) = frame.view.take() {
+            self.rings.tell(rings::view_in(view));
+        }
     }
 
     fn take(&self, inbox: &mut Inbox, frame: Frame) -> Result<(), Malformed> {
@@ -153,14 +178,6 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.outbox.close();
     }
-}
-
-pub(crate) fn hear(heard: &watch::Sender<RingVersion>, ring: RingVersion) {
-    heard.send_if_modified(|highest| {
-        let higher = ring > *highest;
-        *highest = ring.max(*highest);
-        higher
-    });
 }
 
 impl Channel {

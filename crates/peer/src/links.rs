@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::BoxStream;
@@ -20,11 +19,12 @@ use tracing::{debug, info_span};
 use crate::admin::{AdminAnswer, AdminError, AdminRequest, BODY_BYTES_MAX, Body, request_chunks};
 use crate::convert::node_in;
 use crate::handoff::{self, Handoffs, SourceTalk};
-use crate::link::{Link, hear};
+use crate::link::Link;
 use crate::outbox::{FRAME_BYTES_MAX, Outbox};
 use crate::proto::item::Kind;
 use crate::proto::peer_client::PeerClient;
 use crate::proto::{Frame, ProbeRequest, ToSource, ToTarget};
+use crate::rings::{ClusterView, Rings};
 use crate::service::{Probed, check_hello, hello};
 use crate::tasks::Tasks;
 use crate::tls::{ClientTls, dial};
@@ -62,8 +62,7 @@ pub enum ProbeError {
 /// One link per node, each connected when it is needed. Dropping it ends them.
 pub struct Links {
     config: LinksConfig,
-    ring: Arc<AtomicU64>,
-    heard: Arc<watch::Sender<RingVersion>>,
+    rings: Arc<Rings>,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
     tasks: Tasks,
     this: Weak<Links>,
@@ -86,8 +85,7 @@ impl Links {
     pub fn new(config: LinksConfig) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             config,
-            ring: Arc::default(),
-            heard: Arc::new(watch::Sender::new(RingVersion::default())),
+            rings: Arc::new(Rings::new()),
             peers: Mutex::default(),
             tasks: Tasks::default(),
             this: this.clone(),
@@ -122,12 +120,33 @@ impl Links {
 
     /// The ring version that frames from here carry. A lower one than before is ignored.
     pub fn set_ring(&self, version: RingVersion) {
-        self.ring.fetch_max(version.get(), Ordering::AcqRel);
+        self.rings.set_known(version);
+    }
+
+    /// The ring view whose version frames from here carry, and that is told to nodes that cannot ask the coordinator.
+    pub fn set_view(&self, view: ClusterView) {
+        self.rings.set_view(view);
     }
 
     /// The highest ring version that any node has told.
     pub fn heard_ring(&self) -> watch::Receiver<RingVersion> {
-        self.heard.subscribe()
+        self.rings.heard.subscribe()
+    }
+
+    /// Asks the nodes that know a newer ring for their view; what they say comes to [`told_view`](Self::told_view). For
+    /// whoever cannot ask the coordinator. Never waits. A node is not asked more often than twice a second; those without
+    /// a link, and those of before this was, do not answer.
+    pub fn ask_for_view(&self) {
+        let now = Instant::now();
+        let peers = self.peers.lock().expect("no holder of this lock panics");
+        for link in peers.values().filter_map(|peer| peer.live()) {
+            link.ask_for_view(now);
+        }
+    }
+
+    /// The last ring view that a node has told when it was asked.
+    pub fn told_view(&self) -> watch::Receiver<Option<ClusterView>> {
+        self.rings.told.subscribe()
     }
 
     /// Asks who is there, on a connection of its own.
@@ -138,7 +157,7 @@ impl Links {
     pub async fn probe(&self, node: &NodeId, address: &str, timeout: Duration) -> Result<Probed, ProbeError> {
         let ask = async {
             let mut client = PeerClient::new(self.connect(address).await?);
-            let ring = self.ring.load(Ordering::Acquire);
+            let ring = self.rings.known().get();
             client.probe(ProbeRequest { ring }).await.ok()
         };
         let reply = tokio::time::timeout(timeout, ask).await.ok().flatten();
@@ -148,7 +167,7 @@ impl Links {
             return Err(ProbeError::OtherNode { node: found });
         }
         let ring = RingVersion::new(reply.ring);
-        hear(&self.heard, ring);
+        self.rings.hear(ring);
         let incarnation = Incarnation::new(reply.incarnation);
         Ok(Probed { node: found, incarnation, ring, serving: reply.serving })
     }
@@ -191,15 +210,15 @@ impl Links {
     fn connecting(&self, address: &str) -> Connecting {
         let (address, tls) = (address.to_owned(), self.config.tls.clone());
         let (this, limits) = (self.config.this.clone(), Arc::clone(&self.config.limits));
-        let (ring, heard, tasks) = (Arc::clone(&self.ring), Arc::clone(&self.heard), self.tasks.clone());
+        let (rings, tasks) = (Arc::clone(&self.rings), self.tasks.clone());
         let connecting = async move {
             let channel = connect(address.clone(), tls).await?;
             let outbox = Arc::new(Outbox::default());
             outbox.push(0, hello(&this));
-            let greeting = greet(channel, Arc::clone(&outbox), ring);
+            let greeting = greet(channel, Arc::clone(&outbox), Arc::clone(&rings));
             let frames = tokio::time::timeout(HELLO_TIMEOUT, greeting).await.ok().flatten()?;
-            let link = Arc::new(Link::new(outbox, limits));
-            tasks.start(info_span!(parent: None, "link", address), Arc::clone(&link).run(frames, heard));
+            let link = Arc::new(Link::new(outbox, limits, rings));
+            tasks.start(info_span!(parent: None, "link", address), Arc::clone(&link).run(frames));
             Some(link)
         };
         connecting.boxed().shared()
@@ -244,12 +263,12 @@ fn connect(address: String, tls: Option<ClientTls>) -> BoxFuture<'static, Option
 fn greet(
     channel: Channel,
     outbox: Arc<Outbox>,
-    ring: Arc<AtomicU64>,
+    rings: Arc<Rings>,
 ) -> BoxFuture<'static, Option<tonic::Streaming<Frame>>> {
-    let frames = stream::unfold((outbox, ring), |(outbox, ring)| async move {
-        let items = outbox.items().await?;
-        let frame = Frame { ring: ring.load(Ordering::Acquire), items };
-        Some((frame, (outbox, ring)))
+    let frames = stream::unfold((outbox, rings), |(outbox, rings)| async move {
+        let frame = outbox.frame().await?;
+        let frame = Frame { ring: rings.known().get(), ..frame };
+        Some((frame, (outbox, rings)))
     });
     let frames = Outgoing(frames.boxed());
     async move {
@@ -277,6 +296,13 @@ impl<T> Stream for Outgoing<T> {
 }
 
 impl Peer {
+    /// The link, if there is one that carries something.
+    fn live(&self) -> Option<Arc<Link>> {
+        let link = self.link.lock().expect("no holder of this lock panics");
+        let link = link.as_ref()?.peek()?.as_ref()?;
+        (!link.broken()).then(|| Arc::clone(link))
+    }
+
     /// The link that is there or on its way; else a new one.
     fn link(&self) -> Option<Connecting> {
         let mut link = self.link.lock().expect("no holder of this lock panics");

@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use prost::Message;
 use tokio::sync::Notify;
 
 use crate::proto::item::Kind;
-use crate::proto::{Chunk, Item};
+use crate::proto::{Chunk, Frame, Item, RingView};
 
 /// The largest piece of an item.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
@@ -23,9 +24,13 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 const FRAME_BYTES: usize = 256 << 10;
 /// The largest frame that is read. Ours are well below.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Limit: a ring view of some 5,000 members. A larger one is not told; its owner learns of it when etcd is back.
+const VIEW_BYTES_MAX: usize = FRAME_BYTES_MAX - (1 << 10);
 /// Limit: bytes that wait on a whole link. Above it no document of the link is asked anything more; what documents have
 /// been asked already comes on top. Several large documents that are joined at once stay below it.
 const LINK_BYTES_MAX: usize = 256 << 20;
+/// The other side's ring view is not asked for more often.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The outgoing half of a link.
 #[derive(Debug, Default)]
@@ -44,6 +49,13 @@ struct Waiting {
     bytes: usize,
     /// What waits is still sent, then the link ends.
     closing: bool,
+    /// The next frame asks for the other side's ring view.
+    asks: bool,
+    asked_at: Option<Instant>,
+    /// Our own, which the other side has asked for.
+    view: Option<RingView>,
+    /// The hello has been taken: nothing comes before that.
+    begun: bool,
 }
 
 #[derive(Debug, Default)]
@@ -141,20 +153,45 @@ impl Outbox {
         self.sent.notify_waiters();
     }
 
-    /// Waits for something to send and takes all that fits into a frame. `None`: the link has ended.
+    /// Asks for the other side's ring view, if that was not done just now.
+    pub(crate) fn ask_for_view(&self, now: Instant) {
+        let mut waiting = self.waiting();
+        let lately = |at: Instant| now.saturating_duration_since(at) < ASK_INTERVAL;
+        if waiting.closing || waiting.asked_at.is_some_and(lately) {
+            return;
+        }
+        (waiting.asks, waiting.asked_at) = (true, Some(now));
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Tells our ring view, as the other side wants. One that is too large for a frame stays here.
+    pub(crate) fn tell_view(&self, view: RingView) {
+        if view.encoded_len() > VIEW_BYTES_MAX {
+            return;
+        }
+        let mut waiting = self.waiting();
+        if !waiting.closing {
+            waiting.view = Some(view);
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Waits for something to send and takes all that fits into a frame, whose ring version is left to the caller.
+    /// `None`: the link has ended.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost by dropping the future.
-    pub(crate) async fn items(&self) -> Option<Vec<Item>> {
+    pub(crate) async fn frame(&self) -> Option<Frame> {
         loop {
             {
                 let mut waiting = self.waiting();
-                let items = waiting.take();
-                if !items.is_empty() {
+                if let Some(frame) = waiting.frame() {
                     drop(waiting);
                     self.sent.notify_waiters();
-                    return Some(items);
+                    return Some(frame);
                 }
                 if waiting.closing {
                     return None;
@@ -200,6 +237,20 @@ impl Waiting {
         if let Some(queue) = self.queues.get_mut(&channel) {
             queue.noted = true;
         }
+    }
+
+    fn frame(&mut self) -> Option<Frame> {
+        // A frame of its own, because it may be as large as a frame can be.
+        if let Some(view) = self.view.take_if(|_| self.begun) {
+            return Some(Frame { view: Some(view), ..Frame::default() });
+        }
+        let items = self.take();
+        if items.is_empty() && !(self.asks && self.begun) {
+            return None;
+        }
+        let wants_view = std::mem::take(&mut self.asks);
+        self.begun = true;
+        Some(Frame { items, wants_view, ..Frame::default() })
     }
 
     fn take(&mut self) -> Vec<Item> {
@@ -254,7 +305,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::proto::{Awareness, Event, Frame, event};
+    use crate::proto::{Awareness, Event, event};
 
     fn event(bytes: usize) -> Kind {
         let payload = vec![7; bytes].into();
@@ -273,7 +324,7 @@ mod tests {
             if items.is_empty() {
                 break;
             }
-            assert!(Frame { ring: 0, items: items.clone() }.encoded_len() < FRAME_BYTES_MAX);
+            assert!(Frame { items: items.clone(), ..Frame::default() }.encoded_len() < FRAME_BYTES_MAX);
             order.extend(items.iter().map(|item| (item.channel, matches!(item.kind, Some(Kind::Chunk(_))))));
         }
         let (chunk, whole) = ((1, true), (1, false));
@@ -318,6 +369,26 @@ mod tests {
         assert_eq!(outbox.waiting().bytes, 0);
     }
 
+    #[test]
+    fn a_ring_view_goes_after_the_hello_and_is_asked_for_once_at_a_time() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        let frame = || outbox.waiting().frame();
+        outbox.tell_view(RingView::default());
+        outbox.ask_for_view(now);
+        assert_eq!(frame(), None, "nothing comes before the hello");
+        outbox.push(0, event(1));
+        let first = frame().unwrap();
+        assert!(first.items.len() == 1 && first.wants_view && first.view.is_none());
+        assert!(frame().unwrap().view.is_some());
+        outbox.ask_for_view(now + ASK_INTERVAL / 2);
+        assert_eq!(frame(), None);
+        outbox.ask_for_view(now + ASK_INTERVAL);
+        assert!(frame().unwrap().wants_view);
+        let members = vec![crate::proto::Member { zone: "z".repeat(1_000), ..Default::default() }; 1_100];
+        outbox.tell_view(RingView { members, ..RingView::default() });
+        assert_eq!(frame(), None, "it would not go through");
+    }
+
     #[tokio::test]
     async fn room_is_there_when_what_waits_has_been_sent() {
         let outbox = Outbox::default();
@@ -325,8 +396,8 @@ mod tests {
         let waits = |channel| outbox.room(channel, 500).now_or_never();
         assert_eq!((waits(1), waits(2)), (None, Some(true)));
         let room = outbox.room(1, 500);
-        let (room, items) = tokio::join!(room, outbox.items());
-        assert!(room && items.is_some());
+        let (room, frame) = tokio::join!(room, outbox.frame());
+        assert!(room && frame.is_some());
         outbox.push(1, event(LINK_BYTES_MAX));
         assert_eq!(waits(2), None, "the whole link has a limit too");
         let (room, ()) = tokio::join!(outbox.room(2, 500), async { outbox.close() });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
@@ -22,6 +23,8 @@ use crate::outbox::Outbox;
 use crate::proto;
 use crate::proto::item::Kind;
 use crate::proto::{Frame, Hello, Open};
+use crate::rings;
+use crate::rings::ClusterView;
 use crate::tasks::Tasks;
 
 /// The versions of the protocol that are spoken here: what the last release spoke is among them, so that a cluster can be
@@ -50,6 +53,20 @@ pub trait Answers: Send + Sync + 'static {
     fn probed(&self) -> Probed;
     /// Another process knows this ring version. Never waits; called for every frame.
     fn heard_ring(&self, version: RingVersion);
+    /// Whether this process lacks that ring version and cannot ask the coordinator for it: then whoever knows it is asked
+    /// for its view. Never waits; called for every frame.
+    fn lacks_ring(&self, version: RingVersion) -> bool {
+        let _enough_is_known = version;
+        false
+    }
+    /// What [`lacks_ring`](Self::lacks_ring) has led to. Never waits.
+    fn told_view(&self, view: ClusterView) {
+        drop(view);
+    }
+    /// The ring view here, for those that ask. Never waits.
+    fn view(&self) -> Option<ClusterView> {
+        None
+    }
     /// Answers as the admin port would.
     fn admin(&self, request: AdminRequest) -> BoxFuture<'_, AdminAnswer>;
     /// Another node has a document to give away. Never waits. Whoever drops the conversation takes nothing.
@@ -109,8 +126,8 @@ impl proto::peer_server::Peer for Service {
         let answers = Arc::clone(&self.answers);
         let frames = stream::unfold(Some((outbox, ended, answers)), |state| async {
             let (outbox, ended, answers) = state?;
-            if let Some(items) = outbox.items().await {
-                let frame = Frame { ring: answers.probed().ring.get(), items };
+            if let Some(frame) = outbox.frame().await {
+                let frame = Frame { ring: answers.probed().ring.get(), ..frame };
                 return Some((Ok(frame), Some((outbox, ended, answers))));
             }
             let status: Option<Status> = ended.lock().expect("no holder of this lock panics").take();
@@ -197,8 +214,25 @@ impl Incoming {
         self.outbox.close();
     }
 
-    fn take(&mut self, inbox: &mut Inbox, frame: Frame) -> Result<(), Malformed> {
-        self.service.answers.heard_ring(RingVersion::new(frame.ring));
+    /// What the frame says of the ring.
+    fn heard(&self, frame: &mut Frame) {
+        let (answers, ring) = (&self.service.answers, RingVersion::new(frame.ring));
+        answers.heard_ring(ring);
+        if answers.lacks_ring(ring) {
+            self.outbox.ask_for_view(Instant::now());
+        }
+        if frame.wants_view
+            && let Some(news) = rings::news(answers.view(), ring)
+        {
+            self.outbox.tell_view(news);
+        }
+        if let Some(view) = frame.view.take().and_then(rings::view_in) {
+            answers.told_view(view);
+        }
+    }
+
+    fn take(&mut self, inbox: &mut Inbox, mut frame: Frame) -> Result<(), Malformed> {
+        self.heard(&mut frame);
         for (number, kind) in inbox.items(frame)? {
             if !self.greeted {
                 let Kind::Hello(hello) = &kind else { return Err(Malformed("no hello")) };

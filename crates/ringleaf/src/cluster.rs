@@ -17,8 +17,8 @@ use futures_util::future::BoxFuture;
 use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, EtcdTls, Prober, RegisterError, Ring};
 use ringleaf_node::{Cluster, Node, NodeConfig};
 use ringleaf_peer::{
-    AdminAnswer, AdminRequest, Answers, ClientTls, Links, LinksConfig, PeerConfig, PeerServer, Probed,
-    RunningPeerServer, ServerTls, TargetTalk, TlsError,
+    AdminAnswer, AdminRequest, Answers, ClientTls, ClusterView, Links, LinksConfig, PeerConfig, PeerServer,
+    Probed, RunningPeerServer, ServerTls, TargetTalk, TlsError,
 };
 use ringleaf_ring::{Member, MemberState, RingView};
 use ringleaf_router::BindError;
@@ -180,6 +180,7 @@ impl Prober for Asking {
 struct Answering {
     node: NodeId,
     incarnation: Incarnation,
+    cluster: Arc<str>,
     coordinator: Arc<dyn Coordinator>,
     ring: Ring,
     documents: Arc<Node>,
@@ -199,6 +200,19 @@ impl Answers for Answering {
 
     fn heard_ring(&self, version: RingVersion) {
         self.coordinator.heard(version);
+    }
+
+    fn lacks_ring(&self, version: RingVersion) -> bool {
+        self.coordinator.lacks(version)
+    }
+
+    fn told_view(&self, told: ClusterView) {
+        self.coordinator.told(&told.cluster, told.view);
+    }
+
+    fn view(&self) -> Option<ClusterView> {
+        let view = self.ring.borrow().clone()?;
+        Some(ClusterView { cluster: self.cluster.clone(), view })
     }
 
     fn offered(&self, talk: TargetTalk) {
@@ -259,13 +273,17 @@ impl Membership {
     ) -> Self {
         let coordinator = parts.coordinator.clone();
         if let Some(links) = &parts.links {
-            tasks.beside(info_span!("ring"), follow(coordinator.clone(), Arc::clone(links)));
+            tasks.beside(
+                info_span!("ring"),
+                follow(config.cluster.as_str().into(), coordinator.clone(), Arc::clone(links)),
+            );
         }
         let answering = peer_server.zip(parts.documents.as_ref()).map(|(server, documents)| {
             let member = member(config, incarnation, &server);
             let answers = Arc::new(Answering {
                 node: config.node_id.clone(),
                 incarnation,
+                cluster: config.cluster.as_str().into(),
                 coordinator: coordinator.clone(),
                 ring: coordinator.ring(),
                 documents: documents.node.clone(),
@@ -386,20 +404,37 @@ fn refused(error: &RegisterError) -> Failure {
     Failure::new(exit, "register", error.to_string())
 }
 
-/// Tells the links which ring is known here, and the coordinator which one others know.
-async fn follow(coordinator: Arc<dyn Coordinator>, links: Arc<Links>) {
-    let (mut ring, mut heard) = (coordinator.ring(), links.heard_ring());
+/// Tells the links which ring is known here, and the coordinator which one others know. While that cannot be asked, those
+/// others are.
+async fn follow(cluster: Arc<str>, coordinator: Arc<dyn Coordinator>, links: Arc<Links>) {
+    let (mut ring, mut heard, mut told) = (coordinator.ring(), links.heard_ring(), links.told_view());
     loop {
-        links.set_ring(version(&ring));
+        if let Some(view) = ring.borrow_and_update().clone() {
+            links.set_view(ClusterView { cluster: cluster.clone(), view });
+        }
+        let version = *heard.borrow_and_update();
+        if coordinator.lacks(version) {
+            links.ask_for_view();
+        }
         tokio::select! {
             changed = ring.changed() => if changed.is_err() { return },
             changed = heard.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                let version = *heard.borrow_and_update();
-                coordinator.heard(version);
+                coordinator.heard(*heard.borrow());
             }
+            changed = told.changed() => {
+                let view = told.borrow_and_update().clone();
+                if changed.is_err() {
+                    return;
+                }
+                if let Some(ClusterView { cluster, view }) = view {
+                    coordinator.told(&cluster, view);
+                }
+            }
+            // That the coordinator is away may be found only after a version was heard.
+            () = sleep(LOOK_INTERVAL) => {}
         }
     }
 }

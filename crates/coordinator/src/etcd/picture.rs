@@ -35,6 +35,13 @@ pub enum Change {
 }
 
 impl Facts {
+    /// Those that make this view.
+    fn of(view: &RingView) -> Self {
+        let members = view.members().iter().map(|member| (member.node.clone(), member.clone())).collect();
+        let (virtual_nodes, pins) = (Some(view.virtual_nodes()), view.pins().clone());
+        Self { members, virtual_nodes, pins, ..Self::default() }
+    }
+
     pub(crate) fn orders(self) -> Orders {
         Orders { cordoned: self.cordons, weights: self.weights }
     }
@@ -88,17 +95,10 @@ pub struct Picture {
 impl Picture {
     /// Starts from the last view of an earlier run, if there is one.
     pub fn new(window: Duration, cached: Option<Arc<RingView>>) -> Self {
-        let members = cached.iter().flat_map(|view| view.members());
-        let members = members.map(|member| (member.node.clone(), member.clone())).collect();
         Self {
             window,
             seen: cached.as_ref().map_or(0, |view| view.version().get()),
-            facts: Facts {
-                members,
-                virtual_nodes: cached.as_ref().map(|view| view.virtual_nodes()),
-                pins: cached.as_ref().map(|view| view.pins().clone()).unwrap_or_default(),
-                ..Facts::default()
-            },
+            facts: cached.as_deref().map(Facts::of).unwrap_or_default(),
             doubted: BTreeMap::new(),
             gone: Vec::new(),
             view: cached,
@@ -150,6 +150,17 @@ impl Picture {
         let mut facts = self.facts.clone();
         changes.into_iter().for_each(|change| facts.take(change));
         self.replace(cluster, revision, facts, now)
+    }
+
+    /// Another process's view, while etcd cannot be asked. It counts only if it is newer than everything that is known;
+    /// without a view of our own there is nothing to compare it with. Its members are as operators' orders have made them
+    /// already.
+    pub fn told(&mut self, view: &RingView, now: Instant) -> Verdict {
+        let same = self.view.as_ref().is_some_and(|ours| ours.cluster() == view.cluster());
+        if !same || view.version().get() <= self.seen {
+            return Verdict::Older;
+        }
+        self.replace(view.cluster(), view.version().get(), Facts::of(view), now)
     }
 
     /// The doubted members have been asked; these do not answer. The others stay until they are back in etcd or are
@@ -322,6 +333,38 @@ mod tests {
         assert_eq!(names(&picture).len(), 4);
         assert!(matches!(picture.changed(ETCD, 12, vec![], now), Verdict::View(_)));
         assert_eq!(names(&picture), ["n2", "n3"]);
+    }
+
+    fn view(cluster: ClusterId, version: u64, members: impl IntoIterator<Item = usize>) -> RingView {
+        let members = members.into_iter().map(|index| member(index, MemberState::Serving)).collect();
+        RingView::new(cluster, RingVersion::new(version), members).unwrap()
+    }
+
+    #[test]
+    fn what_another_process_says_counts_only_if_it_is_newer_and_of_the_same_etcd() {
+        let now = Instant::now();
+        assert_eq!(Picture::new(WINDOW, None).told(&view(ETCD, 11, 0..1), now), Verdict::Older);
+        let mut picture = picture(3, now);
+        for other in [view(ETCD, 10, 0..4), view(ETCD, 9, 0..4), view(ClusterId::new(8), 99, 0..4)] {
+            assert_eq!(picture.told(&other, now), Verdict::Older);
+        }
+        let Verdict::View(taken) = picture.told(&view(ETCD, 12, 0..4), now) else { panic!("it is newer") };
+        assert_eq!((taken.version().get(), taken.members().len()), (12, 4));
+        assert_eq!(picture.listed(ETCD, 11, facts(0..3), now), Verdict::Older, "never backwards");
+        assert!(matches!(picture.listed(ETCD, 13, facts(0..3), now), Verdict::View(_)), "etcd wins");
+        assert_eq!(names(&picture), ["n0", "n1", "n2"]);
+    }
+
+    #[test]
+    fn the_shrink_guard_holds_for_what_another_process_says() {
+        let now = Instant::now();
+        let mut picture = picture(3, now);
+        assert_eq!(picture.told(&view(ETCD, 12, 0..1), now), Verdict::Same);
+        assert_eq!(names(&picture), ["n0", "n1", "n2"]);
+        assert_eq!(picture.doubted().len(), 2);
+        assert_eq!(picture.listed(ETCD, 12, facts([0, 2]), now), Verdict::Same, "one of them is back");
+        assert!(matches!(picture.probed(ETCD, &[node(1)]), Verdict::View(_)));
+        assert_eq!(names(&picture), ["n0", "n2"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Keeps a session with etcd going: whatever goes wrong in one, the next starts over, with the last view kept meanwhile.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,7 +57,9 @@ impl Supervisor {
                 return;
             };
             let started_at = Instant::now();
-            let Ended { problem, connected } = match connect::connect(&self.config, &endpoint).await {
+            let config = self.config.clone();
+            let client = self.meanwhile(connect::connect(&config, &endpoint)).await;
+            let Ended { problem, connected } = match client {
                 Ok(client) => session::run(&mut self, client).await,
                 Err(problem) => Ended { problem, connected: false },
             };
@@ -68,8 +71,40 @@ impl Supervisor {
             if connected && started_at.elapsed() > BACKOFF_MAX {
                 backoff = BACKOFF_MIN;
             }
-            tokio::time::sleep(backoff).await;
+            self.meanwhile(tokio::time::sleep(backoff)).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Etcd is away: takes what other processes tell, until this is done.
+    async fn meanwhile<T>(&mut self, done: impl Future<Output = T>) -> T {
+        let mut done = pin!(done);
+        let mut told = self.shared.told.subscribe();
+        // What came while a session ended. It does no harm to be told twice.
+        told.mark_changed();
+        loop {
+            let changed = tokio::select! {
+                biased;
+                done = &mut done => return done,
+                changed = told.changed() => changed,
+            };
+            let view = told.borrow_and_update().clone();
+            match view.filter(|_| changed.is_ok()) {
+                Some(view) => self.told(&view).await,
+                None if changed.is_err() => return done.await,
+                None => {}
+            }
+        }
+    }
+
+    async fn told(&mut self, told: &RingView) {
+        match self.picture.told(told, Instant::now().into_std()) {
+            Verdict::View(view) => {
+                info!(ring_version = %view.version(), "the ring has changed, as another process says");
+                self.publish(view).await;
+            }
+            // Nothing is written without etcd; that it knows better is found when it is back.
+            Verdict::Same | Verdict::Older | Verdict::Touch => self.note_known(),
         }
     }
 
@@ -87,12 +122,16 @@ impl Supervisor {
             Verdict::Older => Err("it is older than what is known already".into()),
             Verdict::View(view) => {
                 info!(ring_version = %view.version(), members = view.members().len(), "the ring has changed");
-                self.shared.ring.send_replace(Some(view.clone()));
-                self.note_known();
-                self.keep(view).await;
+                self.publish(view).await;
                 Ok(())
             }
         }
+    }
+
+    async fn publish(&self, view: Arc<RingView>) {
+        self.shared.ring.send_replace(Some(view.clone()));
+        self.note_known();
+        self.keep(view).await;
     }
 
     /// Order: after the view was published.

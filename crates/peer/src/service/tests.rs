@@ -69,7 +69,7 @@ fn incoming(service: &Service) -> (Incoming, Inbox) {
 
 fn frame(items: Vec<(u32, Kind)>) -> Frame {
     let items = items.into_iter().map(|(channel, kind)| Item { channel, kind: Some(kind) }).collect();
-    Frame { ring: 3, items }
+    Frame { ring: 3, items, ..Frame::default() }
 }
 
 fn open() -> Kind {

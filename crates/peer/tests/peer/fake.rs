@@ -1,13 +1,15 @@
 //! A host, a sink and a pair of processes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringleaf_peer::{
-    AdminAnswer, AdminRequest, Answers, Links, LinksConfig, PeerConfig, PeerServer, Probed, RunningPeerServer,
+    AdminAnswer, AdminRequest, Answers, ClusterView, Links, LinksConfig, PeerConfig, PeerServer, Probed,
+    RunningPeerServer,
 };
 use ringleaf_types::{Incarnation, Limits, NodeId, RingVersion, RouterId};
 use ringleaf_wire::{
@@ -118,19 +120,37 @@ impl EventSink for Sink {
     }
 }
 
+#[derive(Default)]
 pub(crate) struct Process {
     pub(crate) heard: Mutex<RingVersion>,
+    /// It cannot ask the coordinator.
+    pub(crate) alone: AtomicBool,
+    pub(crate) view: Mutex<Option<ClusterView>>,
 }
 
 impl Answers for Process {
     fn probed(&self) -> Probed {
-        let (node, ring) = (node(), RingVersion::new(41));
+        let view = self.view();
+        let ring = view.map_or(RingVersion::new(41), |known| known.view.version());
+        let node = node();
         Probed { node, incarnation: Incarnation::new(7), ring, serving: true }
     }
 
     fn heard_ring(&self, version: RingVersion) {
         let mut heard = self.heard.lock().unwrap();
         *heard = version.max(*heard);
+    }
+
+    fn lacks_ring(&self, version: RingVersion) -> bool {
+        self.alone.load(Ordering::SeqCst) && version > self.probed().ring
+    }
+
+    fn told_view(&self, view: ClusterView) {
+        *self.view.lock().unwrap() = Some(view);
+    }
+
+    fn view(&self) -> Option<ClusterView> {
+        self.view.lock().unwrap().clone()
     }
 
     fn admin(&self, request: AdminRequest) -> BoxFuture<'_, AdminAnswer> {
@@ -162,7 +182,7 @@ pub(crate) fn pair_with(limits: Limits) -> Pair {
     let limits = Arc::new(limits);
     let config =
         PeerConfig { listen: "127.0.0.1:0".parse().unwrap(), tls: None, limits: Arc::clone(&limits) };
-    let (host, process) = (Arc::new(Host::default()), Arc::new(Process { heard: Mutex::default() }));
+    let (host, process) = (Arc::new(Host::default()), Arc::new(Process::default()));
     let server = PeerServer::bind(config).unwrap().start(Arc::clone(&host) as _, Arc::clone(&process) as _);
     let links = Links::new(LinksConfig { this: "router-1".into(), tls: None, limits });
     let address = server.local_addr().to_string();

@@ -3,4 +3,5 @@
 
 mod fake;
 mod link;
+mod rings;
 mod security;

@@ -54,7 +54,7 @@ async fn only_those_with_a_certificate_come_in_and_new_ones_count_at_once() {
     let tls = Some(ServerTls::from_files(&file("cert.pem"), &file("key.pem"), &file("ca.pem")).unwrap());
     let config =
         PeerConfig { listen: "127.0.0.1:0".parse().unwrap(), tls, limits: Arc::new(Limits::default()) };
-    let process = Arc::new(Process { heard: std::sync::Mutex::default() });
+    let process = Arc::new(Process::default());
     let server = PeerServer::bind(config).unwrap().start(Arc::new(Host::default()), process);
     let address = server.local_addr().to_string();
 
