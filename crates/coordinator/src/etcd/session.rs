@@ -292,6 +292,12 @@ impl Session<'_> {
             .as_ref()
             .is_some_and(|foreign| foreign.wish == wish && foreign.member.incarnation == holder.incarnation);
         if !same {
+            let patience = self.supervisor.config.lease + LEASE_SLACK;
+            info!(
+                node = %holder.node,
+                elapsed_max_ms = patience.as_millis(),
+                "another process has this name on record, waiting for the end of its lease"
+            );
             self.foreign = Some(Foreign { wish, since: Instant::now(), dead: false, member: holder });
             self.probe();
         }
