@@ -4,6 +4,7 @@
 //! prepare (npm ci, apt-get) ──▶ demo: page + binary, then serve
 //!                          ├──▶ cluster: the same with etcd, PostgreSQL, nodes and routers
 //!                          ├──▶ chaos: a cluster, and everything that can happen to it
+//!                          ├──▶ mutants: the program with one mistake at a time, and the tests that notice it
 //!                          └──▶ test: checks, unit tests, end-to-end tests, one line each, a sum at the end
 //! ```
 //!
@@ -18,6 +19,7 @@ mod bench;
 mod chaos;
 mod cluster;
 mod demo;
+mod mutants;
 mod prepare;
 mod test;
 mod workspace;
@@ -39,6 +41,8 @@ enum Chore {
     Test(test::TestOptions),
     /// Break a cluster again and again under load; the last line is the verdict
     Chaos(chaos::ChaosOptions),
+    /// Break a copy of the program on purpose, and show that the tests notice each time
+    Mutants(mutants::MutantsOptions),
     /// Put the same load on ringleaf and its peers, and compare
     Bench(bench::BenchOptions),
 }
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Cluster(options) => cluster::run(&options),
         Chore::Test(options) => test::run(&options),
         Chore::Chaos(options) => chaos::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Bench(options) => bench::run(&options),
     };
     match result {
