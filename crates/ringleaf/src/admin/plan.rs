@@ -4,12 +4,14 @@
 //! thousand nodes as for one, and no names are sent around.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use ringleaf_coordinator::{Coordinator as _, Pacing};
 use ringleaf_node::InMemory;
 use ringleaf_ring::{Change, PlanError, RingView, VirtualNodes, Weight, ideal_movement, moves};
 use ringleaf_types::NodeId;
@@ -19,6 +21,11 @@ use serde_json::{Value, json};
 use super::others::{self, Others, passed_on};
 use super::ring::{Answer, body, or_refusal};
 use super::{Admin, error};
+
+/// A document on its way from offer to claim, when the machines have other things to do, too.
+const HANDOFF_ESTIMATE: Duration = Duration::from_millis(100);
+/// Its bytes, which the new owner loads out of the store.
+const LOADED_PER_SECOND_ESTIMATE: f64 = 50e6;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +96,7 @@ pub(super) async fn post(State(admin): State<Admin>, headers: HeaderMap, bytes: 
 
 async fn plan(admin: &Admin, passed_on: bool, bytes: &Bytes) -> Answer {
     let others = admin.others()?;
-    others.etcd()?;
+    let pacing = others.etcd()?.pacing();
     let wanted: Wanted = body(bytes)?;
     let view = others.view()?;
     let refuse =
@@ -124,7 +131,9 @@ async fn plan(admin: &Admin, passed_on: bool, bytes: &Bytes) -> Answer {
             Err(problem) => unanswered.push(json!({ "node": answered.node.as_str(), "problem": problem })),
         }
     }
-    Ok(Json(prediction(&view, &planned, nodes, &unanswered)).into_response())
+    let mut answer = prediction(&view, &planned, nodes, &unanswered);
+    answer["live"]["estimated_seconds"] = json!(estimate(&answer["live"], pacing).as_secs_f64());
+    Ok(Json(answer).into_response())
 }
 
 /// What this process has in memory. None: it hosts nothing.
@@ -172,6 +181,24 @@ fn prediction(view: &RingView, planned: &RingView, mut nodes: Vec<Value>, unansw
             "unanswered": unanswered,
         },
     })
+}
+
+/// About how long the documents in memory will be on their way: as long as the busiest node needs, which hands over and takes
+/// so many at a time as the pacing allows. Zero: nothing moves.
+fn estimate(live: &Value, pacing: Pacing) -> Duration {
+    let nodes = live["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut coming: BTreeMap<&str, u64> = BTreeMap::new();
+    for (to, number) in nodes.iter().filter_map(|node| node["to"].as_object()).flatten() {
+        *coming.entry(to).or_default() += number.as_u64().unwrap_or(0);
+    }
+    let rounds = |documents: u64, at_a_time: usize| documents.div_ceil(at_a_time.max(1) as u64);
+    let out = nodes.iter().filter_map(|node| node["moving_documents"].as_u64());
+    let out = out.map(|documents| rounds(documents, pacing.out_max));
+    let into = coming.values().map(|&documents| rounds(documents, pacing.in_max));
+    let Some(rounds @ 1..) = out.chain(into).max() else { return Duration::ZERO };
+    let bytes = live["moving_bytes"].as_u64().unwrap_or(0);
+    let handoffs = HANDOFF_ESTIMATE.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+    pacing.debounce + handoffs + Duration::from_secs_f64(bytes as f64 / LOADED_PER_SECOND_ESTIMATE)
 }
 
 #[cfg(test)]
@@ -227,6 +254,20 @@ mod tests {
         assert!(
             (plan["share"].as_f64().unwrap() - plan["shares"][0]["before"].as_f64().unwrap()).abs() < 1e-9
         );
+    }
+
+    #[test]
+    fn a_plan_takes_as_long_as_its_busiest_node() {
+        let pacing = Pacing { out_max: 8, in_max: 16, ..Pacing::default() };
+        let node = |name: &str, moving: u64| json!({ "node": name, "moving_documents": moving, "to": { "new": moving } });
+        let seconds = |nodes: &[Value]| {
+            let live = json!({ "nodes": nodes, "moving_bytes": 0 });
+            estimate(&live, pacing).saturating_sub(pacing.debounce).as_secs_f64()
+        };
+        assert_eq!(seconds(&[node("a", 0)]), 0.0);
+        assert_eq!(seconds(&[node("a", 800)]), 10.0, "100 rounds of the one that gives");
+        let givers: Vec<Value> = (0..8).map(|index| node(&format!("n{index}"), 800)).collect();
+        assert_eq!(seconds(&givers), 40.0, "400 rounds of the one that takes");
     }
 
     #[test]

@@ -185,8 +185,12 @@ fn moved(plan: &Value) -> String {
         Some(0.0) | None => String::new(),
         Some(_) => format!(" (at least {} would have to)", percent(&plan["ideal_share"])),
     };
+    let time = match live["estimated_seconds"].as_f64() {
+        Some(seconds) if seconds > 0.0 => format!(", in about {}", about(seconds)),
+        Some(_) | None => String::new(),
+    };
     format!(
-        "moves {} of all documents{ideal}, and of those in memory {} of {} ({} of {}, with {} sessions)",
+        "moves {} of all documents{ideal}, and of those in memory {} of {} ({} of {}, with {} sessions){time}",
         percent(&plan["share"]),
         count(number("moving_documents")),
         count(number("documents")),
@@ -194,6 +198,15 @@ fn moved(plan: &Value) -> String {
         size(number("bytes")),
         count(number("moving_sessions")),
     )
+}
+
+/// A guess, so no more digits than it is worth.
+fn about(seconds: f64) -> String {
+    match seconds {
+        ..1.5 => "a second".into(),
+        ..90.0 => format!("{seconds:.0} seconds"),
+        _ => format!("{:.0} minutes", (seconds / 60.0).ceil()),
+    }
 }
 
 fn planned(plan: &Value, wide: bool, color: bool) -> String {
@@ -392,6 +405,7 @@ mod tests {
             "between": [{ "from": "n1", "to": "n3", "share": 0.251 }],
             "live": {
                 "documents": 1200, "bytes": 2048, "moving_documents": 300, "moving_sessions": 4, "moving_bytes": 1024,
+                "estimated_seconds": 4.3,
                 "nodes": [
                     { "node": "n1", "version": 7, "documents": 1200, "moving_documents": 300, "moving_bytes": 1024, "to": { "n3": 300 } },
                     { "node": "n3", "version": 6, "documents": 0, "moving_documents": 0, "moving_bytes": 0, "to": {} },
@@ -400,7 +414,7 @@ mod tests {
             },
         });
         let expected = "\
-moves 25.1 % of all documents (at least 25.0 % would have to), and of those in memory 300 of 1,200 (1.0 KiB of 2.0 KiB, with 4 sessions)
+moves 25.1 % of all documents (at least 25.0 % would have to), and of those in memory 300 of 1,200 (1.0 KiB of 2.0 KiB, with 4 sessions), in about 4 seconds
 
 NODE  SHARE NOW    THEN  IN MEMORY  LEAVE IT     WITH  COME TO IT
 n1       50.0 %  25.0 %      1,200       300  1.0 KiB           0
