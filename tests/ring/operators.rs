@@ -131,11 +131,16 @@ fn operators_see_and_steer_a_cluster_from_any_process() {
             mine(node) + usize::try_from(planned).unwrap()
         })
         .into();
+    assert!(plan["live"]["estimated_seconds"].as_f64().unwrap() > 0.0, "{plan}");
     ask(&cluster, "r1", "node cordon n1");
     wait_for("n1 is off the ring and has let go of everything", WITHIN, || {
         let found = member(&cluster, "n3", "n1")?;
         let empty = found["counts"]["documents_resident"] == 0;
         (found["cordoned"] == true && found["state"] == "draining" && empty).then_some(())
+    });
+    wait_for("the router has noted that in its history", WITHIN, || {
+        let history = ask(&cluster, "r1", "ring history").to_string();
+        history.contains("n1 gives its documents away").then_some(())
     });
     let after = owners(&cluster, "n2");
     let now: Vec<usize> =

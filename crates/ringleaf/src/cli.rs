@@ -436,6 +436,7 @@ mod tests {
             "ring owner x",
             "ring plan --add x",
             "ring apply f",
+            "ring history",
             "ring rebalance status",
             "ring rebalance pause",
             "ring rebalance resume",

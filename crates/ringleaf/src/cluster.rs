@@ -32,6 +32,7 @@ use crate::admin::{Documents, HOP, Health, Others, Stage};
 use crate::aside::{Advice, Aside};
 use crate::config::{Config, Role};
 use crate::exit::{Exit, Failure, chain};
+use crate::history::{self, History};
 use crate::self_test::SelfTest;
 use crate::serve::{Parts, in_words};
 use crate::tasks::Tasks;
@@ -94,6 +95,7 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
         backup: None,
         links: Some(links),
         etcd: Some(coordinator),
+        history: History::default(),
     })
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn router(config: &Config) -> Result<Parts, Failure> {
         backup: None,
         links: Some(links),
         etcd: Some(coordinator),
+        history: History::default(),
     })
 }
 
@@ -272,6 +275,7 @@ impl Membership {
         tasks: &Tasks,
     ) -> Self {
         let coordinator = parts.coordinator.clone();
+        tasks.beside(info_span!("history"), history::keep(coordinator.ring(), parts.history.clone()));
         if let Some(links) = &parts.links {
             tasks.beside(
                 info_span!("ring"),

@@ -19,6 +19,7 @@ mod cluster;
 mod commands;
 mod config;
 mod exit;
+mod history;
 mod local;
 mod log;
 mod output;

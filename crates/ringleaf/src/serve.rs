@@ -28,6 +28,7 @@ use crate::cli::{Clustered, Serve};
 use crate::cluster::{self, Membership};
 use crate::config::{Config, Resolved, Role};
 use crate::exit::{Exit, Failure};
+use crate::history::History;
 use crate::log::{self, LogFormat};
 use crate::page::DemoPage;
 use crate::signals::Signals;
@@ -88,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) links: Option<Arc<Links>>,
     /// Where operators write. None: there is no cluster.
     pub(crate) etcd: Option<Arc<Etcd>>,
+    pub(crate) history: History,
 }
 
 impl Parts {
@@ -97,7 +99,14 @@ impl Parts {
         let node = NodeConfig { node: config.node_id.clone(), incarnation, limits };
         let node = Node::start(node, Arc::clone(&store));
         let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
-        Ok(Self { coordinator, documents: Some(Documents { store, node }), backup, links: None, etcd: None })
+        Ok(Self {
+            coordinator,
+            documents: Some(Documents { store, node }),
+            backup,
+            links: None,
+            etcd: None,
+            history: History::default(),
+        })
     }
 
     fn route(&self, config: &Config) -> Route {
@@ -112,6 +121,7 @@ impl Parts {
             ring: self.coordinator.ring(),
             links: self.links.clone(),
             etcd: self.etcd.clone(),
+            history: self.history.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ mod drain;
 mod faults;
 mod guard;
 mod health;
+mod history;
 mod metrics;
 mod nodes;
 mod others;
@@ -60,6 +61,7 @@ impl Admin {
             .route("/api/v1/ring/owners", post(ring::owners))
             .route("/api/v1/ring/plan", post(plan::post))
             .route("/api/v1/ring/config", get(ring::config).put(ring::apply))
+            .route("/api/v1/ring/history", get(history::get))
             .route("/api/v1/ring/rebalance", get(rebalance::get).put(rebalance::put))
             .route("/api/v1/pins", get(pins::list))
             .route("/api/v1/pins/{document}", put(pins::pin).delete(pins::unpin))

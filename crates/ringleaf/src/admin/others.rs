@@ -14,6 +14,7 @@ use ringleaf_types::NodeId;
 use serde_json::Value;
 
 use super::error;
+use crate::history::History;
 
 /// Marks a request that another process passes on. Whoever gets it answers for itself and asks nobody.
 pub(crate) const HOP: &str = "x-ringleaf-hop";
@@ -32,6 +33,7 @@ pub(crate) struct Others {
     pub(crate) links: Option<Arc<Links>>,
     /// Where operators write. None: there is no cluster.
     pub(crate) etcd: Option<Arc<Etcd>>,
+    pub(crate) history: History,
 }
 
 /// What one node answered.

@@ -122,6 +122,8 @@ pub(crate) enum Ring {
     /// Look at documents that move to whom the ring names, or keep them from it
     #[command(subcommand)]
     Rebalance(Rebalance),
+    /// Show how the ring has changed since the process that is asked has started
+    History(Server),
     /// Predict on paper: balance, movement and memory of a cluster (needs no server)
     Simulate(Simulate),
 }

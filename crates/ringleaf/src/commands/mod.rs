@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod documents;
+mod history;
 mod nodes;
 mod pins;
 mod rebalance;

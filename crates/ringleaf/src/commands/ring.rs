@@ -20,6 +20,7 @@ pub(super) fn run(command: Ring) -> Result<(), Failure> {
         Ring::Owner { documents, server } => owner(&documents, &server),
         Ring::Plan(command) => plan(&command),
         Ring::Apply { file, yes, server } => apply(&file, yes, &server),
+        Ring::History(server) => super::history::run(&server),
         Ring::Rebalance(command) => super::rebalance::run(command),
         Ring::Simulate(command) => simulate(&command),
     }
