@@ -181,22 +181,18 @@ mod tests {
         };
         let (views, ring) = watch::channel(None);
         let history = History::default();
-        let kept = history.clone();
-        let keeper = tokio::spawn(keep(ring, kept));
         let last = ENTRIES_MAX as u64 + 10;
-        for version in 1..=last {
-            views.send(of(version)).unwrap();
-            let seen = || history.entries().last().is_some_and(|entry| entry.version.get() == version);
-            tokio::time::timeout(Duration::from_secs(10), async {
-                while !seen() {
+        let change = async {
+            for version in 1..=last {
+                views.send(of(version)).unwrap();
+                while history.entries().last().is_none_or(|entry| entry.version.get() != version) {
                     tokio::task::yield_now().await;
                 }
-            })
-            .await
-            .unwrap();
-        }
-        drop(views);
-        keeper.await.unwrap();
+            }
+            drop(views);
+        };
+        let both = async { tokio::join!(keep(ring, history.clone()), change) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
         let entries = history.entries();
         assert_eq!(entries.len(), ENTRIES_MAX);
         assert_eq!(entries.last().unwrap().version.get(), last);
