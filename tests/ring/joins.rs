@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Cluster, ClusterOptions, Role, ServerOptions, Socket, wait_for, yjs};
+use harness::{Cluster, ClusterOptions, Event, Role, ServerOptions, Socket, wait_for, yjs};
 use serde_json::Value;
 
 use crate::moves::{Seen, edit};
@@ -31,6 +31,20 @@ fn sit(cluster: &Cluster, index: usize) -> Socket {
     socket.send(&yjs::update_frame(&yjs::typed(7, 0, "hello"))).unwrap();
     wait_acknowledged(&mut socket, 7, 5);
     socket
+}
+
+/// Reads what comes to everybody who sits there (the server's pings are answered that way) until `stop`, and counts whom it has closed.
+fn keep_sitting(mut sitting: Vec<Socket>, stop: &AtomicBool) -> usize {
+    let mut closed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        sitting.retain_mut(|socket| {
+            let stays =
+                !matches!(socket.receive(Duration::from_millis(1)), Event::Closed { .. } | Event::Ended);
+            closed += usize::from(!stays);
+            stays
+        });
+    }
+    closed
 }
 
 fn rebalance(cluster: &Cluster) -> Value {
@@ -87,9 +101,13 @@ fn latency(seen: &[Seen], stayed: &[bool], from: Instant, to: Instant) -> Durati
 fn a_join_takes_its_share_a_few_at_a_time_and_closes_nothing() {
     let options = DEATHS.into_iter().fold(ClusterOptions::new(2, 1), ClusterOptions::announce);
     let Some(mut cluster) = Cluster::start(&options) else { return };
-    let _sitting: Vec<Socket> = (0..documents()).map(|index| sit(&cluster, index)).collect();
+    let sitting: Vec<Socket> = (0..documents()).map(|index| sit(&cluster, index)).collect();
     let address = cluster.server("r1").editors();
     let stop = Arc::new(AtomicBool::new(false));
+    let sitting = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || keep_sitting(sitting, &stop)
+    });
     let name = |index: usize| format!("edited-{index}");
     let editors: Vec<_> = (0..EDITED)
         .map(|index| {
@@ -122,7 +140,17 @@ fn a_join_takes_its_share_a_few_at_a_time_and_closes_nothing() {
     ));
     assert!(out <= OUT_MAX && into <= IN_MAX, "{out} out, {into} in");
     assert!(moved * 5 > documents() as u64, "{moved} moved: {status}");
-    assert_eq!(seen.iter().map(|seen| seen.closed).sum::<usize>(), 0);
+    assert_eq!(seen.iter().map(|seen| seen.closed).sum::<usize>(), 0, "closed under somebody who types");
+    assert_eq!(sitting.join().unwrap(), 0, "closed under somebody who sits there");
+    let keeps = |index: &usize| {
+        let stored = yjs::contents(&cluster.export(&format!("sits-{index}"))).clocks;
+        stored.get(&7).is_some_and(|clock| *clock >= 5)
+    };
+    assert_eq!(
+        (0..documents()).filter(keeps).count(),
+        documents(),
+        "documents that keep the word typed there"
+    );
     // Nothing that was acknowledged is lost.
     for (index, seen) in seen.iter().enumerate() {
         let stored = yjs::contents(&cluster.export(&name(index))).clocks;

@@ -21,6 +21,12 @@ fn ask(cluster: &Cluster, name: &str, line: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+fn wait_history(cluster: &Cluster, name: &str, change: &str) {
+    wait_for("a process has noted it in its history of the ring", WITHIN, || {
+        ask(cluster, name, "ring history").to_string().contains(change).then_some(())
+    });
+}
+
 #[test]
 fn any_process_shows_the_busiest_documents_of_all_nodes() {
     let Some(cluster) = Cluster::start(&ClusterOptions::new(2, 1)) else { return };
@@ -138,10 +144,7 @@ fn operators_see_and_steer_a_cluster_from_any_process() {
         let empty = found["counts"]["documents_resident"] == 0;
         (found["cordoned"] == true && found["state"] == "draining" && empty).then_some(())
     });
-    wait_for("the router has noted that in its history", WITHIN, || {
-        let history = ask(&cluster, "r1", "ring history").to_string();
-        history.contains("n1 gives its documents away").then_some(())
-    });
+    wait_history(&cluster, "r1", "n1 gives its documents away");
     let after = owners(&cluster, "n2");
     let now: Vec<usize> =
         ["n2", "n3"].map(|node| after.values().filter(|owner| *owner == node).count()).into();
