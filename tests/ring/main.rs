@@ -3,6 +3,7 @@
 //! `waiting` holds tests that mostly wait (they run beside the others), `alone` those that measure.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of it is tests, helpers too")]
 
+mod big;
 mod docker;
 mod failover;
 mod joins;
