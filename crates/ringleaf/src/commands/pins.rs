@@ -71,7 +71,10 @@ fn moved(answer: &Value) -> String {
     };
     let at: Vec<&str> = array(answer, "in_memory").iter().filter_map(Value::as_str).collect();
     if answer["arrived"] == false {
-        return format!("{done}; it is still in memory at {}\n", at.join(", "));
+        return format!(
+            "{done}; it is still in memory at {}: `ringleaf ring rebalance status` says whether moves are paused\n",
+            at.join(", ")
+        );
     }
     match answer["epoch"].as_u64() {
         Some(epoch) => format!("{done}, where it is in memory (epoch {epoch})\n"),
@@ -137,7 +140,7 @@ mod tests {
         );
         assert_eq!(
             answer(json!({ "arrived": false, "in_memory": ["n1"] })),
-            "notes is pinned to n2; it is still in memory at n1\n"
+            "notes is pinned to n2; it is still in memory at n1: `ringleaf ring rebalance status` says whether moves are paused\n"
         );
         assert_eq!(
             answer(json!({ "outcome": "unpinned" })),
