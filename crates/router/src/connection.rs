@@ -186,14 +186,13 @@ impl Connection {
         let (frames, count) = match due {
             Due::Nothing => return,
             Due::SignOfLife => (&self.shared.keepalive, 1),
-            Due::Ping => (&websocket_frame::ping(), 1),
             Due::SignOfLifeAndPing => (&self.shared.keepalive_and_ping, 2),
             Due::Close(reason) => {
                 drop(locked);
                 return self.close(reason, now);
             }
         };
-        locked.send(frames, count, Contents::Control, now);
+        locked.send(frames, count, Contents::Reply { through: None }, now);
     }
 
     /// Answers a ping. While answers wait for the socket, further pings go unanswered: the peer takes nothing.

@@ -38,11 +38,11 @@ pub(crate) struct Entry {
 pub(crate) enum Contents {
     /// Slots through this one, and perhaps presence: dropped when the editor does not keep up.
     Published { through: Option<Slot>, awareness: bool },
-    /// Something that the editor waits for. It holds everything through this slot.
+    /// Something that the editor waits for, or a sign of life. It holds everything through this slot.
     Reply { through: Option<Slot> },
     /// The beginning of a frame whose rest is the next entry.
     Head,
-    /// Pings, pongs and signs of life.
+    /// A pong, which an editor does not see.
     Control,
     /// The last frame of a connection.
     Close,

@@ -139,7 +139,10 @@ impl State {
         if self.outbox.is_empty() {
             match pipe.write(&[IoSlice::new(bytes)]) {
                 Ok(wrote) => {
-                    self.sent_at = now;
+                    // Scripts of a page see neither pings nor pongs: to them the server has been silent.
+                    if contents != Contents::Control || wrote < bytes.len() {
+                        self.sent_at = now;
+                    }
                     if wrote == bytes.len() {
                         taken(&mut self.session, contents);
                         return Sent::Fine;
@@ -245,9 +248,8 @@ impl State {
         let silent = sent + interval >= limits.keepalive_interval;
         let ping = self.reading && heard >= limits.dead_timeout / PINGS_BEFORE_DEAD;
         match (silent, ping) {
-            (true, true) => Due::SignOfLifeAndPing,
+            (_, true) => Due::SignOfLifeAndPing,
             (true, false) => Due::SignOfLife,
-            (false, true) => Due::Ping,
             (false, false) => Due::Nothing,
         }
     }
@@ -258,7 +260,6 @@ impl State {
 pub(crate) enum Due {
     Nothing,
     SignOfLife,
-    Ping,
     SignOfLifeAndPing,
     Close(CloseReason),
 }

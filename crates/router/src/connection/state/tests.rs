@@ -396,6 +396,25 @@ fn presence_that_was_dropped_is_asked_for_when_the_socket_has_drained() {
 }
 
 #[test]
+fn neither_a_pong_nor_a_ping_is_a_sign_of_life() {
+    let limits = Limits::default();
+    let tick = limits.keepalive_interval / 4;
+    let mut world = run(0, &[Step::SocketTakes(usize::MAX)]);
+    let start = world.now;
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    world.state.heard(at(14));
+    let pong = Bytes::from_static(&[0x8a, 0]);
+    assert_eq!(world.state.send(&world.socket, &pong, 1, Contents::Control, &limits, at(14)), Sent::Fine);
+    assert_eq!(world.state.due(tick, &limits, at(15)), Due::SignOfLife, "nothing that a page sees was sent");
+    let keepalive = Bytes::from_static(&[0x82, 3, 1, 1, 0]);
+    let reply = Contents::Reply { through: None };
+    assert_eq!(world.state.send(&world.socket, &keepalive, 1, reply, &limits, at(15)), Sent::Fine);
+    assert_eq!(world.state.due(tick, &limits, at(25)), Due::Nothing);
+    // Whoever must be asked whether it lives is told something, too: a ping alone would put off what a page sees.
+    assert_eq!(world.state.due(tick, &limits, at(29)), Due::SignOfLifeAndPing);
+}
+
+#[test]
 fn time_asks_for_signs_of_life_pings_and_in_the_end_a_close() {
     let limits = Limits::default();
     let tick = limits.keepalive_interval / 4;
