@@ -15,6 +15,8 @@ use rustix::net::sockopt::set_socket_linger;
 
 /// How often those who wait look whether something has changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often the list of sockets is read before one that is not in it does not exist.
+const LOOKS_MAX: usize = 20;
 
 /// What the network does to a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -213,16 +215,22 @@ fn reset(stream: &TcpStream) {
 
 /// Whether the process holds the socket of this local address, as Linux says it.
 fn has_socket(process: u32, address: SocketAddr) -> bool {
+    // The list of all sockets is not read at one instant: one that is there can be missing from it while others come and go.
+    let inodes =
+        (0..LOOKS_MAX).map(|_| inodes(address)).find(|inodes| !inodes.is_empty()).unwrap_or_default();
+    let wanted: Vec<_> = inodes.into_iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    links.any(|link| wanted.iter().any(|wanted| link.to_string_lossy() == *wanted))
+}
+
+/// Of all sockets that have this local address. Connections that are over, but remembered, have none.
+fn inodes(address: SocketAddr) -> Vec<String> {
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let local = format!("0100007F:{:04X}", address.port());
     let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let inodes = fields.filter(|fields| fields.get(1) == Some(&local.as_str()));
-    let Some(inode) = inodes.filter_map(|fields| fields.get(9).map(ToString::to_string)).next() else {
-        return false;
-    };
-    let wanted = format!("socket:[{inode}]");
-    let files = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|link| link.to_string_lossy() == wanted)
+    let ours = fields.filter(|fields| fields.get(1) == Some(&local.as_str()));
+    ours.filter_map(|fields| fields.get(9).filter(|inode| **inode != "0").map(ToString::to_string)).collect()
 }
 
 #[cfg(test)]
