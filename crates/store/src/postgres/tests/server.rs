@@ -1,6 +1,7 @@
 //! A real PostgreSQL for tests, in a folder of its own, which goes when the tests end, however they end.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -44,6 +45,8 @@ impl Server {
             .args(["-c", LIFE, "sh"])
             .arg(&programs)
             .arg(settings)
+            // Whoever ends this test's whole group leaves it the time to clean up.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
