@@ -9,3 +9,4 @@ mod kills;
 mod names;
 mod postgres;
 mod rolling;
+mod told;
