@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -62,11 +61,9 @@ impl Link {
         Self { outbox, channels: Mutex::default(), limits, rings, told: AtomicU64::default() }
     }
 
-    /// Asks for the node's ring view, if that is newer than what is known here.
-    pub(crate) fn ask_for_view(&self, now: Instant) {
-        if self.told.load(Ordering::Acquire) > self.rings.known().get() {
-            self.outbox.ask_for_view(now);
-        }
+    /// Whether this node's ring is newer than what is known here.
+    pub(crate) fn knows_newer(&self) -> bool {
+        self.told.load(Ordering::Acquire) > self.rings.known().get()
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {
@@ -140,7 +137,7 @@ impl Link {
             self.outbox.tell_view(news);
         }
         if let Some(view) = frame.view.take() {
-            self.rings.tell(rings::view_in(view));
+            self.rings.tell(view);
         }
     }
 

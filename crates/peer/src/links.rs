@@ -133,18 +133,21 @@ impl Links {
         self.rings.heard.subscribe()
     }
 
-    /// Asks the nodes that know a newer ring for their view; what they say comes to [`told_view`](Self::told_view). For
-    /// whoever cannot ask the coordinator. Never waits. A node is not asked more often than twice a second; those without
-    /// a link, and those of before this was, do not answer.
+    /// Asks one or two of the nodes that know a newer ring for their view, the next time others; what they say comes to
+    /// [`told_view`](Self::told_view). For whoever cannot ask the coordinator. Never waits. A node is not asked more often
+    /// than twice a second; those without a link, and those of before this was, do not answer.
     pub fn ask_for_view(&self) {
         let now = Instant::now();
-        let peers = self.peers.lock().expect("no holder of this lock panics");
-        for link in peers.values().filter_map(|peer| peer.live()) {
-            link.ask_for_view(now);
+        let live: Vec<Arc<Link>> = {
+            let peers = self.peers.lock().expect("no holder of this lock panics");
+            peers.values().filter_map(|peer| peer.live()).filter(|link| link.knows_newer()).collect()
+        };
+        for turn in self.rings.turns(live.len()) {
+            live[turn].outbox.ask_for_view(now);
         }
     }
 
-    /// The last ring view that a node has told when it was asked.
+    /// The newest ring view that a node has told when it was asked.
     pub fn told_view(&self) -> watch::Receiver<Option<ClusterView>> {
         self.rings.told.subscribe()
     }

@@ -1,6 +1,6 @@
 //! What the processes tell each other of the ring, for those that cannot ask the coordinator.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ringleaf_ring::{ClusterId, Member, MemberState, Pins, RingView, VirtualNodes, Weight};
@@ -9,6 +9,9 @@ use tokio::sync::watch;
 
 use crate::convert::node_in;
 use crate::proto;
+
+/// How many nodes are asked for their view at once. One would do, unless it stands still.
+const ASKED_MAX: usize = 2;
 
 /// A ring view, and which ringleaf cluster it is of: several can share one etcd, and so the versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +28,10 @@ pub(crate) struct Rings {
     view: Mutex<Option<ClusterView>>,
     /// The highest version that any node has told.
     pub(crate) heard: watch::Sender<RingVersion>,
-    /// The last view that a node has told when it was asked.
+    /// The newest view that a node has told when it was asked.
     pub(crate) told: watch::Sender<Option<ClusterView>>,
+    /// How often nodes were asked.
+    rounds: AtomicUsize,
 }
 
 impl Rings {
@@ -36,6 +41,7 @@ impl Rings {
             view: Mutex::default(),
             heard: watch::Sender::default(),
             told: watch::Sender::default(),
+            rounds: AtomicUsize::default(),
         }
     }
 
@@ -56,8 +62,25 @@ impl Rings {
         self.view.lock().expect("no holder of this lock panics").clone()
     }
 
-    pub(crate) fn tell(&self, view: Option<ClusterView>) {
-        if let Some(view) = view {
+    /// Those of so many who know something newer that are asked this time: a few, and other ones each time.
+    pub(crate) fn turns(&self, of: usize) -> impl Iterator<Item = usize> {
+        let first = self.rounds.fetch_add(1, Ordering::Relaxed).wrapping_mul(ASKED_MAX);
+        (0..of.min(ASKED_MAX)).map(move |turn| first.wrapping_add(turn) % of)
+    }
+
+    /// A node has told its view. Nothing comes of one that is known already, or makes no sense here.
+    pub(crate) fn tell(&self, told: proto::RingView) {
+        let version = RingVersion::new(told.version);
+        let there = |last: &ClusterView| {
+            last.view.cluster().get() == told.etcd
+                && last.view.version() >= version
+                && *last.cluster == *told.cluster
+        };
+        // Order: before it is built. Several nodes may tell the same, and a big ring takes a while.
+        if version <= self.known() || self.told.borrow().as_ref().is_some_and(there) {
+            return;
+        }
+        if let Some(view) = view_in(told) {
             self.told.send_replace(Some(view));
         }
     }
@@ -135,4 +158,44 @@ fn member_in(told: proto::Member) -> Option<Member> {
         zone: told.zone,
         version: told.version,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(version: u64) -> proto::RingView {
+        let view = RingView::of_one("a".parse().unwrap());
+        let known = view.pinned(RingVersion::new(version), Pins::default());
+        let known = ClusterView { cluster: "tests".into(), view: Arc::new(known) };
+        news(Some(known), RingVersion::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_already_is_not_built_again() {
+        let rings = Rings::new();
+        let version = || rings.told.borrow().as_ref().map(|told| told.view.version().get());
+        rings.set_known(RingVersion::new(9));
+        rings.tell(told(9));
+        assert_eq!(version(), None, "it is no news");
+        rings.tell(told(12));
+        let heard = rings.told.subscribe();
+        for old in [12, 11] {
+            rings.tell(told(old));
+        }
+        assert!(!heard.has_changed().unwrap());
+        rings.tell(proto::RingView { version: 13, members: Vec::new(), ..told(12) });
+        assert_eq!(version(), Some(12), "what makes no sense changes nothing");
+        rings.tell(told(13));
+        assert_eq!(version(), Some(13));
+    }
+
+    #[test]
+    fn a_few_are_asked_at_a_time_and_others_the_next_time() {
+        let rings = Rings::new();
+        let asked: Vec<Vec<usize>> = (0..3).map(|_| rings.turns(3).collect()).collect();
+        assert_eq!(asked, [[0, 1], [2, 0], [1, 2]]);
+        assert_eq!(rings.turns(1).collect::<Vec<_>>(), [0]);
+        assert_eq!(rings.turns(0).count(), 0);
+    }
 }

@@ -226,7 +226,9 @@ impl Incoming {
         {
             self.outbox.tell_view(news);
         }
-        if let Some(view) = frame.view.take().and_then(rings::view_in) {
+        // Order: the look first. Several routers may tell the same, and a big ring takes a while to build.
+        let lacking = frame.view.take().filter(|told| answers.lacks_ring(RingVersion::new(told.version)));
+        if let Some(view) = lacking.and_then(rings::view_in) {
             answers.told_view(view);
         }
     }
