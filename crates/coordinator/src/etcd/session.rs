@@ -36,7 +36,7 @@ pub(crate) struct Ended {
     pub(crate) connected: bool,
 }
 
-type Probes = Pin<Box<dyn Future<Output = Vec<NodeId>> + Send>>;
+pub(crate) type Probes = Pin<Box<dyn Future<Output = Vec<NodeId>> + Send>>;
 
 /// The lease and what keeps it.
 struct Kept {
@@ -412,7 +412,11 @@ impl Session<'_> {
 }
 
 /// Those that fail two probes. Without a prober all of them, after one lease time in which they may come back.
-async fn dead(prober: Option<Arc<dyn Prober>>, members: Vec<Member>, lease: Duration) -> Vec<NodeId> {
+pub(crate) async fn dead(
+    prober: Option<Arc<dyn Prober>>,
+    members: Vec<Member>,
+    lease: Duration,
+) -> Vec<NodeId> {
     let Some(prober) = prober else {
         tokio::time::sleep(lease).await;
         return members.into_iter().map(|member| member.node).collect();
@@ -460,7 +464,7 @@ async fn answer(kept: &mut Option<Kept>) -> Result<bool, String> {
     Ok(answer.ttl() > 0)
 }
 
-async fn finished(probes: &mut Option<Probes>) -> Vec<NodeId> {
+pub(crate) async fn finished(probes: &mut Option<Probes>) -> Vec<NodeId> {
     match probes {
         Some(probes) => probes.await,
         None => pending().await,

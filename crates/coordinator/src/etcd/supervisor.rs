@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use etcd_client::{Client, KeyValue};
 use ringleaf_ring::RingView;
+use ringleaf_types::NodeId;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::picture::{Picture, Verdict};
 use super::record::Keys;
-use super::session::{self, Ended};
+use super::session::{self, Ended, Probes, dead, finished};
 use super::{EtcdConfig, Shared, cache, connect, operator, rebalance};
 use crate::Prober;
 
@@ -29,6 +30,8 @@ pub(crate) struct Supervisor {
     pub(crate) picture: Picture,
     /// Our lease, as far as we know.
     pub(crate) lease: Option<i64>,
+    /// Who was asked the last time: it is said once.
+    asked: Vec<NodeId>,
     /// The wish that is on record. Whoever holds our name after that is not waited for: we are displaced.
     pub(crate) on_record: bool,
 }
@@ -42,13 +45,15 @@ impl Supervisor {
         cached: Option<Arc<RingView>>,
     ) -> Self {
         let picture = Picture::new(config.lease, cached);
-        Self { config, keys, shared, prober, picture, lease: None, on_record: false }
+        Self { config, keys, shared, prober, picture, lease: None, asked: Vec::new(), on_record: false }
     }
 
     pub(crate) async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         // Said once, and not at every try.
         let mut said_away = false;
+        // Of members that vanished while etcd is away, as another process says.
+        let mut probes = None;
         for turn in 0_usize.. {
             let Some(endpoint) =
                 self.config.endpoints.get(turn % self.config.endpoints.len().max(1)).cloned()
@@ -58,9 +63,13 @@ impl Supervisor {
             };
             let started_at = Instant::now();
             let config = self.config.clone();
-            let client = self.meanwhile(connect::connect(&config, &endpoint)).await;
+            let client = self.meanwhile(&mut probes, connect::connect(&config, &endpoint)).await;
             let Ended { problem, connected } = match client {
-                Ok(client) => session::run(&mut self, client).await,
+                Ok(client) => {
+                    // It asks for itself.
+                    probes = None;
+                    session::run(&mut self, client).await
+                }
                 Err(problem) => Ended { problem, connected: false },
             };
             if connected || !said_away {
@@ -71,26 +80,35 @@ impl Supervisor {
             if connected && started_at.elapsed() > BACKOFF_MAX {
                 backoff = BACKOFF_MIN;
             }
-            self.meanwhile(tokio::time::sleep(backoff)).await;
+            self.meanwhile(&mut probes, tokio::time::sleep(backoff)).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
     /// Etcd is away: takes what other processes tell, until this is done.
-    async fn meanwhile<T>(&mut self, done: impl Future<Output = T>) -> T {
+    async fn meanwhile<T>(&mut self, probes: &mut Option<Probes>, done: impl Future<Output = T>) -> T {
         let mut done = pin!(done);
         let mut told = self.shared.told.subscribe();
         // What came while a session ended. It does no harm to be told twice.
         told.mark_changed();
+        self.probe(probes);
         loop {
             let changed = tokio::select! {
                 biased;
                 done = &mut done => return done,
+                dead = finished(probes) => {
+                    *probes = None;
+                    self.probed(&dead).await;
+                    continue;
+                }
                 changed = told.changed() => changed,
             };
             let view = told.borrow_and_update().clone();
             match view.filter(|_| changed.is_ok()) {
-                Some(view) => self.told(&view).await,
+                Some(view) => {
+                    self.told(&view).await;
+                    self.probe(probes);
+                }
                 None if changed.is_err() => return done.await,
                 None => {}
             }
@@ -98,7 +116,36 @@ impl Supervisor {
     }
 
     async fn told(&mut self, told: &RingView) {
-        match self.picture.told(told, Instant::now().into_std()) {
+        let verdict = self.picture.told(told, Instant::now().into_std());
+        self.take_alone(verdict).await;
+    }
+
+    /// Asks those whose end is in doubt, one round at a time. Whoever lives stays in doubt, and is asked again when somebody
+    /// has news or etcd is tried the next time.
+    fn probe(&mut self, probes: &mut Option<Probes>) {
+        let doubted = self.picture.doubted();
+        if probes.is_some() || doubted.is_empty() {
+            return;
+        }
+        let names: Vec<NodeId> = doubted.iter().map(|member| member.node.clone()).collect();
+        if names.iter().any(|name| !self.asked.contains(name)) {
+            warn!(members = doubted.len(), "members are asked whether they live");
+        }
+        self.asked = names;
+        *probes = Some(Box::pin(dead(self.prober.clone(), doubted, self.config.lease)));
+    }
+
+    async fn probed(&mut self, dead: &[NodeId]) {
+        let cluster = self.shared.ring.borrow().as_ref().map(|view| view.cluster());
+        if let Some(cluster) = cluster {
+            let verdict = self.picture.probed(cluster, dead);
+            self.take_alone(verdict).await;
+        }
+    }
+
+    /// Carries out what follows from others' news, without etcd.
+    async fn take_alone(&mut self, verdict: Verdict) {
+        match verdict {
             Verdict::View(view) => {
                 info!(ring_version = %view.version(), "the ring has changed, as another process says");
                 self.publish(view).await;
@@ -174,5 +221,58 @@ impl Supervisor {
         if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             warn!(%error, "the ring view could not be kept on disk");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringleaf_ring::{ClusterId, Member, MemberState, Weight};
+    use ringleaf_types::{Incarnation, RingVersion};
+
+    use super::*;
+    use crate::{Coordinator, Etcd};
+
+    /// Nobody but this one answers.
+    struct Only(NodeId);
+
+    #[async_trait::async_trait]
+    impl Prober for Only {
+        async fn alive(&self, member: &Member) -> bool {
+            member.node == self.0
+        }
+    }
+
+    fn view(version: u64, nodes: &[&str]) -> RingView {
+        let member = |node: &&str| Member {
+            node: node.parse().unwrap(),
+            incarnation: Incarnation::new(1),
+            state: MemberState::Serving,
+            weight: Weight::ONE,
+            address: String::new(),
+            zone: String::new(),
+            version: String::new(),
+        };
+        let members = nodes.iter().map(member).collect();
+        RingView::new(ClusterId::new(7), RingVersion::new(version), members).unwrap()
+    }
+
+    /// The shrink guard, of what others say: whoever is dead leaves the ring also while etcd is away.
+    #[tokio::test]
+    async fn members_that_vanished_are_asked_whether_they_live_also_without_etcd() {
+        // Nobody listens there.
+        let mut config = EtcdConfig::new("tests", vec!["http://127.0.0.1:1".into()]);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ring");
+        cache::keep(&file, &view(10, &["a", "b", "c", "d"])).unwrap();
+        config.cache = Some(file);
+        let etcd = Etcd::connect(config, Some(Arc::new(Only("b".parse().unwrap()))));
+        let mut ring = etcd.ring();
+        etcd.told("tests", Arc::new(view(12, &["a"])));
+        let known = ring.wait_for(|view| view.as_ref().is_some_and(|view| view.version().get() == 12));
+        let known = tokio::time::timeout(Duration::from_secs(30), known).await.unwrap().unwrap().clone();
+        let names: Vec<&str> =
+            known.iter().flat_map(|view| view.members()).map(|member| member.node.as_str()).collect();
+        assert_eq!(names, ["a", "b"], "c and d are dead, b lives whatever others say");
+        Coordinator::close(&*etcd).await;
     }
 }
