@@ -9,9 +9,13 @@ use ringleaf_ring::{Member, RingView};
 use ringleaf_types::{DocumentId, NodeId};
 use ringleaf_wire::Opening;
 
-/// How long a document is not claimed again after another node has claimed it: doubling, with jitter.
+/// How long a document is not claimed again after another node has claimed it: doubling, with jitter. Whoever asks is sent
+/// to that node meanwhile, and comes back at once if it is dead or has let go.
 const HOLD_OFF_FIRST: Duration = Duration::from_secs(2);
 const HOLD_OFF_DOUBLINGS_MAX: u32 = 4;
+/// Limit: the same when nobody knows who has claimed it. Whoever asks can only be told to wait, whether that node lives or
+/// not, and a crash must not cost more than two seconds.
+const HOLD_OFF_UNKNOWN: Duration = Duration::from_secs(1);
 /// Two claims that are further apart are no duel.
 const DUEL_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -43,7 +47,10 @@ impl HoldOffs {
     /// Another node has claimed the document. `part` is drawn from ½ to 1.
     pub fn lost_claim(&mut self, document: &DocumentId, by: Option<NodeId>, now: Instant, part: f64) {
         let times = self.documents.get(document).map_or(0, |before| before.times + 1);
-        let longest = HOLD_OFF_FIRST * 2_u32.pow(times.min(HOLD_OFF_DOUBLINGS_MAX));
+        let longest = match by {
+            Some(_) => HOLD_OFF_FIRST * 2_u32.pow(times.min(HOLD_OFF_DOUBLINGS_MAX)),
+            None => HOLD_OFF_UNKNOWN,
+        };
         let until = now + longest.mul_f64(part);
         self.documents.insert(document.clone(), HeldOff { by, until, times });
     }
@@ -156,6 +163,22 @@ mod tests {
         let view = view(&["a", "b", "c"]);
         let order: Vec<&NodeId> = view.candidates(&"notes".parse().unwrap()).collect();
         assert_eq!(verdict(&view, order[2], &opening(&[]), true, None), Verdict::Serve);
+    }
+
+    #[test]
+    fn whoever_cannot_say_who_has_a_document_does_not_keep_others_waiting_for_long() {
+        let (mut hold_offs, mut now) = (HoldOffs::default(), Instant::now());
+        let notes: DocumentId = "notes".parse().unwrap();
+        for _ in 0..10 {
+            hold_offs.lost_claim(&notes, None, now, 1.0);
+            assert_eq!(hold_offs.keeps_away(&notes, now), Some(None));
+            now += HOLD_OFF_UNKNOWN;
+            assert_eq!(hold_offs.keeps_away(&notes, now), None);
+        }
+        // For a node that is known it is longer each time: nobody waits for that.
+        let winner: NodeId = "b".parse().unwrap();
+        hold_offs.lost_claim(&notes, Some(winner.clone()), now, 1.0);
+        assert_eq!(hold_offs.keeps_away(&notes, now + HOLD_OFF_FIRST * 15), Some(Some(winner)));
     }
 
     #[test]
