@@ -14,6 +14,7 @@ mod page;
 mod released;
 mod spread;
 mod stock;
+mod storm;
 mod strangers;
 mod timeline;
 mod waiting;

@@ -63,7 +63,8 @@ impl Supervisor {
             };
             let started_at = Instant::now();
             let config = self.config.clone();
-            let client = self.meanwhile(&mut probes, connect::connect(&config, &endpoint)).await;
+            let connecting = Box::pin(connect::connect(&config, &endpoint));
+            let client = self.meanwhile(&mut probes, connecting).await;
             let Ended { problem, connected } = match client {
                 Ok(client) => {
                     // It asks for itself.
