@@ -274,7 +274,7 @@ impl Document {
     fn request(&mut self, router: RouterId, request: Request, now: Instant) {
         match request {
             Request::Attach { session, rights, subject, resume } => {
-                self.attach((router, session), rights, subject);
+                self.attach((router, session), rights, subject, resume);
                 if resume.is_some_and(|slot| slot > self.log.last()) {
                     // Its last owner wrote what is not known here yet.
                     self.read_tail(now);
@@ -298,15 +298,17 @@ impl Document {
         }
     }
 
-    fn attach(&mut self, key: SessionKey, rights: Rights, subject: Subject) {
+    fn attach(&mut self, key: SessionKey, rights: Rights, subject: Subject, resume: Option<Slot>) {
         if self.deleted {
             self.deliver(key.0, Event::Closed { reason: CloseReason::DocumentDeleted });
             return;
         }
         self.sessions.insert(key, Session::new(rights, subject));
         self.awareness.attached(key);
-        // Nobody lacks an empty fence.
-        self.deliver(key.0, Event::Attached { session: key.1, slot: self.substantial });
+        // Nobody lacks an empty fence; but who was caught up through one is not told that the log ends before it.
+        let known = resume.filter(|slot| *slot <= self.log.last());
+        let slot = self.substantial.max(known.unwrap_or_default());
+        self.deliver(key.0, Event::Attached { session: key.1, slot });
         if let Some(payload) = self.awareness.all() {
             self.tell_awareness(key, payload);
         }

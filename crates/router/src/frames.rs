@@ -352,7 +352,7 @@ mod tests {
     }
 
     /// What the library that everybody uses makes of the same bytes, up to its first error.
-    fn theirs(bytes: &[u8]) -> (Vec<Message>, bool) {
+    fn theirs(bytes: &[u8]) -> (Vec<Message>, Option<tungstenite::Error>) {
         use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
         struct Stream(Cursor<Vec<u8>>);
         impl std::io::Read for Stream {
@@ -382,10 +382,10 @@ mod tests {
                 Ok(tungstenite::Message::Ping(bytes)) => messages.push(Message::Ping(bytes)),
                 Ok(tungstenite::Message::Pong(_)) => messages.push(Message::Pong),
                 Ok(tungstenite::Message::Close(_) | tungstenite::Message::Frame(_)) => {
-                    return (messages, false);
+                    return (messages, None);
                 }
-                Err(tungstenite::Error::Io(_)) => return (messages, false),
-                Err(_) => return (messages, true),
+                Err(tungstenite::Error::Io(_)) => return (messages, None),
+                Err(error) => return (messages, Some(error)),
             }
         }
     }
@@ -413,11 +413,13 @@ mod tests {
             }
             let (ours, error) = read(&bytes, piece);
             let (theirs, their_error) = theirs(&bytes);
-            if their_error {
+            let not_utf8 = matches!(their_error, Some(tungstenite::Error::Utf8(_)));
+            if their_error.is_some() {
                 prop_assert!(error.is_some() || ours.len() >= theirs.len());
             }
             prop_assert_eq!(&ours[..theirs.len().min(ours.len())], &theirs[..theirs.len().min(ours.len())]);
-            if error.is_none() && !ours.iter().any(|m| matches!(m, Message::Close(_) | Message::Text)) {
+            // The library minds what is no UTF-8 at the first piece of a text, which is refused here when it is whole.
+            if error.is_none() && !not_utf8 && !ours.iter().any(|m| matches!(m, Message::Close(_) | Message::Text)) {
                 prop_assert_eq!(ours, theirs);
             }
         }

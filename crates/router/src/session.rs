@@ -66,9 +66,10 @@ pub struct Session {
     newest: Slot,
     /// Where it was first attached. The answer to the editor's first question should hold everything up to there.
     base: Option<Slot>,
-    /// That answer came from an owner that did not know better, and ended here: what lies between this slot and the first
-    /// that was published to the editor is lacking.
+    /// What lies between this slot and `queued` is lacking.
     hole: Option<Slot>,
+    /// The newest slot that was known when the last owner was lost.
+    resumed: Slot,
     progress: Progress,
 }
 
@@ -138,6 +139,7 @@ impl Session {
             newest: Slot::ZERO,
             base: None,
             hole: None,
+            resumed: Slot::ZERO,
             progress: Progress::Following,
         }
     }
@@ -245,7 +247,7 @@ impl Session {
                 session,
                 rights: self.rights,
                 subject: self.subject.clone(),
-                resume: self.delivered,
+                resume: self.delivered.map(|_| self.resumed),
             });
         }
         if let Some(Outstanding { number, answer, update }) = self.outstanding.get(self.submitted) {
@@ -294,6 +296,7 @@ impl Session {
         if self.awareness_owed.is_none() {
             self.awareness_owed.clone_from(&self.awareness);
         }
+        self.resumed = self.newest.max(self.queued);
         if self.progress == Progress::Asking {
             self.progress = Progress::Behind;
         }
@@ -318,16 +321,29 @@ impl Session {
             return;
         }
         self.owner = Owner::Attached;
-        self.newest = self.newest.max(slot);
+        let less = slot < self.resumed;
+        self.newest = if less { slot } else { self.newest.max(slot) };
         if self.delivered.is_none() {
             // What came before is in the answer to the editor's own question.
             self.delivered = Some(slot);
             self.queued = slot;
             self.base = Some(slot);
+        } else if less {
+            self.begin_anew(slot);
         }
         if self.newest > self.queued {
             self.progress = Progress::Behind;
         }
+    }
+
+    /// The owner's log ends before what was published: the store has lost slots (an older backup, a replica that was
+    /// behind), or this owner is not the newest. Slots with these numbers come again and hold something else, and some may
+    /// have come already: the editor needs everything.
+    fn begin_anew(&mut self, slot: Slot) {
+        self.delivered = Some(Slot::ZERO);
+        self.queued = slot;
+        (self.base, self.hole) = (None, Some(Slot::ZERO));
+        self.progress = Progress::Behind;
     }
 
     /// Whether the slots after `previous` through `through` go to the editor now.
@@ -414,6 +430,8 @@ impl Session {
 
     /// The socket has taken everything through this slot.
     pub fn delivered(&mut self, through: Slot) {
+        // What waited since before a loss of slots may have a higher number than there is.
+        let through = through.min(self.newest.max(self.queued));
         let delivered = self.delivered.unwrap_or_default().max(through);
         self.delivered = Some(delivered);
         self.queued = self.queued.max(delivered);
@@ -422,7 +440,8 @@ impl Session {
     /// Updates that waited for the socket were dropped; what it has taken or begun to take goes through `kept`.
     pub fn dropped(&mut self, kept: Option<Slot>) {
         let delivered = self.delivered.unwrap_or_default();
-        self.queued = delivered.max(kept.unwrap_or_default());
+        let kept = kept.unwrap_or_default().min(self.newest.max(self.queued));
+        self.queued = delivered.max(kept);
         self.progress = Progress::Behind;
     }
 

@@ -27,8 +27,8 @@ pub enum Request {
     /// A session begins, or begins again at a new owner. Answered by [`Event::Attached`], and by a
     /// [`Event::SyncRequest`] that brings the editor's own changes here.
     ///
-    /// `resume` is the last slot that the session has delivered to its editor, if it had an owner before. Its
-    /// unacknowledged messages follow, with the numbers that they have.
+    /// `resume` is the newest slot that was published to the session, if it had an owner before. Its unacknowledged
+    /// messages follow, with the numbers that they have.
     Attach { session: SessionId, rights: Rights, subject: Subject, resume: Option<Slot> },
     /// A session has ended: its awareness goes with it. What it has sent is still carried out.
     Detach { session: SessionId },
@@ -51,7 +51,8 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "names and types say what the fields are")]
 pub enum Event {
-    /// The session is attached. Every [`Event::Publish`] of a slot after `slot` reaches it.
+    /// The session is attached. Every [`Event::Publish`] of a slot after `slot` reaches it. One before the session's
+    /// `resume`: the log ends before that.
     Attached { session: SessionId, slot: Slot },
     /// A slot became durable. A session whose last slot is before `previous` lacks something: it is behind.
     /// `updates` are few: those of one slot are merged, or not, by the document.

@@ -242,3 +242,29 @@ fn the_bytes_that_wait_are_bounded() {
     stage.durable();
     assert!(!stage.document.full(), "they are on their way");
 }
+
+#[test]
+fn a_session_that_comes_back_is_told_whether_the_log_reaches_as_far_as_it_was() {
+    let mut stage = Stage::new();
+    stage.send(1, 1, "one");
+    stage.durable();
+    stage.handle(Input::Seal);
+    stage.handle(Input::Claim);
+    stage.durable();
+    assert_eq!(stage.document.last_slot(), Slot::new(2), "an empty fence");
+    let mut attached = |resume: Option<u64>| {
+        let (session, rights, subject) = (SessionId::new(4), Rights::ReadWrite, Subject::anyone());
+        let resume = resume.map(Slot::new);
+        let effects = stage.ask(Request::Attach { session, rights, subject, resume });
+        let reads = effects.iter().any(|effect| matches!(effect, Effect::ReadTail { .. }));
+        let slot = effects.iter().find_map(|effect| match effect {
+            Effect::Deliver { event: Event::Attached { slot, .. }, .. } => Some(slot.get()),
+            _ => None,
+        });
+        (slot.unwrap(), reads)
+    };
+    assert_eq!(attached(None), (1, false), "nobody lacks an empty fence");
+    assert_eq!(attached(Some(1)), (1, false));
+    assert_eq!(attached(Some(2)), (2, false), "it was caught up through that");
+    assert_eq!(attached(Some(3)), (1, true), "there is no such slot, as far as is known");
+}

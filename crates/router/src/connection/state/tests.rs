@@ -10,11 +10,11 @@ use ringleaf_wire::{ClientMessage, Request};
 use super::super::Framed;
 use super::*;
 
-/// Everything that is sent is made of these: from which slot, through which, and what else.
-const FRAME: usize = 17;
+/// Everything that is sent is made of these: from which slot, through which, of which log, and what else.
+const FRAME: usize = 18;
 
-fn frame(kind: u8, from: u64, through: u64) -> Vec<u8> {
-    [&[kind][..], &from.to_be_bytes(), &through.to_be_bytes()].concat()
+fn frame(kind: u8, era: u8, from: u64, through: u64) -> Vec<u8> {
+    [&[kind, era][..], &from.to_be_bytes(), &through.to_be_bytes()].concat()
 }
 
 /// A socket with a buffer.
@@ -54,6 +54,9 @@ struct World {
     now: Instant,
     /// The newest slot, for all owners there ever were.
     slots: u64,
+    /// What was ever the log: its slots, each with what it alone holds. The store has lost the end of all but the last.
+    logs: Vec<Vec<u64>>,
+    contents: u64,
     attached: bool,
     /// What the owner has said and the session has not heard.
     said: VecDeque<Said>,
@@ -81,6 +84,8 @@ enum Step {
     EditorAsks,
     Commit,
     OwnerLost,
+    /// With the owner the store has lost so many slots: a replica was promoted, or a backup restored.
+    SlotsLost(u64),
 }
 
 impl World {
@@ -94,6 +99,8 @@ impl World {
             limits,
             now,
             slots,
+            logs: vec![(1..=slots).collect()],
+            contents: slots,
             attached: false,
             said: VecDeque::new(),
             sent: Vec::new(),
@@ -119,6 +126,8 @@ impl World {
         match step {
             Step::Publish => {
                 self.slots += 1;
+                self.contents += 1;
+                self.logs.last_mut().unwrap().push(self.contents);
                 self.say(Said::Published(self.slots));
             }
             Step::Presence => self.say(Said::Presence),
@@ -150,6 +159,16 @@ impl World {
                 }
             }
             Step::Commit => self.commit(),
+            Step::SlotsLost(lost) => {
+                let mut log = self.logs.last().unwrap().clone();
+                log.truncate(log.len().saturating_sub(lost as usize));
+                self.slots = log.len() as u64;
+                self.logs.push(log);
+                self.step(Step::OwnerLost);
+                // Before the next owner has written as many again: that it could not tell.
+                self.bring();
+                self.hear();
+            }
             Step::OwnerLost => {
                 self.attached = false;
                 self.said.clear();
@@ -179,10 +198,10 @@ impl World {
 
     fn hear(&mut self) {
         let Some(said) = self.said.pop_front() else { return };
-        let Self { state, socket, limits, now, .. } = self;
-        let slot = Slot::new;
+        let Self { state, socket, limits, now, logs, .. } = self;
+        let (slot, era) = (Slot::new, logs.len() as u8 - 1);
         let reply = |state: &mut State, kind, from, through| {
-            let bytes = Bytes::from(frame(kind, from, through));
+            let bytes = Bytes::from(frame(kind, era, from, through));
             // Now in one piece, now in two.
             let at = if through % 2 == 0 { FRAME } else { 5 };
             let frame = Frame { head: bytes.slice(..at), body: bytes.slice(at..) };
@@ -191,7 +210,7 @@ impl World {
         match said {
             Said::Attached(through) => state.session.attached(slot(through)),
             Said::Published(through) => {
-                let all = Bytes::from(frame(b'u', through - 1, through));
+                let all = Bytes::from(frame(b'u', era, through - 1, through));
                 let round = Round {
                     slots: Some((slot(through - 1), slot(through))),
                     updates: Framed { bytes: all.clone(), frames: 1 },
@@ -201,7 +220,7 @@ impl World {
                 state.publish(socket, &round, limits, *now);
             }
             Said::Presence => {
-                let all = Bytes::from(frame(b'p', 0, 0));
+                let all = Bytes::from(frame(b'p', era, 0, 0));
                 let round = Round {
                     slots: None,
                     updates: Framed { bytes: Bytes::new(), frames: 0 },
@@ -268,17 +287,23 @@ impl World {
         panic!("it never settles");
     }
 
-    /// The slots that the editor has, from what its socket took.
+    /// What the editor has, from what its socket took.
     fn editor_has(&self) -> BTreeSet<u64> {
         let taken = self.socket.taken.borrow();
         assert_eq!(taken.len() % FRAME, 0, "only whole frames");
-        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
-        taken.chunks(FRAME).flat_map(|frame| number(&frame[1..9]) + 1..number(&frame[9..]) + 1).collect()
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap()) as usize;
+        let contents = |frame: &[u8]| {
+            let log = &self.logs[usize::from(frame[1])];
+            log[number(&frame[2..10])..number(&frame[10..])].to_vec()
+        };
+        taken.chunks(FRAME).flat_map(contents).collect()
     }
 
     fn check(&mut self) {
         self.settle();
-        assert_eq!(self.editor_has(), (1..=self.slots).collect(), "every published slot reached the editor");
+        let (has, log) = (self.editor_has(), self.logs.last().unwrap());
+        let lacks: Vec<&u64> = log.iter().filter(|content| !has.contains(content)).collect();
+        assert!(lacks.is_empty(), "every published slot reached the editor, but for {lacks:?} of {log:?}");
         assert_eq!(self.durable, self.sent.iter().copied().collect(), "everything that it sent is durable");
         assert!(!self.state.session.behind());
     }
@@ -298,6 +323,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::EditorAsks),
         3 => Just(Step::Commit),
         1 => Just(Step::OwnerLost),
+        1 => (0..6_u64).prop_map(Step::SlotsLost),
     ]
 }
 
@@ -368,6 +394,27 @@ fn a_slot_that_overtakes_the_word_that_the_session_is_attached_is_not_lost() {
 fn an_owner_that_is_lost_while_it_is_asked_is_asked_again() {
     let mut world = run(3, &[Step::Publish, Step::Overrun, Step::Bring, Step::OwnerLost]);
     assert!(world.state.session.behind());
+    world.check();
+}
+
+#[test]
+fn what_follows_when_the_store_has_lost_slots_with_their_owner_reaches_the_editor() {
+    let mut world = run(9, &[Step::SocketTakes(usize::MAX), Step::SlotsLost(4)]);
+    for _ in 0..3 {
+        world.step(Step::Publish);
+    }
+    world.check();
+    assert_eq!(world.editor_has().last(), Some(&12));
+}
+
+#[test]
+fn a_slow_reader_does_not_wait_for_slots_that_the_store_has_lost() {
+    let mut world = run(3, &[Step::SocketTakes(5)]);
+    for _ in 0..9 {
+        world.step(Step::Publish);
+        world.step(Step::Hear);
+    }
+    world.step(Step::SlotsLost(8));
     world.check();
 }
 
