@@ -32,13 +32,10 @@ impl Token {
 
     /// Where a member's virtual nodes lie, one after the other.
     pub(crate) fn of_virtual_nodes(node: &NodeId, indexes: Range<u32>) -> impl Iterator<Item = Self> {
-        let mut bytes = Vec::with_capacity(node.as_str().len() + 5);
-        bytes.extend_from_slice(node.as_str().as_bytes());
-        bytes.push(0);
-        let name = bytes.len();
+        let name = node.as_str().len() + 1;
+        let mut bytes = [node.as_str().as_bytes(), &[0; 5]].concat();
         indexes.map(move |index| {
-            bytes.truncate(name);
-            bytes.extend_from_slice(&index.to_be_bytes());
+            bytes[name..].copy_from_slice(&index.to_be_bytes());
             Self(xxh3_64(&bytes))
         })
     }

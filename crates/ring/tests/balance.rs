@@ -114,13 +114,21 @@ fn a_lookup_among_200_nodes_takes_well_under_a_microsecond() {
 fn a_view_of_1_000_nodes_is_built_and_compared() {
     let names = || (0..1_000).map(NAMINGS[0]);
     for virtual_nodes in [128, 1_024] {
-        let started_at = Instant::now();
-        let (before, built) = (ring(names(), virtual_nodes), started_at.elapsed());
+        let build = |_| {
+            let started_at = Instant::now();
+            let view = ring(names(), virtual_nodes);
+            (started_at.elapsed(), view)
+        };
+        // The first one has to get its memory from the system.
+        let mut views: Vec<_> = (0..9).map(build).collect();
+        let first = views[0].0;
+        views.sort_by_key(|(built, _)| *built);
+        let (built, before) = views.swap_remove(4);
         let after = ring(names().skip(1), virtual_nodes);
         let started_at = Instant::now();
         let share = moves(&before, &after).share();
         println!(
-            "{virtual_nodes} points each: built in {built:?}, compared in {:?} ({share:.4})",
+            "{virtual_nodes} points each: built in {built:?} (median; the first in {first:?}), compared in {:?} ({share:.4})",
             started_at.elapsed()
         );
     }
