@@ -46,7 +46,8 @@ struct HeldOff {
 impl HoldOffs {
     /// Another node has claimed the document. `part` is drawn from ½ to 1.
     pub fn lost_claim(&mut self, document: &DocumentId, by: Option<NodeId>, now: Instant, part: f64) {
-        let times = self.documents.get(document).map_or(0, |before| before.times + 1);
+        let duel = self.documents.get(document).filter(|before| before.goes_on(now));
+        let times = duel.map_or(0, |before| before.times + 1);
         let longest = match by {
             Some(_) => HOLD_OFF_FIRST * 2_u32.pow(times.min(HOLD_OFF_DOUBLINGS_MAX)),
             None => HOLD_OFF_UNKNOWN,
@@ -69,7 +70,13 @@ impl HoldOffs {
     }
 
     pub fn forget_old_duels(&mut self, now: Instant) {
-        self.documents.retain(|_, held_off| held_off.until + DUEL_TIMEOUT > now);
+        self.documents.retain(|_, held_off| held_off.goes_on(now));
+    }
+}
+
+impl HeldOff {
+    fn goes_on(&self, now: Instant) -> bool {
+        self.until + DUEL_TIMEOUT > now
     }
 }
 
@@ -127,6 +134,18 @@ mod tests {
     fn opening(unreachable: &[&NodeId]) -> Opening {
         let unreachable = unreachable.iter().map(|node| (*node).clone()).collect();
         Opening { unreachable, ..Opening::new("notes".parse().unwrap(), RouterId::new(1)) }
+    }
+
+    #[test]
+    fn who_loses_again_soon_keeps_away_for_longer_and_who_loses_much_later_does_not() {
+        let (mut hold_offs, notes) = (HoldOffs::default(), "notes".parse().unwrap());
+        let start = Instant::now();
+        let mut kept_away = |now: Instant| {
+            hold_offs.lost_claim(&notes, Some("b".parse().unwrap()), now, 1.0);
+            (1..).find(|second| hold_offs.keeps_away(&notes, now + Duration::from_secs(*second)).is_none())
+        };
+        assert_eq!([kept_away(start), kept_away(start), kept_away(start)], [Some(2), Some(4), Some(8)]);
+        assert_eq!(kept_away(start + Duration::from_secs(8) + DUEL_TIMEOUT), Some(2));
     }
 
     #[test]

@@ -21,6 +21,11 @@ impl Inbox {
         Self { partial: BTreeMap::new(), item_bytes_max }
     }
 
+    /// Takes items of so many bytes from now on.
+    pub(crate) fn take_up_to(&mut self, item_bytes_max: usize) {
+        self.item_bytes_max = item_bytes_max;
+    }
+
     /// The whole items that a frame brings, in order.
     pub(crate) fn items(&mut self, frame: Frame) -> Result<Vec<(u32, Kind)>, Malformed> {
         let mut items = Vec::with_capacity(frame.items.len());

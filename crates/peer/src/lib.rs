@@ -13,6 +13,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod admin;
+mod bounds;
 mod channel;
 mod convert;
 mod handoff;

@@ -12,22 +12,21 @@ use tokio::sync::{Notify, oneshot};
 use tonic::Streaming;
 use tracing::info;
 
+use crate::bounds::{Room, event_bytes_max, taken_bytes_max};
 use crate::convert::{Malformed, event_in, opening_out, refused_in, request_bytes, request_out};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::proto::item::Kind;
-use crate::proto::{Close, Credit, Frame};
+use crate::proto::{Close, Credit, Frame, Hello};
 use crate::rings;
 use crate::rings::Rings;
-
-/// What an event may have around its payload, and what a document may exceed its limit by.
-const EVENT_ROOM_BYTES: usize = 16 << 20;
 
 /// One link to one node.
 pub(crate) struct Link {
     pub(crate) outbox: Arc<Outbox>,
     channels: Mutex<Channels>,
-    limits: Arc<Limits>,
+    room: Room,
+    item_bytes_max: usize,
     rings: Arc<Rings>,
     /// The highest ring version that this node has told.
     told: AtomicU64,
@@ -57,8 +56,12 @@ struct Flow {
 }
 
 impl Link {
-    pub(crate) fn new(outbox: Arc<Outbox>, limits: Arc<Limits>, rings: Arc<Rings>) -> Self {
-        Self { outbox, channels: Mutex::default(), limits, rings, told: AtomicU64::default() }
+    /// To the node that says this hello.
+    pub(crate) fn new(outbox: Arc<Outbox>, limits: &Limits, rings: Arc<Rings>, node: &Hello) -> Self {
+        let room = Room::agreed(limits, node);
+        let item_bytes_max = taken_bytes_max(event_bytes_max(limits), node);
+        let (channels, told) = (Mutex::default(), AtomicU64::default());
+        Self { outbox, channels, room, item_bytes_max, rings, told }
     }
 
     /// Whether this node's ring is newer than what is known here.
@@ -70,8 +73,10 @@ impl Link {
         self.channels.lock().expect("no holder of this lock panics")
     }
 
+    /// It carries no other document. One that has no number left serves those that it carries.
     pub(crate) fn broken(&self) -> bool {
-        self.channels().broken
+        let channels = self.channels();
+        channels.broken || channels.last == u32::MAX
     }
 
     /// # Cancel safety
@@ -108,8 +113,7 @@ impl Link {
     ///
     /// Dropping the future breaks the link at the other end only.
     pub(crate) async fn run(self: Arc<Self>, mut frames: Streaming<Frame>) {
-        let bytes_max = self.limits.document_bytes_max.max(self.limits.message_bytes_max) + EVENT_ROOM_BYTES;
-        let mut inbox = Inbox::new(bytes_max);
+        let mut inbox = Inbox::new(self.item_bytes_max);
         let why = loop {
             match frames.message().await {
                 Ok(Some(mut frame)) => {
@@ -245,8 +249,7 @@ struct RemoteDocument {
 
 impl RemoteDocument {
     fn room(&self, flow: &Flow) -> bool {
-        let limits = &self.link.limits;
-        flow.requests < limits.mailbox_requests_max && flow.bytes < limits.outstanding_bytes_max
+        self.link.room.has(flow.requests, flow.bytes)
     }
 }
 
@@ -291,5 +294,19 @@ impl Drop for RemoteDocument {
     fn drop(&mut self) {
         self.link.channels().open.remove(&self.number);
         self.link.outbox.push(self.number, Kind::Close(Close {}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_without_numbers_gives_way_to_another() {
+        let link = Link::new(Arc::default(), &Limits::default(), Arc::new(Rings::new()), &Hello::default());
+        link.channels().last = u32::MAX - 1;
+        assert!(!link.broken());
+        link.channels().last = u32::MAX;
+        assert!(link.broken());
     }
 }

@@ -17,13 +17,14 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tracing::{debug, info_span};
 
 use crate::admin::{AdminAnswer, AdminError, AdminRequest, BODY_BYTES_MAX, Body, request_chunks};
+use crate::bounds::request_bytes_max;
 use crate::convert::node_in;
 use crate::handoff::{self, Handoffs, SourceTalk};
 use crate::link::Link;
 use crate::outbox::{FRAME_BYTES_MAX, Outbox};
 use crate::proto::item::Kind;
 use crate::proto::peer_client::PeerClient;
-use crate::proto::{Frame, ProbeRequest, ToSource, ToTarget};
+use crate::proto::{Frame, Hello, ProbeRequest, ToSource, ToTarget};
 use crate::rings::{ClusterView, Rings};
 use crate::service::{Probed, check_hello, hello};
 use crate::tasks::Tasks;
@@ -217,10 +218,10 @@ impl Links {
         let connecting = async move {
             let channel = connect(address.clone(), tls).await?;
             let outbox = Arc::new(Outbox::default());
-            outbox.push(0, hello(&this));
+            outbox.push(0, hello(&this, &limits, request_bytes_max(&limits)));
             let greeting = greet(channel, Arc::clone(&outbox), Arc::clone(&rings));
-            let frames = tokio::time::timeout(HELLO_TIMEOUT, greeting).await.ok().flatten()?;
-            let link = Arc::new(Link::new(outbox, limits, rings));
+            let (frames, node) = tokio::time::timeout(HELLO_TIMEOUT, greeting).await.ok().flatten()?;
+            let link = Arc::new(Link::new(outbox, &limits, rings, &node));
             tasks.start(info_span!(parent: None, "link", address), Arc::clone(&link).run(frames));
             Some(link)
         };
@@ -267,7 +268,7 @@ fn greet(
     channel: Channel,
     outbox: Arc<Outbox>,
     rings: Arc<Rings>,
-) -> BoxFuture<'static, Option<tonic::Streaming<Frame>>> {
+) -> BoxFuture<'static, Option<(tonic::Streaming<Frame>, Hello)>> {
     let frames = stream::unfold((outbox, rings), |(outbox, rings)| async move {
         let frame = outbox.frame().await?;
         let frame = Frame { ring: rings.known().get(), ..frame };
@@ -277,12 +278,13 @@ fn greet(
     async move {
         let mut client = PeerClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
         let mut frames = client.link(frames).await.ok()?.into_inner();
-        let first = frames.message().await.ok()??;
+        let mut first = frames.message().await.ok()??;
         // A node says nothing else before it was asked.
-        let [item] = first.items.as_slice() else { return None };
-        let Some(Kind::Hello(hello)) = &item.kind else { return None };
-        check_hello(hello).ok()?;
-        Some(frames)
+        let Some(Kind::Hello(hello)) = first.items.pop()?.kind.filter(|_| first.items.is_empty()) else {
+            return None;
+        };
+        check_hello(&hello).ok()?;
+        Some((frames, hello))
     }
     .boxed()
 }

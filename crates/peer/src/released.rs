@@ -94,7 +94,7 @@ fn an_item_of_a_kind_that_is_not_known_ends_the_link_instead_of_being_lost() {
 #[test]
 fn versions_that_have_one_in_common_speak_the_newest_of_these() {
     let with = |oldest, newest| {
-        check_hello(&Hello { protocol_min: oldest, protocol_max: newest, name: String::new() }).ok()
+        check_hello(&Hello { protocol_min: oldest, protocol_max: newest, ..Hello::default() }).ok()
     };
     // This version speaks 1; whoever speaks that and more speaks 1 with it.
     assert_eq!([with(1, 1), with(1, 2), with(0, 3)], [Some(1); 3]);

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug_span, info, info_span};
 
 use crate::admin::{AdminAnswer, AdminRequest, Body, answer_chunks};
+use crate::bounds::{event_bytes_max, request_bytes_max, taken_bytes_max};
 use crate::channel;
 use crate::channel::Channel;
 use crate::convert::{Malformed, opening_in, request_in};
@@ -34,8 +35,6 @@ const PROTOCOL_OLDEST: u32 = 1;
 const PROTOCOL_NEWEST: u32 = 1;
 /// Documents that one link carries. Above it the link is ended.
 const CHANNELS_MAX: usize = 1 << 20;
-/// What a request may have around its payload.
-const REQUEST_ROOM_BYTES: usize = 1 << 20;
 
 /// What a probe says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +74,15 @@ pub trait Answers: Send + Sync + 'static {
     }
 }
 
-pub(crate) fn hello(name: &str) -> Kind {
-    let (protocol_min, protocol_max) = (PROTOCOL_OLDEST, PROTOCOL_NEWEST);
-    Kind::Hello(Hello { protocol_min, protocol_max, name: name.to_owned() })
+pub(crate) fn hello(name: &str, limits: &Limits, item_bytes_max: usize) -> Kind {
+    Kind::Hello(Hello {
+        protocol_min: PROTOCOL_OLDEST,
+        protocol_max: PROTOCOL_NEWEST,
+        name: name.to_owned(),
+        requests_max: limits.mailbox_requests_max as u64,
+        request_bytes_max: limits.outstanding_bytes_max as u64,
+        item_bytes_max: item_bytes_max as u64,
+    })
 }
 
 /// The version that both sides of a link speak.
@@ -112,7 +117,8 @@ impl proto::peer_server::Peer for Service {
 
     async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::LinkStream>, Status> {
         let outbox = Arc::new(Outbox::default());
-        outbox.push(0, hello(self.answers.probed().node.as_str()));
+        let name = self.answers.probed().node;
+        outbox.push(0, hello(name.as_str(), &self.limits, event_bytes_max(&self.limits)));
         let ended = Arc::new(Mutex::new(None));
         let incoming = Incoming {
             service: self.clone(),
@@ -185,7 +191,7 @@ struct Incoming {
 
 impl Incoming {
     async fn run(mut self, mut frames: Streaming<Frame>, ended: Arc<Mutex<Option<Status>>>) {
-        let mut inbox = Inbox::new(self.service.limits.message_bytes_max + REQUEST_ROOM_BYTES);
+        let mut inbox = Inbox::new(request_bytes_max(&self.service.limits));
         let stop = self.service.stop.clone();
         loop {
             let frame = tokio::select! {
@@ -239,6 +245,7 @@ impl Incoming {
             if !self.greeted {
                 let Kind::Hello(hello) = &kind else { return Err(Malformed("no hello")) };
                 let protocol = check_hello(hello)?;
+                inbox.take_up_to(taken_bytes_max(request_bytes_max(&self.service.limits), hello));
                 self.greeted = true;
                 info!(router = hello.name, protocol, "a link has begun");
                 continue;

@@ -59,7 +59,7 @@ pub(super) fn applied(text: &[u8], revision: i64) -> Result<AppliedConfig, Strin
 }
 
 /// What stands there instead of what was expected: the transaction has got it.
-pub(super) fn changed(done: TxnResponse) -> WriteError {
+fn changed(done: TxnResponse) -> WriteError {
     let found = done.op_responses().into_iter().find_map(|response| match response {
         TxnOpResponse::Get(found) => found.kvs().first().map(|kv| kv.mod_revision()),
         _ => None,
@@ -131,17 +131,7 @@ impl Etcd {
                 theirs: config.cluster,
             });
         }
-        let key = self.keys().config();
-        let expected = i64::try_from(expected).unwrap_or(i64::MAX);
-        let txn = Txn::new()
-            .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, expected)])
-            .and_then([TxnOp::put(key.as_str(), text, None)])
-            .or_else([TxnOp::get(key.as_str(), None)]);
-        let done = self.write(txn).await?;
-        if done.succeeded() {
-            return Ok(revision(done.header()));
-        }
-        Err(changed(done))
+        self.replace(self.keys().config(), text, expected).await
     }
 
     /// Sets a member's weight in place of the one that it has of itself, or ends that (`None`).
@@ -202,6 +192,17 @@ impl Etcd {
         let there = Compare::create_revision(self.keys().member(node), CompareOp::Greater, 0);
         let done = self.write(Txn::new().when([there]).and_then([operation])).await?;
         if done.succeeded() { Ok(()) } else { Err(WriteError::Unknown { node: node.clone() }) }
+    }
+
+    /// Writes in place of what was written at revision `expected` (0: nothing). Returns the revision of this.
+    pub(super) async fn replace(&self, key: String, value: &str, expected: u64) -> Result<u64, WriteError> {
+        let expected = i64::try_from(expected).unwrap_or(i64::MAX);
+        let txn = Txn::new()
+            .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, expected)])
+            .and_then([TxnOp::put(key.as_str(), value, None)])
+            .or_else([TxnOp::get(key.as_str(), None)]);
+        let done = self.write(txn).await?;
+        if done.succeeded() { Ok(revision(done.header())) } else { Err(changed(done)) }
     }
 
     pub(super) fn keys(&self) -> Keys {

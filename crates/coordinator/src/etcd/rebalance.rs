@@ -2,11 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use etcd_client::{Compare, CompareOp, KeyValue, Txn, TxnOp};
+use etcd_client::KeyValue;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::operator::changed;
 use super::{Etcd, WriteError};
 
 /// Whether documents move because the ring has changed. Without a word from operators they do.
@@ -73,16 +72,6 @@ impl Etcd {
     pub async fn pause_rebalance(&self, paused: bool, expected: u64) -> Result<u64, WriteError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
         let value = serde_json::to_string(&Record { paused, since }).expect("a record has only plain values");
-        let key = self.keys().rebalance();
-        let expected = i64::try_from(expected).unwrap_or(i64::MAX);
-        let txn = Txn::new()
-            .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, expected)])
-            .and_then([TxnOp::put(key.as_str(), value, None)])
-            .or_else([TxnOp::get(key.as_str(), None)]);
-        let done = self.write(txn).await?;
-        if done.succeeded() {
-            return Ok(done.header().map_or(0, |header| u64::try_from(header.revision()).unwrap_or(0)));
-        }
-        Err(changed(done))
+        self.replace(self.keys().rebalance(), &value, expected).await
     }
 }

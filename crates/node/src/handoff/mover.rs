@@ -98,7 +98,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             },
             Some(ended) = mover.handoffs.next(), if !mover.handoffs.is_empty() => mover.ended(&shared, ended),
             found = looked(&mut mover.look) => mover.found(&shared, found),
-            _ = late.tick() => shared.handoffs.abandon_late_ones(),
+            _ = late.tick() => {
+                shared.handoffs.abandon_late_ones();
+                // Also while nothing may move: they would pile up.
+                if let Some(membership) = &shared.membership {
+                    membership.forget_old_duels();
+                }
+            }
             () = shared.handoffs.look.notified() => mover.look_at = Instant::now(),
             () = sleep_until(mover.look_at), if mover.look.is_none() => mover.look(&shared),
         }
@@ -269,7 +275,6 @@ fn leaves(shared: &Shared) -> bool {
 /// What is here that others should own, and which of them live.
 async fn look(shared: &Shared) -> Found {
     let Some(membership) = &shared.membership else { return Found::default() };
-    membership.forget_old_duels();
     let Some(view) = membership.view() else { return Found::default() };
     let mut misplaced = Misplaced::new();
     for resident in shared.registry.all() {

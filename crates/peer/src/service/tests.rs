@@ -72,6 +72,10 @@ fn frame(items: Vec<(u32, Kind)>) -> Frame {
     Frame { ring: 3, items, ..Frame::default() }
 }
 
+fn router() -> Kind {
+    hello("r", &Limits::default(), 1 << 20)
+}
+
 fn open() -> Kind {
     Kind::Open(opening_out(Opening::new("notes".parse().unwrap(), RouterId::new(1))))
 }
@@ -86,14 +90,14 @@ fn ask() -> Kind {
 async fn what_breaks_the_rules_of_a_link_is_malformed() {
     let bad = [
         vec![(0, Kind::Close(Close {}))],
-        vec![(0, Kind::Hello(Hello { protocol_min: 7, protocol_max: 9, name: String::new() }))],
-        vec![(0, hello("r")), (0, open())],
-        vec![(0, hello("r")), (5, open()), (5, open())],
-        vec![(0, hello("r")), (5, open()), (4, open())],
-        vec![(0, hello("r")), (1, ask())],
-        vec![(0, hello("r")), (1, open()), (1, hello("again"))],
-        vec![(0, hello("r")), (1, open()), (1, Kind::Closed(proto::Closed {}))],
-        vec![(0, hello("r")), (1, Kind::Chunk(Chunk { part: vec![0xff; 9].into(), last: true }))],
+        vec![(0, Kind::Hello(Hello { protocol_min: 7, protocol_max: 9, ..Hello::default() }))],
+        vec![(0, router()), (0, open())],
+        vec![(0, router()), (5, open()), (5, open())],
+        vec![(0, router()), (5, open()), (4, open())],
+        vec![(0, router()), (1, ask())],
+        vec![(0, router()), (1, open()), (1, router())],
+        vec![(0, router()), (1, open()), (1, Kind::Closed(proto::Closed {}))],
+        vec![(0, router()), (1, Kind::Chunk(Chunk { part: vec![0xff; 9].into(), last: true }))],
     ];
     let host = Arc::new(Busy::default());
     let service = service(&host);
@@ -103,7 +107,7 @@ async fn what_breaks_the_rules_of_a_link_is_malformed() {
         assert!(incoming.take(&mut inbox, frame(items)).is_err(), "{shown}");
     }
     let (mut incoming, mut inbox) = incoming(&service);
-    let good = vec![(0, hello("r")), (1, open()), (1, ask()), (3, open()), (1, Kind::Close(Close {}))];
+    let good = vec![(0, router()), (1, open()), (1, ask()), (3, open()), (1, Kind::Close(Close {}))];
     assert_eq!(incoming.take(&mut inbox, frame(good)), Ok(()));
 }
 
@@ -112,8 +116,7 @@ async fn bytes_that_were_changed_at_random_do_no_harm() {
     const FRAMES: usize = 20_000;
     let host = Arc::new(Busy::default());
     let service = service(&host);
-    let whole =
-        frame(vec![(0, hello("r")), (1, open()), (1, ask()), (2, open()), (2, Kind::Close(Close {}))]);
+    let whole = frame(vec![(0, router()), (1, open()), (1, ask()), (2, open()), (2, Kind::Close(Close {}))]);
     let whole = whole.encode_to_vec();
     let mut random = StdRng::seed_from_u64(7);
     let (mut accepted, mut refused) = (0, 0);

@@ -179,9 +179,12 @@ pub(crate) struct Pair {
 }
 
 pub(crate) fn pair_with(limits: Limits) -> Pair {
-    let limits = Arc::new(limits);
-    let config =
-        PeerConfig { listen: "127.0.0.1:0".parse().unwrap(), tls: None, limits: Arc::clone(&limits) };
+    pair_of(limits.clone(), limits)
+}
+
+pub(crate) fn pair_of(nodes: Limits, routers: Limits) -> Pair {
+    let limits = Arc::new(routers);
+    let config = PeerConfig { listen: "127.0.0.1:0".parse().unwrap(), tls: None, limits: Arc::new(nodes) };
     let (host, process) = (Arc::new(Host::default()), Arc::new(Process::default()));
     let server = PeerServer::bind(config).unwrap().start(Arc::clone(&host) as _, Arc::clone(&process) as _);
     let links = Links::new(LinksConfig { this: "router-1".into(), tls: None, limits });

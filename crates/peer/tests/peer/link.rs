@@ -6,7 +6,7 @@ use ringleaf_peer::{AdminRequest, ProbeError};
 use ringleaf_types::{CloseReason, Limits, MessageNumber, Rights, RingVersion, SessionId, Slot, Subject};
 use ringleaf_wire::{Event, Gone, OpenError, Request, SubmitError};
 
-use crate::fake::{Sink, node, opening, pair, pair_with, until};
+use crate::fake::{Sink, node, opening, pair, pair_of, pair_with, until};
 
 fn update(number: u64, bytes: usize) -> Request {
     let update = Bytes::from(vec![number as u8; bytes]);
@@ -70,6 +70,42 @@ async fn a_document_that_takes_nothing_fills_only_its_own_channel() {
     slow.ready().await.unwrap();
     slow.try_submit(update(5, 10)).unwrap();
     until(|| (slow_owner.requests.lock().unwrap().len() == 5).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_router_with_higher_limits_than_the_node_keeps_its_link() {
+    let message_bytes_max = 1_000;
+    let low = Limits {
+        mailbox_requests_max: 2,
+        outstanding_bytes_max: 100,
+        message_bytes_max,
+        ..Limits::default()
+    };
+    let pair = pair_of(low, Limits::default());
+    let (slow, _sink) = pair.open("slow").await;
+    let (_, owner) = pair.host.document(0);
+    *owner.paused.lock().unwrap() = true;
+    let taken = (1..=9).take_while(|number| slow.try_submit(update(*number, 10)).is_ok()).count();
+    assert_eq!(taken, 2, "no more than the node lets wait");
+    owner.resume();
+    until(|| (owner.requests.lock().unwrap().len() == 2).then_some(())).await;
+    slow.ready().await.unwrap();
+    slow.try_submit(update(3, 3_000_000)).unwrap();
+    until(|| (owner.requests.lock().unwrap().len() == 3).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_node_with_higher_limits_than_the_router_keeps_its_link() {
+    let low = Limits { document_bytes_max: 1_000, message_bytes_max: 1_000, ..Limits::default() };
+    let pair = pair_of(Limits::default(), low);
+    let (_document, sink) = pair.open("notes").await;
+    let (events, _) = pair.host.document(0);
+    let through = Slot::new(1);
+    let update = Bytes::from(vec![7; 20_000_000]);
+    events.deliver(Event::SyncAnswer { sessions: vec![SessionId::new(1)], through, update }).unwrap();
+    events.deliver(publish(2, 10)).unwrap();
+    until(|| (sink.0.lock().unwrap().len() == 2).then_some(())).await;
+    assert!(matches!(sink.0.lock().unwrap()[0], Event::SyncAnswer { .. }));
 }
 
 #[tokio::test]
