@@ -13,8 +13,8 @@ use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
 pub(super) const TRIM_ROWS_MAX: u64 = 512;
-/// Limit: documents whose numbers are kept in memory. When full, they are looked up again.
-const NUMBERS_MAX: usize = 65_536;
+/// Limit: documents of which the writer remembers something. When full, they are looked up again.
+const KNOWN_MAX: usize = 65_536;
 
 /// One thing to be done to one document.
 pub(super) enum Change {
@@ -134,8 +134,16 @@ impl Change {
 /// Carries out changes, and remembers what makes that fast.
 #[derive(Default)]
 pub(super) struct Changes {
-    numbers: HashMap<DocumentId, i64>,
+    known: HashMap<DocumentId, Known>,
     scratch: Vec<u8>,
+}
+
+/// What the writer remembers of a document. Nobody else writes, so it is what the database says.
+#[derive(Clone, Copy)]
+struct Known {
+    number: i64,
+    /// What the newest snapshot covers.
+    covered: Option<Slot>,
 }
 
 /// What a slot's row holds besides its place and time.
@@ -177,9 +185,9 @@ impl Changes {
         }
     }
 
-    /// After a rollback: numbers that were given in it are void.
+    /// After a rollback: what was written in it is void.
     pub(super) fn forget(&mut self) {
-        self.numbers.clear();
+        self.known.clear();
     }
 
     fn create_small_slot(
@@ -207,23 +215,25 @@ impl Changes {
         if slot == Slot::ZERO {
             return Ok(Ok(Answer::Created(Created::Covered)));
         }
-        let number = self.number_or_new(connection, document)?;
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO slots (document, slot, at, kind, rest, record)
-             SELECT :document, :slot, :at, :kind, :rest, :record
-             WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE document = :document AND upto >= :slot)
-             ON CONFLICT (document, slot) DO NOTHING",
-        )?;
-        let rows = statement.execute(named_params! {
-            ":document": number,
-            ":slot": integer(slot),
-            ":at": milliseconds(SystemTime::now()),
-            ":kind": row.kind,
-            ":rest": row.rest,
-            ":record": row.record,
-        })?;
-        if rows == 1 {
-            return Ok(Ok(Answer::Created(Created::Created)));
+        let Known { number, covered } = self.known_or_new(connection, document)?;
+        // Plain values, and no subquery: SQLite would keep a journal of its own for each such row.
+        if covered < Some(slot) {
+            let rows = connection
+                .prepare_cached(
+                    "INSERT INTO slots (document, slot, at, kind, rest, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT (document, slot) DO NOTHING",
+                )?
+                .execute((
+                    number,
+                    integer(slot),
+                    milliseconds(SystemTime::now()),
+                    row.kind,
+                    row.rest,
+                    row.record,
+                ))?;
+            if rows == 1 {
+                return Ok(Ok(Answer::Created(Created::Created)));
+            }
         }
         let taken = connection
             .prepare_cached("SELECT record, rest FROM slots WHERE document = ?1 AND slot = ?2")?
@@ -244,7 +254,7 @@ impl Changes {
         deleted: bool,
         content: &Content,
     ) -> Outcome {
-        let number = self.number_or_new(connection, document)?;
+        let Known { number, .. } = self.known_or_new(connection, document)?;
         // When the document last changed is the time of its last slot, not that of the snapshot.
         let mut statement = connection.prepare_cached(
             "INSERT INTO snapshots (document, upto, changed_at, deleted, rest, record)
@@ -261,12 +271,15 @@ impl Changes {
             ":rest": content.rest,
             ":record": content.beginning.as_ref(),
         })?;
+        if rows == 1 {
+            self.remember(document, Known { number, covered: Some(upto) });
+        }
         Ok(Ok(Answer::Yes(rows == 1)))
     }
 
     fn trim(&mut self, connection: &Connection, document: &DocumentId, plan: TrimPlan) -> Outcome {
         assert!(plan.upto <= plan.previous, "a trim stays below the previous snapshot");
-        let Some(number) = self.number(connection, document)? else { return Ok(Ok(Answer::Count(0))) };
+        let Some(Known { number, .. }) = self.known(connection, document)? else { return Ok(Ok(Answer::Count(0))) };
         let snapshots: u64 = connection
             .prepare_cached("SELECT count(*) FROM snapshots WHERE document = ?1 AND upto >= ?2")?
             .query_row((number, integer(plan.previous)), |row| row.get(0))?;
@@ -294,7 +307,7 @@ impl Changes {
     }
 
     fn purge(&mut self, connection: &Connection, document: &DocumentId, tombstone: &Snapshot) -> Outcome {
-        let Some(number) = self.number(connection, document)? else { return Ok(Ok(Answer::Yes(false))) };
+        let Some(Known { number, .. }) = self.known(connection, document)? else { return Ok(Ok(Answer::Yes(false))) };
         let newer: bool = connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM slots WHERE document = ?1 AND slot >= ?2)
                  OR EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND upto >= ?2)",
@@ -312,44 +325,50 @@ impl Changes {
         self.create_snapshot(connection, document, tombstone.upto, tombstone.deleted, &content)
     }
 
-    fn number(
+    fn known(
         &mut self,
         connection: &Connection,
         document: &DocumentId,
-    ) -> Result<Option<i64>, rusqlite::Error> {
-        if let Some(&number) = self.numbers.get(document) {
-            return Ok(Some(number));
+    ) -> Result<Option<Known>, rusqlite::Error> {
+        if let Some(&known) = self.known.get(document) {
+            return Ok(Some(known));
         }
         let found = connection
-            .prepare_cached("SELECT id FROM documents WHERE name = ?1")?
-            .query_row([document.as_str()], |row| row.get(0))
+            .prepare_cached(
+                "SELECT id, (SELECT max(upto) FROM snapshots WHERE document = id) FROM documents WHERE name = ?1",
+            )?
+            .query_row([document.as_str()], |row| {
+                let covered: Option<u64> = row.get(1)?;
+                Ok(Known { number: row.get(0)?, covered: covered.map(Slot::new) })
+            })
             .optional()?;
-        if let Some(number) = found {
-            self.remember(document, number);
+        if let Some(known) = found {
+            self.remember(document, known);
         }
         Ok(found)
     }
 
-    fn number_or_new(
+    fn known_or_new(
         &mut self,
         connection: &Connection,
         document: &DocumentId,
-    ) -> Result<i64, rusqlite::Error> {
-        if let Some(number) = self.number(connection, document)? {
-            return Ok(number);
+    ) -> Result<Known, rusqlite::Error> {
+        if let Some(known) = self.known(connection, document)? {
+            return Ok(known);
         }
         let number = connection
             .prepare_cached("INSERT INTO documents (name, created_at) VALUES (?1, ?2)")?
             .insert((document.as_str(), milliseconds(SystemTime::now())))?;
-        self.remember(document, number);
-        Ok(number)
+        let known = Known { number, covered: None };
+        self.remember(document, known);
+        Ok(known)
     }
 
-    fn remember(&mut self, document: &DocumentId, number: i64) {
-        if self.numbers.len() >= NUMBERS_MAX {
-            self.numbers.clear();
+    fn remember(&mut self, document: &DocumentId, known: Known) {
+        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(document) {
+            self.known.clear();
         }
-        self.numbers.insert(document.clone(), number);
+        self.known.insert(document.clone(), known);
     }
 }
 
