@@ -15,6 +15,7 @@ mod wait;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -23,7 +24,7 @@ use ringleaf_types::{CloseReason, NodeId, Record, Slot};
 use ringleaf_wire::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, Level, Span, debug, enabled, info, info_span, warn};
 
 use crate::append::AppendEnd;
 use crate::command::{Command, Exported, Operator, Refused, Step};
@@ -61,7 +62,6 @@ pub(crate) fn start(
     mailbox: mpsc::Receiver<Command>,
     steps: mpsc::Receiver<Step>,
 ) {
-    let span = tracing::info_span!(parent: None, "document", document = %resident.document);
     let ending = Ending { shared: Arc::clone(shared), resident: Arc::clone(&resident) };
     let task = DocumentTask {
         shared: Arc::clone(shared),
@@ -86,11 +86,13 @@ pub(crate) fn start(
         stopping: false,
         abandoned: false,
         stop_snapshot_tried: false,
+        append_began_at: None,
+        append_cost: Duration::ZERO,
         gathering_since: None,
         in_flight_since: None,
         _ending: ending,
     };
-    shared.tasks.start(span, task.run());
+    shared.tasks.start(Span::none(), task.run());
 }
 
 /// Order: the fields are dropped from first to last. The mailbox shuts, routers hear the farewell, and only then the
@@ -126,6 +128,9 @@ struct DocumentTask {
     /// It was asked to end at once.
     abandoned: bool,
     stop_snapshot_tried: bool,
+    /// When the append in flight began, and how long appends take.
+    append_began_at: Option<Instant>,
+    append_cost: Duration,
     /// When the oldest update came that waits for the append in flight, and for the next one.
     gathering_since: Option<Instant>,
     in_flight_since: Option<Instant>,
@@ -188,23 +193,27 @@ impl Drop for Ending {
 
 impl DocumentTask {
     async fn run(mut self) {
+        let span = info_span!(parent: None, "document", document = %self.resident.document);
         let stop = self.resident.stop.clone();
         let loaded = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             // Boxed, like all that is long and rare: a task that serves does not carry the memory for it.
-            loaded = Box::pin(load(&self.shared, &self.resident.document)) => loaded,
+            loaded = Box::pin(load(&self.shared, &self.resident.document).instrument(span.clone())) => loaded,
         };
         let end = match loaded {
             Ok(loaded) => {
                 self.snapshot_upto = loaded.snapshot_upto;
                 self.resident.facts.touch(Instant::now());
-                self.serve(loaded.document).await
+                // A span is entered at every poll, which is dear for a task that is polled for every update: what this
+                // says at levels that are usually logged names the document by itself.
+                let span = if enabled!(Level::DEBUG) { span.clone() } else { Span::none() };
+                self.serve(loaded.document).instrument(span).await
             }
             Err(LoadEnd::Quarantined) => End::Quarantined(None),
             Err(LoadEnd::StoreClosed) => End::StoreClosed,
         };
-        Box::pin(self.end(end)).await;
+        Box::pin(self.end(end).instrument(span)).await;
     }
 
     async fn serve(&mut self, mut document: Box<Document>) -> End {
@@ -221,6 +230,7 @@ impl DocumentTask {
                 turn::Next::Nothing => continue,
                 turn::Next::End(end) => return end,
             };
+            self.hold_append(&mut document, &input);
             let handled = match turn::weight(&document, &input) {
                 Ok(Weight::Light) => self.handle_here(document, input, now),
                 Ok(weight) => Box::pin(self.handle_on_pool(document, input, weight, now)).await,

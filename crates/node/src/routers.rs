@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use ringleaf_types::RouterId;
@@ -79,6 +80,16 @@ impl Routers {
     /// A router has let go. `true`: nothing of it is left.
     pub(crate) fn depart(&mut self, router: RouterId, attachment: u64) -> bool {
         self.holds(router, attachment) && self.attached.remove(&router).is_some()
+    }
+
+    /// No router hands on before this moment what it is told now, if that is known of all.
+    pub(crate) fn busy_until(&self) -> Option<Instant> {
+        let mut until = None;
+        for attached in self.attached.values() {
+            let busy = attached.sink.busy_until()?;
+            until = Some(until.map_or(busy, |until: Instant| until.min(busy)));
+        }
+        until
     }
 
     /// Tells one router. `false`: it has stopped, and is no longer attached.

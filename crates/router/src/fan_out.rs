@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringleaf_types::{CloseReason, DocumentId, SessionId, Slot};
 use ringleaf_wire::{DocumentHost, Event, EventSink, Gone};
@@ -197,5 +197,9 @@ impl EventSink for Sink {
         self.fan_out.inbox().deliver(self.generation, event, self.bytes_max)?;
         self.fan_out.wake.notify_one();
         Ok(())
+    }
+
+    fn busy_until(&self) -> Option<Instant> {
+        self.fan_out.inbox().opens_at
     }
 }

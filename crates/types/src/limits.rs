@@ -143,7 +143,7 @@ impl Default for Limits {
             keepalive_interval: Duration::from_secs(20),
             dead_timeout: Duration::from_secs(45),
             fan_out_window_max: Duration::from_millis(20),
-            fan_out_duty: 28,
+            fan_out_duty: 36,
             fan_out_waiting_bytes_max: 16 * MIB,
             idle_timeout: Duration::from_secs(60),
             resident_bytes_max: 2 << 30,

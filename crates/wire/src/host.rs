@@ -12,7 +12,7 @@
 //! [`EventSink`] cannot keep up with it drops itself, and then asks with [`Request::CatchUp`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -152,6 +152,12 @@ pub trait EventSink: Send + Sync + 'static {
     /// Never waits. Everything but [`Event::Publish`] and [`Event::Awareness`] must be kept; those two may be dropped
     /// by a receiver that is behind, which then asks for what it lacks.
     fn deliver(&self, event: Event) -> Result<(), Gone>;
+
+    /// Nothing that is published is handed on before this moment, as far as that is known here: a document loses
+    /// nothing by gathering updates until shortly before.
+    fn busy_until(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The other side has stopped. News, not a fault.

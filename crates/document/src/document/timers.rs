@@ -62,7 +62,7 @@ impl Document {
             return None;
         }
         let busy = self.log.busy();
-        let held = self.timers.hold_until.filter(|_| !busy && self.has_work());
+        let held = self.timers.hold_until.filter(|_| !busy && self.has_work() && self.may_hold());
         let fold = self.foldable().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
         [
             self.awareness.due_at(&self.limits, busy),
@@ -78,10 +78,20 @@ impl Document {
         .min()
     }
 
-    /// The next append does not begin before this moment; until then updates gather. For a shell whose fan-out needs
-    /// time: what goes into a slot is taken when its append begins.
+    /// The next append does not begin before this moment; until then updates gather, unless somebody waits for an
+    /// answer. For a shell whose fan-out needs time: what goes into a slot is taken when its append begins.
     pub fn hold_append_until(&mut self, at: Instant) {
         self.timers.hold_until = Some(at);
+    }
+
+    /// Updates wait for the next append.
+    pub fn gathers(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// Nobody waits for more than to see updates.
+    fn may_hold(&self) -> bool {
+        self.waiting.is_empty() && self.control.is_none() && !self.fence_owed
     }
 
     fn has_work(&self) -> bool {
@@ -123,7 +133,7 @@ impl Document {
             return;
         }
         let held = self.timers.hold_until.is_some_and(|at| now < at);
-        if self.has_work() && held {
+        if self.has_work() && held && self.may_hold() {
             return;
         }
         self.answer();

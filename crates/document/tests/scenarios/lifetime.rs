@@ -20,14 +20,31 @@ fn a_held_append_takes_what_gathers_meanwhile() {
         router 1: acknowledge 1 through 1
         > hold 20
         > type 1 b
-        > sync 1 empty
         > type 1 c
         > wait 25
         append 2 in epoch 1: 2 updates
         > durable
         all: publish 2 after 1: 1 → "abc"
         router 1: acknowledge 1 through 3
-        router 1: answer to [1] through 2: "abc"
+        "#,
+    );
+}
+
+#[test]
+fn an_append_is_not_held_from_somebody_who_waits_for_an_answer() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > hold 20
+        > type 1 a
+        > sync 1 empty
+        append 1 in epoch 1: 1 updates
+        > durable
+        all: publish 1 after 0: 1 → "a"
+        router 1: acknowledge 1 through 1
+        router 1: answer to [1] through 1: "a"
         "#,
     );
 }

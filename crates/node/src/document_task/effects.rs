@@ -124,7 +124,7 @@ impl DocumentTask {
         let (shared, id) = (Arc::clone(&self.shared), self.resident.document.clone());
         let purge = async move {
             let purged = purge(&shared, &id, last).await.unwrap_or_else(|error| {
-                warn!(error = &error as &dyn std::error::Error, "could not purge the document");
+                warn!(document = %id, error = &error as &dyn std::error::Error, "could not purge the document");
                 None
             });
             let _ = reply.send(purged.ok_or(Refused::NotEmptied));
@@ -153,7 +153,9 @@ impl DocumentTask {
     pub(super) fn settle(&mut self, document: &Document, now: Instant) -> Option<End> {
         if self.append.is_none() {
             self.acknowledged();
-            self.gathering_since = None;
+            self.gathering_since = self.gathering_since.filter(|_| document.gathers());
+        } else if self.append_began_at.is_none() {
+            self.append_began_at = Some(now);
         }
         if self.check_tail_again && !self.checking_tail {
             self.check_tail_again = false;

@@ -19,6 +19,9 @@ use crate::quarantine::{Poisonous, TRIES, decode};
 /// A router that opened a document is awaited for so long.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Timers fire in steps of so much.
+const TIMER_TICK: Duration = Duration::from_millis(1);
+
 /// What follows from what happened.
 pub(super) enum Next {
     Input(Input),
@@ -44,6 +47,7 @@ impl DocumentTask {
             Woken::Pending(input) => Next::Input(input),
             Woken::Append(end) => {
                 self.append = None;
+                self.append_took(now);
                 match end {
                     AppendEnd::Decided { slot, outcome } => Next::Input(Input::Appended { slot, outcome }),
                     AppendEnd::Undecided { error: ringleaf_store::StoreError::Closed } => {
@@ -51,6 +55,7 @@ impl DocumentTask {
                     }
                     AppendEnd::Undecided { error } => {
                         error!(
+                            document = %self.resident.document,
                             error = &error as &dyn std::error::Error,
                             "the store does not say what a slot holds"
                         );
@@ -182,6 +187,28 @@ impl DocumentTask {
         }
     }
 
+    /// While the fan-out would not hand on what becomes durable now, updates gather: fewer slots, shown no later.
+    pub(super) fn hold_append(&self, document: &mut Document, input: &Input) {
+        let gathers = matches!(
+            input,
+            Input::Request { request: Request::Update { .. }, .. } | Input::Appended { .. }
+        );
+        if gathers
+            && self.append.is_none()
+            && let Some(until) = self.routers.busy_until()
+            && let Some(at) = until.checked_sub(self.append_cost * 2 + TIMER_TICK)
+        {
+            document.hold_append_until(at);
+        }
+    }
+
+    fn append_took(&mut self, now: Instant) {
+        let Some(began_at) = self.append_began_at.take() else { return };
+        let took = now - began_at;
+        // What is slow counts at once, what is fast little by little.
+        self.append_cost = took.max((self.append_cost * 7 + took) / 8);
+    }
+
     /// Hands the document an input that costs little.
     pub(super) fn handle_here(
         &mut self,
@@ -228,7 +255,11 @@ impl DocumentTask {
             Broken::Panicked { sender } => sender,
         };
         self.shared.metrics.rebuilds.increment(1);
-        error!(blamed = sender.is_some(), "the document's task panicked, the document is loaded again");
+        error!(
+            document = %self.resident.document,
+            blamed = sender.is_some(),
+            "the document's task panicked, the document is loaded again"
+        );
         if let Some((router, session)) = sender {
             self.routers.deliver(router, Event::CloseSession { session, reason: CloseReason::Misbehaved });
         } else if self.shared.panicked(&self.resident.document) >= TRIES {

@@ -7,6 +7,7 @@ use ringleaf_node::Node;
 use ringleaf_store::MemoryStore;
 use ringleaf_types::{Limits, MessageNumber, RouterId};
 use ringleaf_wire::{Event, Request, SubmitError};
+use tokio::time::{Instant, sleep};
 
 use crate::editor::{Editor, PATIENCE, SESSION, limits, start, start_with};
 use crate::faulty_store::{Fault, FaultyStore};
@@ -294,4 +295,42 @@ impl ringleaf_wire::EventSink for Bomb {
     fn deliver(&self, _event: Event) -> Result<(), ringleaf_wire::Gone> {
         panic!("on purpose")
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_share_a_slot_while_the_router_would_not_hand_them_on() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    editor.type_in("a").await;
+    editor.all_acknowledged().await;
+    let (before, began_at) = (editor.last_slot, Instant::now());
+    editor.busy_for(Duration::from_millis(100));
+    for letter in ["b", "c", "d", "e"] {
+        editor.type_in(letter).await;
+        sleep(Duration::from_millis(20)).await;
+    }
+    editor.all_acknowledged().await;
+    assert_eq!(editor.last_slot, before.next(), "four updates, one slot");
+    let waited = began_at.elapsed();
+    assert!(waited <= Duration::from_millis(100), "durable when the router is ready for it, not {waited:?} later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_is_answered_though_updates_gather() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    editor.busy_for(PATIENCE * 10);
+    editor.type_in("a").await;
+    editor.sync().await;
+    assert_eq!(editor.acknowledged, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_knows_nothing_of_its_readiness_is_never_waited_for() {
+    let node = start(Arc::new(MemoryStore::new()));
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    let other = Editor::join(&node, "notes", 2).await;
+    other.busy_for(PATIENCE * 10);
+    editor.type_in("a").await;
+    editor.all_acknowledged().await;
 }

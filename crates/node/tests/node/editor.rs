@@ -46,6 +46,7 @@ pub(crate) struct Sink {
     events: Mutex<VecDeque<Event>>,
     heard: Notify,
     gone: AtomicBool,
+    busy_until: Mutex<Option<std::time::Instant>>,
 }
 
 impl EventSink for Sink {
@@ -56,6 +57,10 @@ impl EventSink for Sink {
         self.events.lock().unwrap().push_back(event);
         self.heard.notify_one();
         Ok(())
+    }
+
+    fn busy_until(&self) -> Option<std::time::Instant> {
+        *self.busy_until.lock().unwrap()
     }
 }
 
@@ -217,6 +222,12 @@ impl Editor {
     /// Everything that this editor has, as one update.
     pub(crate) fn state(&self) -> Bytes {
         self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
+    }
+
+    /// For so long this router hands on nothing that is published.
+    pub(crate) fn busy_for(&self, time: Duration) {
+        let until = tokio::time::Instant::now() + time;
+        *self.sink.busy_until.lock().unwrap() = Some(until.into_std());
     }
 
     /// From now on this router has stopped.

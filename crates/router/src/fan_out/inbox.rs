@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringleaf_types::{CloseReason, NodeId, RingVersion, SessionId, Slot};
@@ -23,6 +23,8 @@ pub(super) struct Inbox {
     told: VecDeque<Told>,
     published: Published,
     bytes: usize,
+    /// When the next round may begin.
+    pub(super) opens_at: Option<Instant>,
 }
 
 /// What goes to all sessions.

@@ -338,6 +338,7 @@ impl Task {
         cost += turn_began.elapsed();
         self.shared.metrics.fan_out_seconds.record(cost);
         self.window.ran(began, cost, &self.shared.limits);
+        self.fan_out.inbox().opens_at = self.window.opens_at(began);
     }
 
     fn missed(&self, published: &Published) {
