@@ -48,14 +48,14 @@ pub(crate) async fn append(
                 shared.metrics.append_seconds.record(begun_at.elapsed());
                 if tries > 0 {
                     let elapsed_ms = begun_at.elapsed().as_millis();
-                    info!(%slot, tries, elapsed_ms, "the store takes appends again");
+                    info!(%document, %slot, tries, elapsed_ms, "the store takes appends again");
                 }
                 return AppendEnd::Decided { slot, outcome: outcome(created) };
             }
             Err(error) if error.advice() == Advice::RetryLater => {
                 if tries == 0 {
                     let error = &error as &dyn std::error::Error;
-                    warn!(%slot, error, "nothing is acknowledged until the store takes the append");
+                    warn!(%document, %slot, error, "nothing is acknowledged until the store takes the append");
                 }
                 tries += 1;
                 failing.get_or_insert_with(|| shared.append_fails());
