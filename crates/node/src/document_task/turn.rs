@@ -189,10 +189,8 @@ impl DocumentTask {
 
     /// While the fan-out would not hand on what becomes durable now, updates gather: fewer slots, shown no later.
     pub(super) fn hold_append(&self, document: &mut Document, input: &Input) {
-        let gathers = matches!(
-            input,
-            Input::Request { request: Request::Update { .. }, .. } | Input::Appended { .. }
-        );
+        let gathers =
+            matches!(input, Input::Request { request: Request::Update { .. }, .. } | Input::Appended { .. });
         if gathers
             && self.append.is_none()
             && let Some(until) = self.routers.busy_until()

@@ -312,7 +312,10 @@ async fn updates_share_a_slot_while_the_router_would_not_hand_them_on() {
     editor.all_acknowledged().await;
     assert_eq!(editor.last_slot, before.next(), "four updates, one slot");
     let waited = began_at.elapsed();
-    assert!(waited <= Duration::from_millis(100), "durable when the router is ready for it, not {waited:?} later");
+    assert!(
+        waited <= Duration::from_millis(100),
+        "durable when the router is ready for it, not {waited:?} later"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -279,7 +279,9 @@ impl Changes {
 
     fn trim(&mut self, connection: &Connection, document: &DocumentId, plan: TrimPlan) -> Outcome {
         assert!(plan.upto <= plan.previous, "a trim stays below the previous snapshot");
-        let Some(Known { number, .. }) = self.known(connection, document)? else { return Ok(Ok(Answer::Count(0))) };
+        let Some(Known { number, .. }) = self.known(connection, document)? else {
+            return Ok(Ok(Answer::Count(0)));
+        };
         let snapshots: u64 = connection
             .prepare_cached("SELECT count(*) FROM snapshots WHERE document = ?1 AND upto >= ?2")?
             .query_row((number, integer(plan.previous)), |row| row.get(0))?;
@@ -307,7 +309,9 @@ impl Changes {
     }
 
     fn purge(&mut self, connection: &Connection, document: &DocumentId, tombstone: &Snapshot) -> Outcome {
-        let Some(Known { number, .. }) = self.known(connection, document)? else { return Ok(Ok(Answer::Yes(false))) };
+        let Some(Known { number, .. }) = self.known(connection, document)? else {
+            return Ok(Ok(Answer::Yes(false)));
+        };
         let newer: bool = connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM slots WHERE document = ?1 AND slot >= ?2)
                  OR EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND upto >= ?2)",
