@@ -457,6 +457,21 @@ async fn a_document_is_pinned_to_a_member_and_let_go_again_for_everybody() {
 }
 
 #[tokio::test]
+async fn nothing_is_pinned_while_a_member_is_of_before_pins() {
+    let Some(server) = Server::start() else { return };
+    let etcd = connect(&server);
+    etcd.register(member("a", 1)).await.unwrap();
+    let older = r#"{"incarnation":"0000000000000007","state":"serving","weight":1,"address":"b:1236"}"#;
+    let mut client = server.client().await;
+    client.put("/ringleaf/tests/members/b", older, None).await.unwrap();
+    let (notes, node) = ("notes".parse().unwrap(), "a".parse().unwrap());
+    let problem = etcd.pin(&notes, &node).await.unwrap_err();
+    assert!(matches!(&problem, WriteError::KnowsNoPins { node } if node == "b"), "{problem}");
+    client.delete("/ringleaf/tests/members/b", None).await.unwrap();
+    etcd.pin(&notes, &node).await.expect("all know what that is");
+}
+
+#[tokio::test]
 async fn there_are_never_more_pins_than_may_be_even_when_operators_pin_at_once() {
     let Some(server) = Server::start() else { return };
     let etcd = connect(&server);

@@ -45,6 +45,8 @@ pub enum WriteError {
     OtherCluster { ours: String, theirs: String },
     #[error("the document is not pinned")]
     NotPinned,
+    #[error("node {node} is of a version that knows no pins: it would take the document back")]
+    KnowsNoPins { node: String },
     #[error("{PINS_MAX} documents are pinned, which is as many as can be")]
     TooManyPins,
     #[error("no ring configuration")]

@@ -5,7 +5,7 @@ use ringleaf_ring::PINS_MAX;
 use ringleaf_types::{DocumentId, NodeId, RingVersion};
 
 use super::operator::revision;
-use super::{Etcd, WriteError};
+use super::{Etcd, WriteError, record};
 
 /// So often in a row no other operator pins something by chance.
 const TRIES_MAX: usize = 8;
@@ -16,7 +16,7 @@ impl Etcd {
     ///
     /// # Errors
     ///
-    /// There is no such member, or there are as many pins as there may be.
+    /// There is no such member, there are as many pins as there may be, or not all members know what a pin is.
     ///
     /// # Cancel safety
     ///
@@ -34,6 +34,12 @@ impl Etcd {
             let all = client.get(keys.pins(), Some(all)).await.map_err(away)?;
             if all.kvs().len() >= PINS_MAX && !all.kvs().iter().any(|kv| kv.key() == pin.as_bytes()) {
                 return Err(WriteError::TooManyPins);
+            }
+            let members =
+                client.get(keys.members(), Some(GetOptions::new().with_prefix())).await.map_err(away)?;
+            if let Some(older) = members.kvs().iter().find(|kv| !record::knows_pins(kv.value())) {
+                let node = String::from_utf8_lossy(&older.key()[keys.members().len()..]).into_owned();
+                return Err(WriteError::KnowsNoPins { node });
             }
             let conditions = [
                 Compare::mod_revision(pinned.as_str(), CompareOp::Equal, seen),

@@ -63,6 +63,11 @@ impl Keys {
         format!("{}weights/{node}", self.prefix)
     }
 
+    /// What the keys of all members begin with.
+    pub(crate) fn members(&self) -> String {
+        format!("{}members/", self.prefix)
+    }
+
     pub(crate) fn member(&self, node: &NodeId) -> String {
         format!("{}members/{node}", self.prefix)
     }
@@ -118,6 +123,9 @@ struct Record {
     zone: String,
     #[serde(default)]
     version: String,
+    /// It knows that documents can be pinned. Processes of before that do not say so, and would go by the circle alone.
+    #[serde(default)]
+    pins: bool,
 }
 
 /// What stands under a member's key.
@@ -137,7 +145,13 @@ fn record(member: &Member) -> Record {
         address: member.address.clone(),
         zone: member.zone.clone(),
         version: member.version.clone(),
+        pins: true,
     }
+}
+
+/// Whether the member whose record this is goes by pins.
+pub(crate) fn knows_pins(value: &[u8]) -> bool {
+    serde_json::from_slice::<Record>(value).is_ok_and(|record| record.pins)
 }
 
 /// The member of this name, if that is what stands there.

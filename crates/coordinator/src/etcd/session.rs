@@ -185,13 +185,15 @@ impl Session<'_> {
         });
         let changes = changes.collect();
         let newest = u64::try_from(newest).map_err(|_| "a negative revision")?;
+        // Told again, as after a list that was later than this: what that said stays.
+        let known = self.supervisor.picture.knows(RingVersion::new(newest));
         let verdict = self.supervisor.picture.changed(self.cluster, newest, changes, now());
         self.supervisor.take(&mut self.client, verdict).await?;
-        let config = last_of(told, &self.supervisor.keys.config());
+        let config = last_of(told, &self.supervisor.keys.config()).filter(|_| !known);
         if let Some(event) = config {
             self.supervisor.configured(event.kv().filter(|_| event.event_type() == EventType::Put));
         }
-        if let Some(event) = last_of(told, &self.supervisor.keys.rebalance()) {
+        if let Some(event) = last_of(told, &self.supervisor.keys.rebalance()).filter(|_| !known) {
             self.supervisor.paced(event.kv().filter(|_| event.event_type() == EventType::Put));
         }
         self.probe();

@@ -22,6 +22,8 @@ use super::{Admin, Stage};
 
 /// An answer comes after so long, finished or not.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(300);
+/// Limit: nobody waits longer for a drain. Larger numbers mean "as long as it takes", and this is.
+const SECONDS_MAX: u64 = 7 * 24 * 3_600;
 /// So long somebody who has asked may take to ask again.
 const TOLD_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -86,7 +88,7 @@ async fn drain(admin: &Admin, name: &str, bytes: &Bytes) -> Answer {
     }
     admin.drain.wanted.send_if_modified(|wanted| {
         let first = wanted.is_none();
-        wanted.get_or_insert(Duration::from_secs(seconds));
+        wanted.get_or_insert(Duration::from_secs(seconds.min(SECONDS_MAX)));
         first
     });
     let mut ended = admin.drain.ended.subscribe();

@@ -275,6 +275,9 @@ pub(super) fn not_written(problem: &WriteError) -> Box<Response> {
         WriteError::NotPinned => {
             (StatusCode::NOT_FOUND, "not_pinned", "see which are with `ringleaf doc pins`")
         }
+        WriteError::KnowsNoPins { .. } => {
+            (StatusCode::CONFLICT, "knows_no_pins", "bring all nodes to one version first")
+        }
         WriteError::TooManyPins => {
             (StatusCode::CONFLICT, "too_many_pins", "end some with `ringleaf doc unpin`, or change weights")
         }
