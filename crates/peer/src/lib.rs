@@ -36,7 +36,7 @@ pub use links::{Links, LinksConfig, ProbeError};
 pub use rings::ClusterView;
 pub use server::{PeerBindError, PeerConfig, PeerServer, RunningPeerServer};
 pub use service::{Answers, Probed};
-pub use tls::{ClientTls, ServerTls, TlsError};
+pub use tls::{AllowedNames, ClientTls, ServerTls, TlsError};
 
 /// The generated code of `peer.proto`.
 #[allow(

@@ -17,6 +17,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+mod names;
+
+pub use names::AllowedNames;
+
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "names and types say what the fields are")]
@@ -36,9 +40,11 @@ struct Files<C> {
     certificate: PathBuf,
     key: PathBuf,
     authority: PathBuf,
-    build: fn(Material) -> Result<C, TlsError>,
+    build: Build<C>,
     last: Mutex<Built<C>>,
 }
+
+type Build<C> = Box<dyn Fn(Material) -> Result<C, TlsError> + Send + Sync>;
 
 struct Built<C> {
     changed_at: [Option<SystemTime>; 3],
@@ -52,7 +58,7 @@ struct Material {
 }
 
 impl<C> Files<C> {
-    fn read(paths: [&Path; 3], build: fn(Material) -> Result<C, TlsError>) -> Result<Self, TlsError> {
+    fn read(paths: [&Path; 3], build: Build<C>) -> Result<Self, TlsError> {
         let [certificate, key, authority] = paths.map(Path::to_path_buf);
         let changed_at = changed_at(&paths);
         let config = Arc::new(build(material(paths)?)?);
@@ -65,7 +71,7 @@ impl<C> Files<C> {
         let changed_at = changed_at(&paths);
         let mut last = self.last.lock().expect("no holder of this lock panics");
         if last.changed_at != changed_at {
-            match material(paths).and_then(self.build) {
+            match material(paths).and_then(&self.build) {
                 Ok(config) => *last = Built { changed_at, config: Arc::new(config) },
                 Err(error) => {
                     // Perhaps only half written: the next connection looks again.
@@ -105,9 +111,10 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn server_config(material: Material) -> Result<ServerConfig, TlsError> {
+fn server_config(material: Material, allowed: AllowedNames) -> Result<ServerConfig, TlsError> {
     let clients =
         WebPkiClientVerifier::builder_with_provider(Arc::new(material.roots), provider()).build()?;
+    let clients = allowed.on_top_of(clients);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(clients)
@@ -131,9 +138,15 @@ pub struct ServerTls(Arc<Files<ServerConfig>>);
 
 impl ServerTls {
     /// Reads three PEM files: the certificate chain, its key, and the authority that signed the clients' certificates.
-    /// They are read again when they change.
-    pub fn from_files(certificate: &Path, key: &Path, authority: &Path) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(Files::read([certificate, key, authority], server_config)?)))
+    /// They are read again when they change. A client's certificate must have one of the names, if there are any.
+    pub fn from_files(
+        certificate: &Path,
+        key: &Path,
+        authority: &Path,
+        allowed: AllowedNames,
+    ) -> Result<Self, TlsError> {
+        let build = Box::new(move |material| server_config(material, allowed.clone()));
+        Ok(Self(Arc::new(Files::read([certificate, key, authority], build)?)))
     }
 
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<PeerStream> {
@@ -150,7 +163,7 @@ impl ClientTls {
     /// Reads three PEM files: the certificate chain, its key, and the authority that signed the servers' certificates.
     /// They are read again when they change. A server's certificate must name the host that is connected to.
     pub fn from_files(certificate: &Path, key: &Path, authority: &Path) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(Files::read([certificate, key, authority], client_config)?)))
+        Ok(Self(Arc::new(Files::read([certificate, key, authority], Box::new(client_config))?)))
     }
 }
 

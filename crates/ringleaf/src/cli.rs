@@ -166,6 +166,10 @@ pub(crate) struct Clustered {
     /// The certificate's key
     #[arg(long, value_name = "FILE", help_heading = "Other processes")]
     peer_key: Option<PathBuf>,
+    /// Let in only certificates with this DNS name; *.nodes.internal is any name directly below (nodes only, may be
+    /// repeated) [default: any of --peer-ca]
+    #[arg(long, value_name = "NAME", help_heading = "Other processes")]
+    peer_allowed_names: Vec<String>,
     /// How much to own next to the others, 1 to 64 (nodes only) [default: 1]
     #[arg(long, value_name = "NUMBER", help_heading = "Ring")]
     weight: Option<String>,
@@ -242,6 +246,7 @@ impl Clustered {
             ("zone", self.zone.clone()),
         ]);
         settings.extend(list("etcd", &self.etcd));
+        settings.extend(list("peer_allowed_names", &self.peer_allowed_names));
         settings.extend(self.process.settings());
         settings
     }

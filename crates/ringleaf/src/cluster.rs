@@ -17,8 +17,8 @@ use futures_util::future::BoxFuture;
 use ringleaf_coordinator::{Coordinator, Etcd, EtcdConfig, EtcdTls, Prober, RegisterError, Ring};
 use ringleaf_node::{Cluster, Node, NodeConfig};
 use ringleaf_peer::{
-    AdminAnswer, AdminRequest, Answers, ClientTls, ClusterView, Links, LinksConfig, PeerConfig, PeerServer,
-    Probed, RunningPeerServer, ServerTls, TargetTalk, TlsError,
+    AdminAnswer, AdminRequest, AllowedNames, Answers, ClientTls, ClusterView, Links, LinksConfig, PeerConfig,
+    PeerServer, Probed, RunningPeerServer, ServerTls, TargetTalk, TlsError,
 };
 use ringleaf_ring::{Member, MemberState, RingView};
 use ringleaf_router::BindError;
@@ -56,8 +56,9 @@ pub(crate) fn bind(config: &Config, limits: Arc<Limits>) -> Result<Option<PeerSe
     if config.role != Role::Node {
         return Ok(None);
     }
+    let allowed = AllowedNames::new(&config.peer_allowed_names);
     let tls = certificates(config)
-        .map(|[certificate, key, authority]| ServerTls::from_files(certificate, key, authority))
+        .map(|[certificate, key, authority]| ServerTls::from_files(certificate, key, authority, allowed))
         .transpose()
         .map_err(|error| in_other_words(&error))?;
     PeerServer::bind(PeerConfig { listen: config.peer, tls, limits })

@@ -3,10 +3,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use ringleaf_peer::{ClientTls, Links, LinksConfig, PeerConfig, PeerServer, ProbeError, ServerTls};
+use ringleaf_peer::{
+    AllowedNames, ClientTls, Links, LinksConfig, PeerConfig, PeerServer, ProbeError, RunningPeerServer,
+    ServerTls,
+};
 use ringleaf_types::Limits;
 
 use crate::fake::{Host, Process, node};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -15,8 +20,13 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 }
 
 fn write(folder: &Path, authority: &CertifiedIssuer<'static, KeyPair>) {
+    write_named(folder, authority, &["localhost", "127.0.0.1"]);
+}
+
+fn write_named(folder: &Path, authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let params = CertificateParams::new(names).unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     let files =
         [("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem()), ("ca.pem", authority.pem())];
@@ -41,21 +51,44 @@ fn links(tls: Option<ClientTls>) -> Arc<Links> {
     Links::new(LinksConfig { this: "router-1".into(), tls, limits: Arc::new(Limits::default()) })
 }
 
+fn server(folder: &Path, allowed: &[&str]) -> RunningPeerServer {
+    let file = |name| folder.join(name);
+    let allowed: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+    let [certificate, key, authority] = ["cert.pem", "key.pem", "ca.pem"].map(file);
+    let tls = ServerTls::from_files(&certificate, &key, &authority, AllowedNames::new(&allowed)).unwrap();
+    let (listen, limits) = ("127.0.0.1:0".parse().unwrap(), Arc::new(Limits::default()));
+    let config = PeerConfig { listen, tls: Some(tls), limits };
+    PeerServer::bind(config).unwrap().start(Arc::new(Host::default()), Arc::new(Process::default()))
+}
+
+#[tokio::test]
+async fn only_those_with_an_allowed_name_come_in() {
+    let (authority, server_files) = (authority(), tempfile::tempdir().unwrap());
+    write(server_files.path(), &authority);
+    let server = server(server_files.path(), &["r1.example.com", "*.nodes.internal"]);
+    let address = server.local_addr().to_string();
+    let comes_in = async |names: &[&str]| {
+        let files = tempfile::tempdir().unwrap();
+        write_named(files.path(), &authority, names);
+        links(Some(client(files.path()))).probe(&node(), &address, TIMEOUT).await.is_ok()
+    };
+    for names in [&["R1.example.com"][..], &["localhost", "n1.nodes.internal"], &["*.nodes.internal"]] {
+        assert!(comes_in(names).await, "{names:?}");
+    }
+    for names in [&["r2.example.com"][..], &["a.n1.nodes.internal", "nodes.internal"], &["127.0.0.1"], &[]] {
+        assert!(!comes_in(names).await, "{names:?}");
+    }
+}
+
 #[tokio::test]
 async fn only_those_with_a_certificate_come_in_and_new_ones_count_at_once() {
-    const TIMEOUT: Duration = Duration::from_secs(5);
     let (server_files, client_files, foreign_files) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = authority();
     write(server_files.path(), &first);
     write(client_files.path(), &first);
     write(foreign_files.path(), &authority());
-    let file = |name| server_files.path().join(name);
-    let tls = Some(ServerTls::from_files(&file("cert.pem"), &file("key.pem"), &file("ca.pem")).unwrap());
-    let config =
-        PeerConfig { listen: "127.0.0.1:0".parse().unwrap(), tls, limits: Arc::new(Limits::default()) };
-    let process = Arc::new(Process::default());
-    let server = PeerServer::bind(config).unwrap().start(Arc::new(Host::default()), process);
+    let server = server(server_files.path(), &[]);
     let address = server.local_addr().to_string();
 
     let trusted = links(Some(client(client_files.path())));

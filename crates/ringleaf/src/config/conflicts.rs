@@ -89,6 +89,11 @@ fn in_a_cluster(config: &Config) -> Vec<Conflict> {
                 .push((found, format!("{ca}, {certificate} and {key} go together; give all three or none")));
         }
     }
+    if !config.peer_allowed_names.is_empty() && config.peer_ca.is_none() {
+        conflicts.push(("peer_allowed_names", String::from(
+            "peer_allowed_names says whose certificates are let in, and nobody is asked for one; give --peer-ca, --peer-cert and --peer-key, too",
+        )));
+    }
     if config.etcd_cert.is_some() != config.etcd_key.is_some() {
         let found = if config.etcd_cert.is_some() { "etcd_cert" } else { "etcd_key" };
         conflicts.push((found, String::from("etcd_cert and etcd_key go together; give both or none")));

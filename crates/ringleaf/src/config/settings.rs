@@ -7,8 +7,8 @@ use ringleaf_ring::Weight;
 use ringleaf_types::{Limits, NodeId};
 
 use super::value::{
-    Address, Count, Database, Endpoints, Filter, Flag, Folder, Format, Kind, Node, OptionalFile, Origins,
-    Pause, Raw, Reachable, Share, Size, Span, Word,
+    Address, Count, Database, Endpoints, Filter, Flag, Folder, Format, Kind, Names, Node, OptionalFile,
+    Origins, Pause, Raw, Reachable, Share, Size, Span, Word,
 };
 use crate::log::LogFormat;
 
@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) peer_ca: Option<PathBuf>,
     pub(crate) peer_cert: Option<PathBuf>,
     pub(crate) peer_key: Option<PathBuf>,
+    /// Names of which the certificate of whoever connects to `peer` must have one. Empty: the authority is enough.
+    pub(crate) peer_allowed_names: Vec<String>,
     pub(crate) weight: Weight,
     pub(crate) zone: String,
     pub(crate) limits: Limits,
@@ -143,6 +145,7 @@ const SERVER: &[Setting] = &[
     setting!("peer_ca", OptionalFile, peer_ca),
     setting!("peer_cert", OptionalFile, peer_cert),
     setting!("peer_key", OptionalFile, peer_key),
+    setting!("peer_allowed_names", Names, peer_allowed_names),
     setting!("weight", Share, weight),
     setting!("zone", Word, zone),
 ];
@@ -237,6 +240,7 @@ impl Config {
             peer_ca: None,
             peer_cert: None,
             peer_key: None,
+            peer_allowed_names: Vec::new(),
             weight: Weight::ONE,
             zone: String::new(),
             limits,

@@ -213,6 +213,10 @@ fn other_machines_show_certificates() {
     assert!(clustered(Role::Node, &[&named[..], &files[..]].concat()).is_ok());
     let text = clustered(Role::Node, &[&named[..], &files[..2]].concat()).unwrap_err().to_string();
     assert!(text.contains("give all three or none"), "{text}");
+    let names = [("peer_allowed_names", "n1.internal, *.routers.internal")];
+    assert!(clustered(Role::Node, &[&named[..], &files[..], &names[..]].concat()).is_ok());
+    let text = clustered(Role::Node, &[&[ETCD, STORE][..], &names[..]].concat()).unwrap_err().to_string();
+    assert!(text.contains("nobody is asked for one"), "{text}");
 }
 
 #[test]

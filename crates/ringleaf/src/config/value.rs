@@ -2,7 +2,7 @@
 //!
 //! Flags and environment variables are always text (`Raw::Word`); the file says which type it means, and is held to it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +93,9 @@ pub(crate) struct Address;
 pub(crate) struct Flag;
 #[derive(Clone, Copy)]
 pub(crate) struct Origins;
+/// DNS names, some with a star for their first label.
+#[derive(Clone, Copy)]
+pub(crate) struct Names;
 /// Addresses of etcd.
 #[derive(Clone, Copy)]
 pub(crate) struct Endpoints;
@@ -213,6 +216,29 @@ fn origin(text: &str) -> Option<String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     (!host.is_empty() && host.chars().all(plain)).then_some(text)
+}
+
+impl Kind<Vec<String>> for Names {
+    const WANTED: &'static str = "a list of DNS names such as \"n1.internal\" or \"*.nodes.internal\"";
+
+    fn parse(raw: &Raw) -> Option<Vec<String>> {
+        raw.words()?.iter().map(|word| dns_name(word)).collect()
+    }
+
+    fn show(value: &Vec<String>) -> String {
+        toml::Value::from(value.clone()).to_string()
+    }
+}
+
+/// A star may stand for the first label. Addresses are no names.
+fn dns_name(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let label = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        !label.is_empty() && label.chars().all(plain)
+    };
+    let named = text.strip_prefix("*.").unwrap_or(&text).split('.').all(label);
+    (named && text.parse::<IpAddr>().is_err()).then_some(text)
 }
 
 impl Kind<Vec<String>> for Endpoints {
@@ -484,6 +510,16 @@ mod tests {
         assert_eq!(parsed, Some(vec!["https://app.example.com".into(), "http://localhost:5173".into()]));
         for text in ["app.example.com", "https://a/b", "https://"] {
             assert_eq!(Origins::parse(&word(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_labels_and_the_first_may_be_a_star() {
+        let parsed = Names::parse(&word("N1.internal, *.nodes.internal, r1"));
+        assert_eq!(parsed, Some(vec!["n1.internal".into(), "*.nodes.internal".into(), "r1".into()]));
+        for text in ["*", "a.*.internal", "n*.internal", "a..b", "10.0.0.1", "n1.internal:1236", "https://n1"]
+        {
+            assert_eq!(Names::parse(&word(text)), None, "{text}");
         }
     }
 
