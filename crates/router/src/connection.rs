@@ -249,7 +249,7 @@ impl Locked<'_> {
     /// Wakes the connection's task if there may be room for more to be taken, or something to be asked.
     fn nudge_if_useful(&self) {
         let state = &self.inner.state;
-        let idle = state.open() && state.reading() && !state.session.behind();
+        let idle = state.open() && state.reading() && !state.session.behind() && !state.counted;
         if !idle || state.session.next_request().is_some() {
             self.connection.nudge();
         }

@@ -21,8 +21,10 @@ const PONG: u8 = 0xa;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
     Binary(Bytes),
-    /// No client of ours sends text; it is not even looked at.
-    Text,
+    /// No client of ours sends text; it is not even kept. This many bytes.
+    Text(usize),
+    /// A part of a message has arrived, and another one follows.
+    Fragment,
     Ping(Bytes),
     Pong,
     /// The peer closes, with this code if it gave one.
@@ -56,10 +58,19 @@ pub(crate) struct Frames {
     header_bytes: u8,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
-    /// The data message that is being put together: its kind and what has arrived.
-    message: Option<(u8, Vec<u8>)>,
+    /// The data message that is being put together.
+    message: Option<Partial>,
     /// The payload of the control frame being read.
     control: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    kind: u8,
+    /// What has arrived of it.
+    length: usize,
+    /// The same, unless it is text.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +82,7 @@ struct Frame {
 }
 
 impl Frames {
-    /// Takes from `input` until a message is whole (`Some`) or the input is used up (`None`).
+    /// Takes from `input` until a message or a fragment of one is whole (`Some`) or the input is used up (`None`).
     pub(crate) fn next(
         &mut self,
         input: &mut &[u8],
@@ -99,6 +110,11 @@ impl Frames {
         }
     }
 
+    /// Bytes of the message that is being put together.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.bytes.len())
+    }
+
     fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         while let [first, rest @ ..] = *input {
             self.header[usize::from(self.header_bytes)] = *first;
@@ -121,14 +137,20 @@ impl Frames {
         match (frame.kind, &self.message) {
             (CONTINUATION, Some(_)) => {}
             (CONTINUATION, None) | (_, Some(_)) => return Err(FrameError::BadFragment),
-            (kind, None) => self.message = Some((kind, Vec::new())),
+            (kind, None) => self.message = Some(Partial { kind, length: 0, bytes: Vec::new() }),
         }
-        let Some((_, message)) = &mut self.message else { return Ok(()) };
-        let room = max.saturating_sub(message.len());
+        let Some(message) = &mut self.message else { return Ok(()) };
+        let room = max.saturating_sub(message.length);
         if frame.left > room as u64 {
             return Err(FrameError::TooLarge { max });
         }
-        message.reserve_exact((frame.left as usize).min(RESERVED_BYTES_MAX));
+        let reserve = (frame.left as usize).min(RESERVED_BYTES_MAX);
+        match (message.kind, frame.kind) {
+            (TEXT, _) => {}
+            // Exactly so much for each of a million fragments would be a million copies of all that came before.
+            (_, CONTINUATION) => message.bytes.reserve(reserve),
+            (_, _) => message.bytes.reserve_exact(reserve),
+        }
         Ok(())
     }
 
@@ -136,20 +158,27 @@ impl Frames {
         let take = frame.left.min(input.len() as u64) as usize;
         let (now, rest) = input.split_at(take);
         *input = rest;
+        let mask = frame.mask;
+        frame.mask.rotate_left(take % 4);
+        frame.left -= take as u64;
         let into = match &mut self.message {
-            Some((_, message)) if frame.kind < CLOSE => message,
+            Some(message) if frame.kind < CLOSE => {
+                message.length += take;
+                if message.kind == TEXT {
+                    return;
+                }
+                &mut message.bytes
+            }
             _ => &mut self.control,
         };
         if into.capacity() - into.len() < take {
             // Grow by doubling, but never beyond what this frame brings.
-            let left = frame.left as usize;
+            let left = take + frame.left as usize;
             into.reserve_exact(left.min(into.len().max(take)));
         }
         let from = into.len();
         into.extend_from_slice(now);
-        unmask(&mut into[from..], frame.mask);
-        frame.mask.rotate_left(take % 4);
-        frame.left -= take as u64;
+        unmask(&mut into[from..], mask);
     }
 
     /// The frame is whole.
@@ -163,11 +192,11 @@ impl Frames {
             }));
         }
         if !frame.last {
-            return Ok(None);
+            return Ok(Some(Message::Fragment));
         }
-        Ok(self.message.take().map(|(kind, payload)| match kind {
-            BINARY => Message::Binary(payload.into()),
-            _ => Message::Text,
+        Ok(self.message.take().map(|message| match message.kind {
+            BINARY => Message::Binary(message.bytes.into()),
+            _ => Message::Text(message.length),
         }))
     }
 }
@@ -265,6 +294,7 @@ mod tests {
         for mut input in bytes.chunks(piece) {
             loop {
                 match frames.next(&mut input, MAX) {
+                    Ok(Some(Message::Fragment)) => {}
                     Ok(Some(message)) => messages.push(message),
                     Ok(None) => break,
                     Err(error) => return (messages, Some(error)),
@@ -305,11 +335,34 @@ mod tests {
             Message::Ping(Bytes::from_static(b"?")),
             Message::Pong,
             Message::Binary(Bytes::from_static(b"abcde")),
-            Message::Text,
+            Message::Text(4),
             Message::Close(Some(1001)),
         ];
         assert_eq!(read(&bytes, 1), (expected.to_vec(), None));
         assert_eq!(read(&bytes, usize::MAX), (expected.to_vec(), None));
+    }
+
+    #[test]
+    fn a_message_of_many_fragments_is_not_copied_for_each() {
+        let mut frames = Frames::default();
+        let mut capacities = std::collections::BTreeSet::new();
+        for number in 0..100_000 {
+            let fragment = masked(if number == 0 { BINARY } else { CONTINUATION }, false, &[7]);
+            assert_eq!(frames.next(&mut &fragment[..], MAX), Ok(Some(Message::Fragment)));
+            capacities.insert(frames.message.as_ref().unwrap().bytes.capacity());
+        }
+        assert_eq!(frames.held(), 100_000);
+        assert!(capacities.len() < 30, "moved {} times", capacities.len());
+    }
+
+    #[test]
+    fn text_is_not_kept_but_is_as_long_as_any_message_may_be() {
+        let mut frames = Frames::default();
+        let text = masked(TEXT, false, &[0xff; 600_000]);
+        assert_eq!(frames.next(&mut &text[..], MAX), Ok(Some(Message::Fragment)));
+        assert_eq!(frames.held(), 0);
+        let more = masked(CONTINUATION, true, &[0xff; 600_000]);
+        assert_eq!(frames.next(&mut &more[..], MAX), Err(FrameError::TooLarge { max: MAX }));
     }
 
     #[test]
@@ -347,8 +400,8 @@ mod tests {
         let mut frames = Frames::default();
         let header = masked(BINARY, true, &vec![0; MAX]);
         assert_eq!(frames.next(&mut &header[..20], MAX), Ok(None));
-        let (_, message) = frames.message.as_ref().unwrap();
-        assert!(message.capacity() <= RESERVED_BYTES_MAX, "{}", message.capacity());
+        let capacity = frames.message.as_ref().unwrap().bytes.capacity();
+        assert!(capacity <= RESERVED_BYTES_MAX, "{capacity}");
     }
 
     /// What the library that everybody uses makes of the same bytes, up to its first error.
@@ -378,7 +431,7 @@ mod tests {
         loop {
             match context.read(&mut stream) {
                 Ok(tungstenite::Message::Binary(bytes)) => messages.push(Message::Binary(bytes)),
-                Ok(tungstenite::Message::Text(_)) => messages.push(Message::Text),
+                Ok(tungstenite::Message::Text(_)) => messages.push(Message::Text(0)),
                 Ok(tungstenite::Message::Ping(bytes)) => messages.push(Message::Ping(bytes)),
                 Ok(tungstenite::Message::Pong(_)) => messages.push(Message::Pong),
                 Ok(tungstenite::Message::Close(_) | tungstenite::Message::Frame(_)) => {
@@ -418,8 +471,11 @@ mod tests {
                 prop_assert!(error.is_some() || ours.len() >= theirs.len());
             }
             prop_assert_eq!(&ours[..theirs.len().min(ours.len())], &theirs[..theirs.len().min(ours.len())]);
-            // The library minds what is no UTF-8 at the first piece of a text, which is refused here when it is whole.
-            if error.is_none() && !not_utf8 && !ours.iter().any(|m| matches!(m, Message::Close(_) | Message::Text)) {
+            // The library minds what is no UTF-8; here a text is ignored, whatever it says.
+            if error.is_none()
+                && !not_utf8
+                && !ours.iter().any(|m| matches!(m, Message::Close(_) | Message::Text(_)))
+            {
                 prop_assert_eq!(ours, theirs);
             }
         }

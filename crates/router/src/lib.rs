@@ -30,6 +30,7 @@ mod frames;
 mod outbox;
 mod pace;
 mod rate;
+mod received;
 mod websocket;
 
 mod metrics;

@@ -11,6 +11,9 @@ pub(crate) struct Rate {
     bytes_paid_at: Instant,
 }
 
+/// What a fragment of a message costs at least, so that empty ones are not read for ever.
+const FRAGMENT_BYTES: usize = 1 << 10;
+
 /// A bucket holds what may be sent in one second.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -21,11 +24,13 @@ impl Rate {
 
     /// Charges one message. It is taken whatever it costs: what it overdraws is paid off before the next.
     pub(crate) fn charge(&mut self, bytes: usize, limits: &Limits, now: Instant) {
-        let pay = |paid_at: &mut Instant, amount: f64, per_second: u32| {
-            *paid_at = (*paid_at).max(now) + Duration::from_secs_f64(amount / f64::from(per_second.max(1)));
-        };
-        pay(&mut self.messages_paid_at, 1.0, limits.session_messages_per_second_max);
-        pay(&mut self.bytes_paid_at, bytes as f64, limits.session_bytes_per_second_max);
+        pay(&mut self.messages_paid_at, 1, limits.session_messages_per_second_max, now);
+        pay(&mut self.bytes_paid_at, bytes, limits.session_bytes_per_second_max, now);
+    }
+
+    /// Charges a fragment, beside the message that it is a part of.
+    pub(crate) fn charge_fragment(&mut self, limits: &Limits, now: Instant) {
+        pay(&mut self.bytes_paid_at, FRAGMENT_BYTES, limits.session_bytes_per_second_max, now);
     }
 
     /// When the next message may be read. `None`: now.
@@ -33,6 +38,11 @@ impl Rate {
         let full_at = self.messages_paid_at.max(self.bytes_paid_at);
         full_at.checked_sub(BURST).filter(|&at| at > now)
     }
+}
+
+fn pay(paid_at: &mut Instant, amount: usize, per_second: u32, now: Instant) {
+    let cost = Duration::from_secs_f64(amount as f64 / f64::from(per_second.max(1)));
+    *paid_at = (*paid_at).max(now) + cost;
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub struct RouterStatus {
     pub documents: usize,
     /// Sessions that did not keep up and are being caught up.
     pub behind: usize,
+    /// What [`Limits::received_bytes_max`] bounds.
+    pub received_bytes: usize,
 }
 
 impl Server {
@@ -154,6 +156,7 @@ impl RunningServer {
             sessions: self.shared.documents.seats(),
             documents: self.shared.documents.count(),
             behind: self.shared.behind(),
+            received_bytes: self.shared.received.bytes(),
         }
     }
 

@@ -160,6 +160,12 @@ impl Session {
             && self.questions.len() < QUESTIONS_MAX
     }
 
+    /// Bytes of the editor that are kept until an owner has dealt with them.
+    pub fn held_bytes(&self) -> usize {
+        let questions: usize = self.questions.iter().map(Bytes::len).sum();
+        self.outstanding_bytes + questions + self.awareness_owed.as_ref().map_or(0, Bytes::len)
+    }
+
     /// Takes a message from the editor. [`Session::next_request`] brings it to the owner.
     pub fn take(&mut self, message: ClientMessage, limits: &Limits) -> Taken {
         match message {

@@ -15,6 +15,7 @@ use crate::documents::Documents;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::page::Page;
+use crate::received::Received;
 use crate::route::Route;
 use crate::tasks::Tasks;
 
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) documents: Documents,
     pub(crate) addresses: Addresses,
     pub(crate) pace: Pace,
+    pub(crate) received: Arc<Received>,
     /// A sign of life, framed; and the same with a ping behind it.
     pub(crate) keepalive: Bytes,
     pub(crate) keepalive_and_ping: Bytes,
@@ -50,6 +52,7 @@ impl Shared {
             router: RouterId::new(random()),
             addresses: Addresses::new(Arc::clone(&limits)),
             pace: Pace::new(&limits),
+            received: Arc::new(Received::new(&limits)),
             limits,
             access,
             page,

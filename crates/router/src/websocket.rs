@@ -53,7 +53,7 @@ async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Cou
             Turn::Ended => break,
         }
     }
-    connection.lock().session.end();
+    reader.end();
     // The owner hears at once that the editor is gone, also when that takes long to read why.
     let _ = reader.bring();
     Box::pin(close(&connection, &shared)).await;

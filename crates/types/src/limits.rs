@@ -23,6 +23,16 @@ pub struct Limits {
     pub outstanding_messages_max: usize,
     /// Bytes of those messages, likewise.
     pub outstanding_bytes_max: usize,
+    /// Bytes that all editors together have sent and that are not durable yet, parts of messages included, beyond what is
+    /// free for each. Anybody may send ninety of a hundred megabytes and stop: a few hundred of those must not fill the
+    /// memory. Above it: who holds more than is free is not read until there is room, but for one at a time, so that
+    /// everybody gets there in the end. At the worst there is twice as much.
+    pub received_bytes_max: usize,
+    /// Bytes of one session that do not count there: typing never waits for somebody's picture.
+    pub received_bytes_free: usize,
+    /// How long a message that counts there may take to arrive while others wait for room. Above it: closed with 1013,
+    /// to try again. While nobody waits it may take as long as it likes, as on a bad line.
+    pub partial_message_timeout: Duration,
     /// Refused messages of one session within a minute. Above it: closed with 1008.
     pub refusals_per_minute_max: u32,
 
@@ -121,6 +131,9 @@ impl Default for Limits {
             session_bytes_per_second_max: (32 * MIB) as u32,
             outstanding_messages_max: 1_024,
             outstanding_bytes_max: 4 * MIB,
+            received_bytes_max: 256 * MIB,
+            received_bytes_free: 64 << 10,
+            partial_message_timeout: Duration::from_secs(30),
             refusals_per_minute_max: 20,
             connections_per_address_max: 20_000,
             connections_max: 100_000,

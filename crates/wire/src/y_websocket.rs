@@ -37,6 +37,11 @@ pub fn decode(frame: Bytes) -> Messages {
 }
 
 impl Messages {
+    /// How many bytes of the frame were not read yet.
+    pub fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// After the last message: how many bytes were left that are not a message.
     pub fn ignored_bytes(&self) -> usize {
         self.rest.len()

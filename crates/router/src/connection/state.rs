@@ -29,6 +29,8 @@ pub(crate) struct State {
     heard_at: Instant,
     /// Whether the socket is read. While it is not, silence means nothing: TCP_USER_TIMEOUT finds dead peers.
     reading: bool,
+    /// What the editor sent counts among what all have sent: it is told when some of it is durable.
+    pub(crate) counted: bool,
     closing: Option<CloseReason>,
     /// False when nothing can be written any more.
     open: bool,
@@ -51,6 +53,7 @@ impl State {
             sent_at: now,
             heard_at: now,
             reading: true,
+            counted: false,
             closing: None,
             open: true,
         }

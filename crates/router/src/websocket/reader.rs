@@ -19,6 +19,7 @@ use crate::connection::{Connection, State};
 use crate::fan_out::FanOut;
 use crate::frames::{FrameError, Frames, Message};
 use crate::rate::Rate;
+use crate::received::{Holds, Ticket};
 use crate::session::Taken;
 use crate::shared::Shared;
 
@@ -43,6 +44,8 @@ pub(super) struct Reader {
     /// The frame at hand: its messages are taken one by one.
     messages: Option<Messages>,
     rate: Rate,
+    /// What it holds, among what all hold.
+    ticket: Ticket,
     /// The host that the session knows of.
     generation: u64,
 }
@@ -90,6 +93,7 @@ impl Reader {
             unread,
             messages: None,
             rate: Rate::new(Instant::now()),
+            ticket: Ticket::default(),
             generation: 0,
         }
     }
@@ -159,7 +163,15 @@ impl Reader {
                 Err(error) => return self.broken(error, now),
             };
             // Pings cost too.
-            let bytes = if let Message::Binary(frame) = &message { frame.len() } else { 0 };
+            let bytes = match &message {
+                Message::Binary(frame) => frame.len(),
+                Message::Text(bytes) => *bytes,
+                Message::Fragment | Message::Ping(_) | Message::Pong | Message::Close(_) => 0,
+            };
+            if message == Message::Fragment {
+                self.rate.charge_fragment(&self.shared.limits, now);
+                continue;
+            }
             self.rate.charge(bytes, &self.shared.limits, now);
             match message {
                 Message::Binary(frame) => {
@@ -167,9 +179,9 @@ impl Reader {
                     self.shared.metrics.message_bytes.increment(bytes as u64);
                     self.messages = Some(y_websocket::decode(frame));
                 }
-                Message::Text => self.shared.metrics.ignored_bytes.increment(1),
+                Message::Text(_) => self.shared.metrics.ignored_bytes.increment(bytes as u64),
                 Message::Ping(payload) => self.connection.pong(&payload, now),
-                Message::Pong => {}
+                Message::Fragment | Message::Pong => {}
                 Message::Close(code) => {
                     self.connection.answer_close(code, now);
                     return Stopped::Ended;
@@ -195,6 +207,30 @@ impl Reader {
 
     /// Takes the messages of the frame at hand, and makes sure that another frame may be read.
     fn take_messages(&mut self, now: Instant) -> Option<Stopped> {
+        let stopped = self.take_whole(now);
+        if matches!(stopped, Some(Stopped::Ended)) || self.hold(now) {
+            return stopped;
+        }
+        for late in self.shared.received.overdue(now) {
+            debug!("a message takes too long while others wait for room");
+            late.close(CloseReason::TryAgainLater, now);
+        }
+        let waits = Waits { until: Some(self.shared.received.look_at(now)), ..Waits::default() };
+        stopped.or(Some(Stopped::Blocked(waits)))
+    }
+
+    /// Notes what is held of the editor's. Whether it may be read on.
+    fn hold(&mut self, now: Instant) -> bool {
+        let connection = Arc::clone(&self.connection);
+        let mut state = connection.lock();
+        let at_hand = self.messages.as_ref().map_or(0, Messages::bytes_left);
+        let holds = Holds { whole: at_hand + state.session.held_bytes(), partial: self.frames.held() };
+        let may = self.ticket.hold(&self.shared.received, &self.connection, holds, now);
+        state.counted = self.ticket.held();
+        may
+    }
+
+    fn take_whole(&mut self, now: Instant) -> Option<Stopped> {
         let connection = Arc::clone(&self.connection);
         let mut state = connection.lock();
         loop {
@@ -223,8 +259,17 @@ impl Reader {
         until.map(|_| Stopped::Blocked(Waits { until, ..Waits::default() }))
     }
 
+    /// The socket is done with: what was read of a message is of no use.
+    pub(super) fn end(&mut self) {
+        self.frames = Frames::default();
+        self.messages = None;
+        self.unread = Bytes::new();
+        self.connection.lock().session.end();
+    }
+
     /// Brings to the owner what it was not told. Returns the host that has no room for it.
     pub(super) fn bring(&mut self) -> Option<Arc<dyn DocumentHost>> {
+        self.hold(Instant::now());
         let mut state = self.connection.lock();
         pump(&mut state, &self.fan_out, &mut self.generation, &self.shared)
     }
