@@ -268,13 +268,12 @@ mod tests {
     fn when_all_hold_parts_of_messages_one_after_the_other_finishes() {
         let mut line = Line::new(20);
         let mut part = [110; 20];
-        for socket in 0..20 {
-            line.hold(socket, 0, part[socket]);
+        for (socket, part) in part.iter().enumerate() {
+            line.hold(socket, 0, *part);
         }
         let mut finished = 0;
         while finished < 20 {
-            let may: Vec<usize> =
-                (0..20).filter(|&at| part[at] > 0 && line.hold(at, 0, part[at])).collect();
+            let may: Vec<usize> = (0..20).filter(|&at| part[at] > 0 && line.hold(at, 0, part[at])).collect();
             assert!(!may.is_empty(), "somebody is read");
             for at in may {
                 part[at] += 50;
