@@ -25,6 +25,8 @@ mod socket;
 mod wait;
 pub mod yjs;
 
+use std::time::Duration;
+
 pub use agent::{Agent, LINES, LINES_13};
 pub use browser::browse;
 pub use cluster::{Cluster, ClusterOptions};
@@ -40,6 +42,14 @@ pub use wait::wait_for;
 /// Whether `cargo xtask test --long` asked for the long runs.
 pub fn long() -> bool {
     std::env::var_os("RINGLEAF_TEST_LONG").is_some()
+}
+
+/// For how long a test goes on that could do so for ever: so many minutes in CI and in a long run. `RINGLEAF_TEST_MINUTES`
+/// overrides both.
+pub fn lasting(minutes: u64, long_minutes: u64) -> Duration {
+    let asked = std::env::var("RINGLEAF_TEST_MINUTES").ok();
+    let asked = asked.map(|asked| asked.parse().expect("RINGLEAF_TEST_MINUTES is a number of minutes"));
+    Duration::from_mins(asked.unwrap_or(if long() { long_minutes } else { minutes }))
 }
 
 /// Something that a test measured, shown by `cargo xtask test`.

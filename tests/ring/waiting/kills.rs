@@ -16,7 +16,7 @@ const FAILOVER_MAX: Duration = Duration::from_secs(20);
 
 #[test]
 fn nodes_that_are_killed_cost_no_socket_at_a_router_and_nothing_acknowledged() {
-    let time = if harness::long() { Duration::from_mins(10) } else { Duration::from_mins(1) };
+    let time = harness::lasting(1, 10);
     let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
     let Some(mut cluster) = Cluster::start(&options) else { return };
     let addresses: Vec<SocketAddr> = routers(&cluster);
