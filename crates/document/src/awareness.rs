@@ -19,6 +19,10 @@ use crate::session::SessionKey;
 /// A session whose presence was inherited attaches within this time, or has ended. Routers attach within milliseconds,
 /// unless they have to look for a way.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Up to so many states are published once per tick; of more the tick is longer in proportion …
+const STATES_PER_TICK: f64 = 200.0;
+/// … up to so many times.
+const TICK_LONGER_MAX: f64 = 2.5;
 
 /// One CRDT client's presence.
 struct Entry {
@@ -250,14 +254,21 @@ impl Awareness {
     /// When the changes should be published. `busy`: a slot is being written, whose publication they may join.
     pub(crate) fn due_at(&self, limits: &Limits, busy: bool) -> Option<Instant> {
         let changed_at = self.changed_at?;
-        let latest = changed_at + limits.awareness_tick;
+        let tick = self.tick(limits);
+        let latest = changed_at + tick;
         if busy {
             return Some(latest);
         }
         // A moment, because an edit mostly comes together with its cursor; and not more often than once per tick.
-        let moment = changed_at + limits.awareness_tick / 8;
-        let rested = self.published_at.map_or(moment, |at| at + limits.awareness_tick);
+        let moment = changed_at + tick / 8;
+        let rested = self.published_at.map_or(moment, |at| at + tick);
         Some(moment.max(rested).min(latest))
+    }
+
+    /// In a crowd a tick is longer: what all of them say costs a write to each of them.
+    fn tick(&self, limits: &Limits) -> Duration {
+        let longer = (self.states as f64 / STATES_PER_TICK).clamp(1.0, TICK_LONGER_MAX);
+        limits.awareness_tick.mul_f64(longer)
     }
 
     pub(crate) fn sweep_at(&self) -> Option<Instant> {
@@ -496,6 +507,22 @@ mod tests {
         world.passes(31);
         assert_eq!(world.awareness.resident_bytes(), 0);
         assert_eq!(world.awareness.sweep_at(), None);
+    }
+
+    #[test]
+    fn a_crowd_is_published_less_often_but_often_enough() {
+        let mut world = World::new();
+        let tick = world.limits.awareness_tick;
+        let ticks = [(200, 1.0), (300, 1.5), (500, 2.5), (2_000, 2.5)];
+        let mut there = 0;
+        for (states, longer) in ticks {
+            for client in there..states {
+                world.hear(A, client, 1, Some("{}"));
+            }
+            there = states;
+            let longest = tick.mul_f64(longer);
+            assert_eq!(world.awareness.due_at(&world.limits, true), Some(world.now + longest), "{states} states");
+        }
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub struct Limits {
     pub awareness_bytes_max: usize,
     /// Awareness that was not renewed for so long is removed: what every Yjs client does too.
     pub awareness_timeout: Duration,
-    /// Awareness changes are published together, once per tick.
+    /// Awareness changes are published together, once per tick. With more than two hundred states in a document a tick
+    /// is longer in proportion, up to two and a half times: each costs a write to everybody.
     pub awareness_tick: Duration,
 
     // ---- what an editor may leave unread ----
