@@ -521,7 +521,11 @@ mod tests {
             }
             there = states;
             let longest = tick.mul_f64(longer);
-            assert_eq!(world.awareness.due_at(&world.limits, true), Some(world.now + longest), "{states} states");
+            assert_eq!(
+                world.awareness.due_at(&world.limits, true),
+                Some(world.now + longest),
+                "{states} states"
+            );
         }
     }
 
