@@ -45,10 +45,51 @@ fn any_process_shows_the_busiest_documents_of_all_nodes() {
             documents.iter().map(|document| document["node"].as_str()).collect();
         assert_eq!(nodes.len(), 2, "both nodes have some: {top}");
     }
+    // One is written to fast, one slowly; one brings much at once; one has readers. Counts, not times: what is compared
+    // fades equally fast.
+    for round in 0..8 {
+        (0..5).for_each(|update| import(&cluster, 3, 100 + round * 5 + update, "x"));
+        import(&cluster, 4, 100 + round, "x");
+        import(&cluster, 7, 100 + round, "x");
+    }
+    import(&cluster, 5, 100, &"x".repeat(40_000));
+    for at in ["r1", "n1", "n2"] {
+        let first = |line: &str| ask(&cluster, at, line)["documents"].clone();
+        let updates = first("doc list notes/ --sort updates --limit 4");
+        let order: Vec<_> = updates.as_array().unwrap().iter().map(|line| line["name"].clone()).collect();
+        assert_eq!((order.len(), &order[0]), (4, &"notes/3".into()), "{updates}");
+        assert!(
+            order[1..3].contains(&"notes/4".into()) && order[1..3].contains(&"notes/7".into()),
+            "{updates}"
+        );
+        let read = &first("doc list notes/7 --sort updates")[0];
+        let [updates, deliveries] =
+            ["updates_per_second", "deliveries_per_second"].map(|key| read[key].as_f64().unwrap());
+        assert!((2.5..3.5).contains(&(deliveries / updates)), "three read what one writes: {read}");
+        assert_eq!(first("doc list --sort bytes --limit 1")[0]["name"], "notes/5");
+        assert_eq!(first("doc list --sort sessions --limit 1")[0]["name"], "notes/7");
+        let largest = first("doc list --sort size --limit 2");
+        assert_eq!((&largest[0]["name"], &largest[2]), (&"notes/5".into(), &Value::Null));
+        assert!(largest[0]["updates_per_second"].as_f64().unwrap() > 0.0, "{largest}");
+        assert_eq!(first("doc list nothing --sort updates"), Value::Array(Vec::new()));
+        let nodes = ask(&cluster, at, "node list");
+        for node in nodes["members"].as_array().unwrap() {
+            let load = &node["load"];
+            assert!(load["updates_per_second"].as_f64().unwrap() > 0.0, "{nodes}");
+        }
+    }
+    assert_eq!(refused(&cluster, "r1", "doc list --sort updates --after a"), "usage");
     drop(sockets);
     let shown = cluster.server("r1").command("top");
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(text.contains("DOCUMENT") && text.contains("n2"), "{text}");
+}
+
+/// One update to one document, as of a client of its own.
+fn import(cluster: &Cluster, document: usize, client: u64, text: &str) {
+    let path = format!("/api/v1/documents/notes%2F{document}/content");
+    let answer = cluster.server("r1").admin_request("PUT", &path, &yjs::typed(client, 0, text));
+    assert!(answer.status < 300, "{}", answer.text());
 }
 
 /// The code of the error of a command that does not.

@@ -117,6 +117,8 @@ pub struct Document {
     /// Admitted, waiting for the slot in flight to be durable.
     gathered: Vec<Gathered>,
     gathered_bytes: usize,
+    /// Admitted since somebody asked.
+    admitted: Admitted,
     /// A deletion or undeletion that waits for its slot.
     control: Option<Body>,
     /// The state vector to remember when the slot in flight is durable.
@@ -139,6 +141,15 @@ pub struct Document {
     /// Panics with nobody to blame.
     breakdowns: u32,
     timers: timers::Timers,
+}
+
+/// How much was admitted: for figures, nothing depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Admitted {
+    /// Messages that brought something new.
+    pub updates: u32,
+    /// What was new in them. Stops at the largest number.
+    pub bytes: u32,
 }
 
 /// An update that is admitted and waits for its slot.
@@ -221,6 +232,7 @@ impl Document {
             replica: None,
             gathered: Vec::new(),
             gathered_bytes: 0,
+            admitted: Admitted::default(),
             control: None,
             mark: None,
             waiting: answers::Waiting::default(),
@@ -409,6 +421,11 @@ impl Document {
             + self.gathered_bytes
             + self.seen.heap_bytes()
             + self.sessions.len() * 128
+    }
+
+    /// What was admitted since this was last asked.
+    pub fn take_admitted(&mut self) -> Admitted {
+        std::mem::take(&mut self.admitted)
     }
 
     /// How many sessions are attached.

@@ -25,7 +25,7 @@ mod stored;
 pub mod compaction;
 pub mod view;
 
-pub use document::{Document, LoadError, Settings, Weight};
+pub use document::{Admitted, Document, LoadError, Settings, Weight};
 pub use effect::{Count, Effect};
 pub use input::{AppendOutcome, Input};
 pub use replica::Broken;

@@ -1,7 +1,7 @@
 //! What operators ask of documents, over HTTP and JSON.
 //!
 //! ```text
-//! GET    /api/v1/documents?prefix=&after=&limit=        a page of the listing
+//! GET    /api/v1/documents?prefix=&after=&limit=        a page of the listing; with sort=size the largest instead
 //! GET    /api/v1/documents/{name}                       one document
 //! DELETE /api/v1/documents/{name}                       close it to everybody
 //! POST   /api/v1/documents/{name}/undelete              open it again

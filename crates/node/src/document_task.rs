@@ -90,6 +90,7 @@ pub(crate) fn start(
         append_cost: Duration::ZERO,
         gathering_since: None,
         in_flight_since: None,
+        deliveries: 0,
         _ending: ending,
     };
     shared.tasks.start(Span::none(), task.run());
@@ -134,6 +135,8 @@ struct DocumentTask {
     /// When the oldest update came that waits for the append in flight, and for the next one.
     gathering_since: Option<Instant>,
     in_flight_since: Option<Instant>,
+    /// Updates that went out to sessions in this turn, as many times as there are sessions.
+    deliveries: u32,
     _ending: Ending,
 }
 
@@ -219,7 +222,7 @@ impl DocumentTask {
     async fn serve(&mut self, mut document: Box<Document>) -> End {
         let mut now = Instant::now();
         loop {
-            if let Some(end) = self.carry_out_all(&mut document).or_else(|| self.settle(&document, now)) {
+            if let Some(end) = self.carry_out_all(&mut document).or_else(|| self.settle(&mut document, now)) {
                 return end;
             }
             let due = document.next_deadline().map(Instant::from_std);

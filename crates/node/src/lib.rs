@@ -34,6 +34,8 @@ mod tail_watch;
 
 mod admin;
 mod in_memory;
+mod latency;
+mod rates;
 
 mod backoff;
 mod memory;
@@ -45,5 +47,7 @@ mod tasks;
 pub use drain::Drained;
 pub use handoff::Moves;
 pub use in_memory::InMemory;
+pub use latency::Latency;
 pub use membership::Cluster;
+pub use rates::PerSecond;
 pub use server::{Node, NodeConfig, NodeStatus, RebalanceStatus, Stopped};

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::{Command, Step};
+use crate::rates::{PerSecond, Rates, Traffic};
 
 /// Steps of a handoff that wait for one document. Each is answered before the next one comes.
 const STEPS_MAX: usize = 4;
@@ -100,6 +101,7 @@ pub(crate) struct Facts {
     bytes: AtomicUsize,
     epoch: AtomicU64,
     last_slot: AtomicU64,
+    rates: Rates,
 }
 
 impl Facts {
@@ -112,6 +114,7 @@ impl Facts {
             bytes: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
             last_slot: AtomicU64::new(0),
+            rates: Rates::default(),
         }
     }
 
@@ -127,6 +130,15 @@ impl Facts {
     pub(crate) fn measure(&self, document: &ringleaf_document::Document) -> isize {
         let bytes = document.resident_bytes();
         bytes.cast_signed() - self.bytes.swap(bytes, Ordering::Relaxed).cast_signed()
+    }
+
+    /// Only the document's task calls this, and only when there was something.
+    pub(crate) fn add(&self, traffic: Traffic, now: Instant) {
+        self.rates.add(traffic, now.saturating_duration_since(self.started_at));
+    }
+
+    pub(crate) fn per_second(&self, now: Instant) -> PerSecond {
+        self.rates.read(now.saturating_duration_since(self.started_at))
     }
 
     pub(crate) fn touch(&self, now: Instant) {

@@ -16,6 +16,7 @@ use tracing::{info, info_span, warn};
 use crate::command::{Command, Operator, Refused};
 use crate::handoff::{self, Moves};
 use crate::host::Host;
+use crate::latency::Latency;
 use crate::membership::{Cluster, Membership};
 use crate::registry::{Resident, Stopping};
 use crate::shared::Shared;
@@ -53,6 +54,8 @@ pub struct NodeStatus {
     pub moves: Moves,
     /// Appends that the store does not take at the moment: nothing of their documents is acknowledged meanwhile.
     pub failing_appends: usize,
+    /// How long it took lately to make updates durable and to acknowledge them. None: there were none.
+    pub acknowledged_in: Option<Latency>,
 }
 
 /// How far a node is with moving documents to whom the ring names. A moment later it may be otherwise.
@@ -98,6 +101,7 @@ impl Node {
             stopping: self.shared.registry.stopping().is_cancelled(),
             moves: self.moves(),
             failing_appends: self.shared.failing_appends(),
+            acknowledged_in: self.shared.latencies.read(Instant::now()),
         }
     }
 

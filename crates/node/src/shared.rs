@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::handoff::Handoffs;
+use crate::latency::Latencies;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Quarantine,
     pub(crate) notes: Notes,
     pub(crate) tails: TailWatch,
+    /// How long acknowledgements took lately.
+    pub(crate) latencies: Latencies,
     pub(crate) handoffs: Handoffs,
     /// None: a node that stands alone owns everything.
     pub(crate) membership: Option<Membership>,
@@ -61,6 +64,7 @@ impl Shared {
             quarantine: Quarantine::default(),
             notes: Notes::default(),
             tails: TailWatch::default(),
+            latencies: Latencies::new(Instant::now()),
             handoffs: Handoffs::new(),
             membership,
             panics: Mutex::default(),

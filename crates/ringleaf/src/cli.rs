@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
-pub(crate) use document::{Content, Doc, PinnedDocument, Quarantine};
+pub(crate) use document::{Content, Doc, DocList, PinnedDocument, Quarantine};
 pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Rebalance, Ring, Server, Simulate, WeightOrOwn};
 
 const SETTINGS: &str = "\

@@ -102,7 +102,7 @@ fn tables(mode: &Mode<'_>, folder: &Path) {
     let mut lines = list.lines();
     assert_eq!(
         lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
-        ["NAME", "SIZE", "STATE", "CHANGED"]
+        ["NAME", "SIZE", "STATE", "SESSIONS", "UPDATES/S", "CHANGED"]
     );
     assert!(lines.next().unwrap().starts_with("notes/today  "), "{list}");
     let wide = mode.text(folder, &["doc", "list", "-o", "wide"], 0);

@@ -199,6 +199,11 @@ impl Document {
                 Err(broken) => return Admission::Broke(broken),
             }
         }
+        if !parts.is_empty() {
+            self.admitted.updates = self.admitted.updates.saturating_add(1);
+            let bytes = u32::try_from(size).unwrap_or(u32::MAX);
+            self.admitted.bytes = self.admitted.bytes.saturating_add(bytes);
+        }
         if left > 0 { Admission::Partly } else { Admission::Admitted }
     }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use ringleaf_store::Listed;
+use ringleaf_store::{Listed, Store, StoreError};
+use ringleaf_types::DocumentId;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::error::ApiError;
 use super::time::rfc3339;
 use super::{Changed, Name};
 use crate::Node;
 use crate::command::Operator;
+use crate::rates::PerSecond;
 use crate::registry::Resident;
 
 /// Documents on one page, at most and by default.
@@ -26,6 +29,18 @@ pub(super) struct Page {
     prefix: String,
     after: Option<String>,
     limit: Option<usize>,
+    #[serde(default)]
+    sort: Sort,
+}
+
+/// What comes first. The names are the pages' order; anything else is one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    #[default]
+    Name,
+    /// The largest in the store.
+    Size,
 }
 
 #[derive(Serialize)]
@@ -53,6 +68,27 @@ pub(super) struct Line {
     resident_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
+    #[serde(flatten)]
+    per_second: Option<Rates>,
+}
+
+/// What it moves in a second, on the node that answers.
+#[derive(Serialize)]
+struct Rates {
+    updates_per_second: f64,
+    bytes_per_second: f64,
+    deliveries_per_second: f64,
+}
+
+impl From<PerSecond> for Rates {
+    fn from(rates: PerSecond) -> Self {
+        let rates = rates.rounded();
+        Self {
+            updates_per_second: rates.updates,
+            bytes_per_second: rates.bytes,
+            deliveries_per_second: rates.deliveries,
+        }
+    }
 }
 
 impl Line {
@@ -71,6 +107,7 @@ impl Line {
             sessions: facts.map(|facts| facts.sessions()),
             resident_bytes: facts.map(|facts| facts.bytes()),
             epoch: facts.map(|facts| facts.epoch().get()),
+            per_second: facts.map(|facts| facts.per_second(Instant::now()).into()),
         }
     }
 }
@@ -84,12 +121,36 @@ pub(super) async fn list(
     let after =
         after.map_err(|error: ringleaf_types::DocumentIdError| ApiError::bad_name(&error.to_string()))?;
     let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let listed = node.shared.store.list(&page.prefix, after.as_ref(), limit).await?;
-    let next =
-        if listed.len() < limit { None } else { listed.last().map(|last| last.document.as_str().into()) };
+    let listed = match page.sort {
+        Sort::Name => node.shared.store.list(&page.prefix, after.as_ref(), limit).await?,
+        Sort::Size => largest(&*node.shared.store, &page.prefix, after, limit).await?,
+    };
+    let next = listed.last().filter(|_| page.sort == Sort::Name && listed.len() == limit);
+    let next = next.map(|last| last.document.as_str().into());
     let registry = &node.shared.registry;
     let line = |listed: &Listed| Line::new(listed, registry.find(&listed.document).as_deref());
     Ok(Json(Listing { documents: listed.iter().map(line).collect(), next }))
+}
+
+/// Reads the whole listing, and keeps the largest. Of equal ones those that come first by name.
+async fn largest(
+    store: &dyn Store,
+    prefix: &str,
+    mut after: Option<DocumentId>,
+    limit: usize,
+) -> Result<Vec<Listed>, StoreError> {
+    let mut kept: Vec<Listed> = Vec::new();
+    loop {
+        let page = store.list(prefix, after.as_ref(), PAGE_MAX).await?;
+        let last = page.len() < PAGE_MAX;
+        after = page.last().map(|listed| listed.document.clone());
+        kept.extend(page);
+        kept.sort_by_key(|listed| std::cmp::Reverse(listed.bytes));
+        kept.truncate(limit);
+        if last {
+            return Ok(kept);
+        }
+    }
 }
 
 pub(super) async fn show(

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use ringleaf_document::{Document, Effect, Input};
 use ringleaf_store::StoreError;
 use ringleaf_types::{DocumentId, Epoch, RouterId, Slot, Snapshot};
+use ringleaf_wire::Event;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -16,6 +17,7 @@ use super::{Answer, DocumentTask, End};
 use crate::append::append;
 use crate::command::{Exported, Refused};
 use crate::compactor;
+use crate::rates::Traffic;
 use crate::shared::Shared;
 
 /// A stopping document with so many slots above its snapshot makes one more, if it is small: the next start is quicker.
@@ -45,6 +47,10 @@ impl DocumentTask {
                 self.append = Some(append(shared, id, slot, record).boxed());
             }
             Effect::Broadcast { event } => {
+                if matches!(event, Event::Publish { .. }) {
+                    let sessions = u32::try_from(self.resident.facts.sessions()).unwrap_or(u32::MAX);
+                    self.deliveries = self.deliveries.saturating_add(sessions);
+                }
                 for router in self.routers.broadcast(event) {
                     self.pending.push_back(Input::RouterGone { router });
                 }
@@ -79,7 +85,7 @@ impl DocumentTask {
         None
     }
 
-    fn deliver(&mut self, router: RouterId, event: ringleaf_wire::Event) {
+    fn deliver(&mut self, router: RouterId, event: Event) {
         if !self.routers.deliver(router, event) {
             self.pending.push_back(Input::RouterGone { router });
         }
@@ -150,7 +156,7 @@ impl DocumentTask {
     }
 
     /// After all effects of a turn: says how the document is, answers operators, and sees whether this is the end.
-    pub(super) fn settle(&mut self, document: &Document, now: Instant) -> Option<End> {
+    pub(super) fn settle(&mut self, document: &mut Document, now: Instant) -> Option<End> {
         if self.append.is_none() {
             self.acknowledged();
             self.gathering_since = self.gathering_since.filter(|_| document.gathers());
@@ -163,6 +169,7 @@ impl DocumentTask {
         }
         self.moving.settle(document, now);
         self.resident.facts.publish(document);
+        self.measure_traffic(document, now);
         self.measure(document, now);
         if document.session_count() > 0 {
             self.resident.facts.touch(now);
@@ -180,6 +187,15 @@ impl DocumentTask {
         }
         // Whoever made it resident has yet to say what for, at first.
         (deleted && self.asked).then_some(End::Deleted)
+    }
+
+    /// In a turn that moved nothing this costs two comparisons.
+    fn measure_traffic(&mut self, document: &mut Document, now: Instant) {
+        let deliveries = std::mem::take(&mut self.deliveries);
+        let traffic = Traffic { admitted: document.take_admitted(), deliveries };
+        if traffic != Traffic::default() {
+            self.resident.facts.add(traffic, now);
+        }
     }
 
     /// Measuring a document that many have edited takes microseconds, so it is not done in every turn.
@@ -210,7 +226,10 @@ impl DocumentTask {
     /// The append that was in flight has been dealt with.
     fn acknowledged(&mut self) {
         if let Some(since) = self.in_flight_since.take() {
-            self.shared.metrics.acknowledgement_seconds.record(since.elapsed());
+            let now = Instant::now();
+            let took = now.saturating_duration_since(since);
+            self.shared.metrics.acknowledgement_seconds.record(took);
+            self.shared.latencies.record(took, now);
         }
     }
 }

@@ -29,6 +29,7 @@ use axum::Router;
 use axum::routing::{any, get, post, put};
 use ringleaf_store::SqliteStore;
 
+pub(crate) use busiest::Sort;
 pub(crate) use drain::Drain;
 pub(crate) use faults::Faults;
 pub(crate) use health::{Documents, Health, Stage};

@@ -84,6 +84,7 @@ fn line(mut member: Value, status: Option<&Result<Value, String>>, orders: &Orde
                 member[key] = status[key].clone();
             }
             member["counts"] = status["counts"].clone();
+            member["load"] = status["load"].clone();
             member["resident_bytes"] = status["process"]["resident_bytes"].clone();
             member["ring_version"] = status["ring"]["version"].clone();
         }

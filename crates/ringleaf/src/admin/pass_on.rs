@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::others::{Others, passed_on};
 use super::ring::everywhere;
-use super::{Admin, error};
+use super::{Admin, busiest, error};
 
 /// The largest body that goes over a link.
 const BODY_BYTES_MAX: usize = 128 << 20;
@@ -195,6 +195,9 @@ async fn with_owners(admin: &Admin, others: &Others, view: &RingView, listing: R
                 line["sessions"] = first["sessions"].clone();
                 line["resident_bytes"] = first["bytes"].clone();
                 line["epoch"] = first["epoch"].clone();
+                for key in busiest::RATES {
+                    line[key] = first[key].clone();
+                }
             }
             let nodes: Vec<Value> = found.iter().map(|found| found["node"].clone()).collect();
             line["in_memory"] = nodes.into();

@@ -203,6 +203,7 @@ fn estimate(live: &Value, pacing: Pacing) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use ringleaf_node::PerSecond;
     use ringleaf_ring::{ClusterId, Member, MemberState};
     use ringleaf_types::{DocumentId, Epoch, Incarnation, RingVersion};
 
@@ -224,7 +225,15 @@ mod tests {
     fn documents(owner: &str, view: &RingView) -> Vec<InMemory> {
         let all = (0..100).map(|index| format!("document-{index}").parse().unwrap());
         let owned = all.filter(|document: &DocumentId| view.owner(document).as_str() == owner);
-        owned.map(|document| InMemory { document, sessions: 2, bytes: 10, epoch: Epoch::new(1) }).collect()
+        owned
+            .map(|document| InMemory {
+                document,
+                sessions: 2,
+                bytes: 10,
+                epoch: Epoch::new(1),
+                per_second: PerSecond::default(),
+            })
+            .collect()
     }
 
     #[test]

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::others::{self, Others, passed_on};
-use super::{Admin, error};
+use super::{Admin, busiest, error};
 
 /// Limit: names in one question.
 const NAMES_MAX: usize = 10_000;
@@ -199,13 +199,9 @@ fn here(admin: &Admin, documents: &[DocumentId]) -> Value {
     let found = documents.iter().filter_map(|document| node.in_memory(document));
     let lines: Vec<Value> = found
         .map(|found| {
-            json!({
-                "name": found.document.as_str(),
-                "node": name,
-                "sessions": found.sessions,
-                "bytes": found.bytes,
-                "epoch": found.epoch.get(),
-            })
+            let mut line = busiest::line(&found, name);
+            line["epoch"] = found.epoch.get().into();
+            line
         })
         .collect();
     json!({ "documents": lines })

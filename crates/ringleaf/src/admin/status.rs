@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use ringleaf_node::Node;
+use ringleaf_node::{InMemory, Node, NodeStatus};
 use ringleaf_router::RunningServer;
 use serde_json::{Value, json};
 
 use super::process::Process;
 use super::ring::members;
-use super::{Admin, Others};
+use super::{Admin, Others, busiest};
 use crate::config::{Config, Role, without_password};
 
 /// What stays the same as long as the process runs.
@@ -54,6 +54,7 @@ pub(super) async fn of(admin: &Admin) -> Value {
     let config = &facts.config;
     let serving = admin.serving.as_ref();
     let node = admin.health.node();
+    let in_memory = admin.health.host().map(Node::all_in_memory);
     let editors = serving.map(|serving| serving.editors.status());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -77,11 +78,12 @@ pub(super) async fn of(admin: &Admin) -> Value {
             "sessions": editors.map(|editors| editors.sessions),
             "behind": editors.map(|editors| editors.behind),
             "documents_resident": node.map(|node| node.documents),
-            "document_sessions": admin.health.host().map(sessions),
+            "document_sessions": in_memory.as_ref().map(|documents| sessions(documents)),
             "documents_quarantined": node.map(|node| node.quarantined),
             "resident_bytes": node.map(|node| node.resident_bytes),
             "failing_appends": node.map(|node| node.failing_appends),
         },
+        "load": node.zip(in_memory.as_deref()).map(|(node, documents)| load(&node, documents)),
         "ring": serving.map(Serving::ring),
         "cluster": serving.filter(|serving| serving.others.clustered()).map(|_| config.cluster.clone()),
         "coordinator": admin.health.coordinator(),
@@ -100,8 +102,18 @@ fn role(role: Role) -> &'static str {
 }
 
 /// Of the documents that are hosted here, wherever their editors are connected.
-fn sessions(node: &Node) -> usize {
-    node.all_in_memory().iter().map(|document| document.sessions).sum()
+fn sessions(documents: &[InMemory]) -> usize {
+    documents.iter().map(|document| document.sessions).sum()
+}
+
+/// What they move together, and how long that takes to become durable.
+fn load(node: &NodeStatus, documents: &[InMemory]) -> Value {
+    let mut load = busiest::rates(documents.iter().map(|document| document.per_second).sum());
+    load["acknowledged_in_seconds"] = match node.acknowledged_in {
+        Some(latency) => json!({ "p50": latency.p50.as_secs_f64(), "p99": latency.p99.as_secs_f64() }),
+        None => Value::Null,
+    };
+    load
 }
 
 /// Null: this process hosts no documents.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use ringleaf_types::NodeId;
 
+use crate::admin::Sort;
+
 use super::{Confirmed, Named, OutputAndTarget, Server, Target};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -17,23 +19,32 @@ pub(crate) enum Content {
     Update,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DocList {
+    /// Only those whose names begin so
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// What comes first: names in order, or the most of something, in the whole cluster
+    ///
+    /// By updates, bytes and sessions only documents in memory are listed: nothing is written to the others. Rates are
+    /// those of about the last ten seconds.
+    #[arg(long, value_enum, default_value = "name", value_name = "WHAT")]
+    pub(crate) sort: Sort,
+    /// At most so many [default: 1000 by name, else 20]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Only those whose names come after this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) after: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: OutputAndTarget,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Doc {
-    /// List documents
+    /// List documents, or find those that have the most of something
     #[command(visible_alias = "ls")]
-    List {
-        /// Only those whose names begin so
-        #[arg(default_value = "")]
-        prefix: String,
-        /// At most so many
-        #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
-        limit: usize,
-        /// Only those whose names come after this one
-        #[arg(long, value_name = "NAME")]
-        after: Option<String>,
-        #[command(flatten)]
-        common: OutputAndTarget,
-    },
+    List(DocList),
     /// Show what is known of one document
     Show(Named),
     /// Print what a document holds

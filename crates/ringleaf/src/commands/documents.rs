@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::text::{array, cell};
-use super::{confirm, pins};
-use crate::cli::{Content, Doc, Format, Named, OutputAndTarget, Quarantine, Target};
+use super::{busy, confirm, pins};
+use crate::admin::Sort;
+use crate::cli::{Content, Doc, DocList, Format, Named, OutputAndTarget, Quarantine, Target};
 use crate::client::{Ask, Client, segment};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
@@ -15,6 +16,11 @@ use crate::progress;
 
 /// Documents asked for in one request.
 const PAGE: usize = 500;
+/// Documents that are listed if nobody says how many: by name, and otherwise.
+const BY_NAME_DEFAULT: usize = 1_000;
+const FIRST_DEFAULT: usize = 20;
+/// Limit: servers answer with no more.
+const FIRST_MAX: usize = 1_000;
 const BYTES: &str = "application/octet-stream";
 
 fn path(name: &str) -> String {
@@ -23,7 +29,7 @@ fn path(name: &str) -> String {
 
 pub(super) fn run(command: Doc) -> Result<(), Failure> {
     match command {
-        Doc::List { prefix, limit, after, common } => list(&prefix, limit, after, &common),
+        Doc::List(command) => list(command),
         Doc::Show(named) => show(&named, Ask::get(&path(&named.name))),
         Doc::Get { name, format, target } => get(&name, format, &target),
         Doc::Import { name, file, common } => import(&name, &file, &common),
@@ -75,18 +81,35 @@ pub(super) fn quarantine(command: Quarantine) -> Result<(), Failure> {
     }
 }
 
+fn list(command: DocList) -> Result<(), Failure> {
+    let limit = command.limit.map(|limit| limit as usize);
+    match (command.sort, &command.after) {
+        (Sort::Name, _) => by_name(command, limit.unwrap_or(BY_NAME_DEFAULT)),
+        (_, Some(_)) => Err(Failure::new(Exit::Usage, "usage", "--after goes with names in order only")
+            .advise("leave out --sort or --after")),
+        (_, None) if limit.is_some_and(|limit| limit > FIRST_MAX) => {
+            Err(Failure::new(Exit::Usage, "usage", format!("--sort finds at most {FIRST_MAX} documents"))
+                .advise("say a smaller --limit, or leave out --sort"))
+        }
+        (Sort::Size, None) => largest(&command, limit.unwrap_or(FIRST_DEFAULT)),
+        (Sort::Updates | Sort::Bytes | Sort::Sessions, None) => {
+            busiest(&command, limit.unwrap_or(FIRST_DEFAULT))
+        }
+    }
+}
+
 /// Asks page by page, until there are as many as wanted.
-fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTarget) -> Result<(), Failure> {
-    let client = Client::open(&common.target)?;
+fn by_name(command: DocList, limit: usize) -> Result<(), Failure> {
+    let client = Client::open(&command.common.target)?;
     let mut documents: Vec<Value> = Vec::new();
-    let mut next = Some(after);
+    let mut next = Some(command.after);
     let mut unanswered = String::new();
     while let Some(after) = next.take()
         && documents.len() < limit
     {
         let wanted = PAGE.min(limit - documents.len());
         let cursor = after.as_deref().map(|name| format!("&after={}", segment(name))).unwrap_or_default();
-        let path = format!("/api/v1/documents?prefix={}&limit={wanted}{cursor}", segment(prefix));
+        let path = format!("/api/v1/documents?prefix={}&limit={wanted}{cursor}", segment(&command.prefix));
         let mut page = client.json(Ask::get(&path))?;
         unanswered = super::ring::unanswered(&page);
         next = page["next"].as_str().map(|name| Some(name.to_owned()));
@@ -94,15 +117,51 @@ fn list(prefix: &str, limit: usize, after: Option<String>, common: &OutputAndTar
     }
     let next = next.flatten();
     let answer = json!({ "documents": documents, "next": next });
-    output::answer(common.output.format, &answer, || {
-        let wide = common.output.format == Format::Wide;
-        let text = or_nothing(documents.is_empty(), "no documents", &listing(&documents, wide));
-        let text = text + pins::legend(&documents) + &unanswered;
+    output::answer(command.common.output.format, &answer, || {
+        let wide = command.common.output.format == Format::Wide;
+        let text = stored(&documents, &command.prefix, wide) + &unanswered;
         match &next {
             Some(name) => format!("{text}and more: say --limit, or --after {name:?}\n"),
             None => text,
         }
     })
+}
+
+/// Those that take the most room in the store.
+fn largest(command: &DocList, limit: usize) -> Result<(), Failure> {
+    let client = Client::open(&command.common.target)?;
+    let path = format!("/api/v1/documents?sort=size&prefix={}&limit={limit}", segment(&command.prefix));
+    let spinner = progress::spinner("looking at all documents");
+    let answer = client.json(Ask::get(&path))?;
+    drop(spinner);
+    let wide = command.common.output.format == Format::Wide;
+    output::answer(command.common.output.format, &answer, || {
+        stored(array(&answer, "documents"), &command.prefix, wide) + &super::ring::unanswered(&answer)
+    })
+}
+
+/// Those in memory that have the most of something.
+fn busiest(command: &DocList, limit: usize) -> Result<(), Failure> {
+    let client = Client::open(&command.common.target)?;
+    let (sort, prefix) = (command.sort.word(), segment(&command.prefix));
+    let path = format!("/api/v1/busiest?sort={sort}&limit={limit}&prefix={prefix}");
+    let answer = client.json(Ask::get(&path))?;
+    output::answer(command.common.output.format, &answer, || {
+        let documents = array(&answer, "documents");
+        let nothing = match command.prefix.as_str() {
+            "" => "no document is in memory".to_owned(),
+            prefix => format!("no document whose name begins with {prefix:?} is in memory"),
+        };
+        or_nothing(documents.is_empty(), &nothing, &busy::table(documents)) + &busy::left_out(&answer)
+    })
+}
+
+fn stored(documents: &[Value], prefix: &str, wide: bool) -> String {
+    let nothing = match prefix {
+        "" => "no documents".to_owned(),
+        prefix => format!("no document's name begins with {prefix:?}"),
+    };
+    or_nothing(documents.is_empty(), &nothing, &listing(documents, wide)) + pins::legend(documents)
 }
 
 /// In a cluster with who should own each document, and where it is in memory.
@@ -111,7 +170,9 @@ fn listing(documents: &[Value], wide: bool) -> Table {
     let mut headings = vec!["NAME", ">SIZE"];
     headings.extend(if wide { &[">SLOT", ">TAIL"][..] } else { &[] });
     headings.push("STATE");
-    headings.extend(if clustered { &["AT", "OWNER", ">SESSIONS"][..] } else { &[] });
+    headings.extend(if clustered { &["AT", "OWNER"][..] } else { &[] });
+    headings.extend([">SESSIONS", ">UPDATES/S"]);
+    headings.extend(if wide { &[">IN/S", ">DELIVERIES/S"][..] } else { &[] });
     headings.push("CHANGED");
     headings.extend(wide.then_some("CREATED"));
     let mut table = Table::new(&headings);
@@ -123,7 +184,12 @@ fn listing(documents: &[Value], wide: bool) -> Table {
         row.push(state(document).into());
         if clustered {
             let at: Vec<&str> = array(document, "in_memory").iter().filter_map(Value::as_str).collect();
-            row.extend([at.join(", "), pins::owner(document), cell(document, "sessions")]);
+            row.extend([at.join(", "), pins::owner(document)]);
+        }
+        row.extend([cell(document, "sessions"), busy::rate(&document["updates_per_second"])]);
+        if wide {
+            row.push(busy::volume(&document["bytes_per_second"]));
+            row.push(busy::rate(&document["deliveries_per_second"]));
         }
         row.push(cell(document, "changed_at"));
         row.extend(wide.then(|| cell(document, "created_at")));

@@ -1,5 +1,6 @@
 //! What the commands do, apart from `serve`: ask the admin port, or the same routes in this process, and print.
 
+mod busy;
 pub(crate) mod config;
 mod documents;
 mod history;
