@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use ringleaf_types::DocumentId;
+use ringleaf_types::{DocumentId, Limits};
 
 use crate::addresses::Limit;
 use crate::fan_out::{self, FanOut};
@@ -20,6 +20,8 @@ pub(crate) struct Documents {
 /// The right to one session of a document.
 pub(crate) struct Seat {
     pub(crate) fan_out: Arc<FanOut>,
+    /// Its editor has left.
+    left: bool,
 }
 
 /// Why there is no seat.
@@ -91,23 +93,34 @@ impl Seat {
         // Seats are only taken under this lock: a fan-out that is found in the map does not end meanwhile.
         let mut open = shared.documents.lock();
         if let Some(fan_out) = open.get(document) {
-            if fan_out.seats() >= shared.limits.sessions_per_document_max {
+            if fan_out.editors() >= shared.limits.sessions_per_document_max {
                 return Err(NoSeat::SessionsOfDocument);
             }
             fan_out.seat();
-            return Ok(Self { fan_out: Arc::clone(fan_out) });
+            return Ok(Self { fan_out: Arc::clone(fan_out), left: false });
         }
         shared.addresses.opens(address, now).map_err(NoSeat::Address)?;
         let fan_out = Arc::new(FanOut::new(document.clone()));
         fan_out.seat();
         open.insert(document.clone(), Arc::clone(&fan_out));
         fan_out::start(Arc::clone(&fan_out), shared);
-        Ok(Self { fan_out })
+        Ok(Self { fan_out, left: false })
+    }
+
+    /// The editor has left, and somebody else may come in its place. False: too many have left already and are still
+    /// waited for.
+    pub(crate) fn leave(&mut self, limits: &Limits) -> bool {
+        self.left = self.fan_out.leaves_seat(limits.sessions_per_document_max);
+        self.left
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.fan_out.unseat();
+        if self.left {
+            self.fan_out.frees_left_seat();
+        } else {
+            self.fan_out.unseat();
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct FanOut {
     hosted: Mutex<Hosted>,
     opened: watch::Sender<Opened>,
     seats: AtomicUsize,
+    /// Seats of those who have left, among these.
+    left: AtomicUsize,
 }
 
 /// Who hosts the document now.
@@ -71,6 +73,7 @@ impl FanOut {
             hosted: Mutex::default(),
             opened: watch::Sender::new(Opened::NotYet),
             seats: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
         }
     }
 
@@ -90,6 +93,24 @@ impl FanOut {
 
     pub(crate) fn seats(&self) -> usize {
         self.seats.load(Ordering::Acquire)
+    }
+
+    /// Seats of editors that are there or about to come.
+    pub(crate) fn editors(&self) -> usize {
+        // Order: whoever leaves for good goes from the first number last.
+        self.seats().saturating_sub(self.left.load(Ordering::Acquire))
+    }
+
+    /// A seat is from now on one of those who have left, unless there are too many of these.
+    pub(crate) fn leaves_seat(&self, left_max: usize) -> bool {
+        let more = |left| (left < left_max).then_some(left + 1);
+        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
+    /// The same seat is free.
+    pub(crate) fn frees_left_seat(&self) {
+        self.left.fetch_sub(1, Ordering::AcqRel);
+        self.unseat();
     }
 
     /// Lets go of the host, which detaches all sessions there.

@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringleaf_types::{CloseReason, DocumentId};
 use tokio::net::TcpStream;
@@ -199,7 +199,10 @@ fn check_upgrade(request: &Request<Incoming>) -> Result<String, Refused> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let connection = has_token(headers, &header::CONNECTION, "upgrade");
     match key {
-        Some(key) if connection => Ok(derive_accept_key(key.as_bytes())),
+        // HTTP 1.0 knows no upgrade: whoever answers one there has a proxy in between that does not know what follows.
+        Some(key) if connection && request.version() == Version::HTTP_11 => {
+            Ok(derive_accept_key(key.as_bytes()))
+        }
         Some(_) | None => Err(Refusal::BadUpgrade.into()),
     }
 }
@@ -223,7 +226,7 @@ fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The document that a path names: everything after the first slash, percent-decoded.
 fn document_of(path: &str) -> Result<DocumentId, Refused> {
-    let name = path.strip_prefix('/').unwrap_or(path);
+    let Some(name) = path.strip_prefix('/') else { return Err(Refusal::BadName.into()) };
     let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
     DocumentId::from_utf8(&name)
         .map_err(|error| Refused { refusal: Refusal::BadName, detail: error.to_string() })

@@ -42,7 +42,13 @@ pub(crate) fn start(stream: TcpStream, early: Bytes, seat: Seat, counted: Counte
     tasks.spawn(span, run(connection, early, seat, counted, shared));
 }
 
-async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Counted, shared: Arc<Shared>) {
+async fn run(
+    connection: Arc<Connection>,
+    early: Bytes,
+    mut seat: Seat,
+    counted: Counted,
+    shared: Arc<Shared>,
+) {
     let mut reader =
         Reader::new(Arc::clone(&connection), Arc::clone(&seat.fan_out), Arc::clone(&shared), early);
     seat.fan_out.join(Arc::clone(&connection));
@@ -54,6 +60,9 @@ async fn run(connection: Arc<Connection>, early: Bytes, seat: Seat, counted: Cou
         }
     }
     reader.end();
+    if !seat.leave(&shared.limits) {
+        connection.lock().session.forget_messages();
+    }
     // The owner hears at once that the editor is gone, also when that takes long to read why.
     let _ = reader.bring();
     Box::pin(close(&connection, &shared)).await;
@@ -151,7 +160,9 @@ async fn read_to_end(socket: &TcpStream) {
     while socket.readable().await.is_ok() {
         match socket.try_read(&mut scratch) {
             Ok(0) => return,
-            Ok(_) => {}
+            // Nothing here waits while the peer sends faster than it is read: neither the time allowed nor anybody else on
+            // this thread would get a turn.
+            Ok(_) => tokio::task::yield_now().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

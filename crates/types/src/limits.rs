@@ -49,7 +49,9 @@ pub struct Limits {
     /// upgrade. Longer than the 2.5 s after which stock clients that were sent away try again, all at the same time, so
     /// that there is always somebody whose turn it is.
     pub connection_turn_timeout: Duration,
-    /// Sessions of one document. Above it: 503 before the upgrade.
+    /// Sessions of one document. Above it: 503 before the upgrade. Sessions whose editor has left and whose last words
+    /// are not durable yet count apart, as many again, so that a crowd that comes back is not kept out by what it left
+    /// behind. Above that, last words are not waited for: their editor still has them, and sends them when it is back.
     pub sessions_per_document_max: usize,
     /// Documents that one address may open (make resident) within a minute. Above it: 503 before the upgrade.
     pub documents_opened_per_minute_max: u32,

@@ -120,7 +120,7 @@ impl Refusal {
             Self::Method => "pages are asked for with GET or HEAD, and editors connect by WebSocket",
             Self::BadName => "that is not a document name",
             Self::BadUpgrade => {
-                "that is not a WebSocket handshake: its key or its Connection header is missing"
+                "that is not a WebSocket handshake: that takes HTTP/1.1, a key and a Connection header"
             }
             Self::WrongVersion => "WebSocket version 13 is spoken here",
             Self::Origin => "pages of that origin may not connect",

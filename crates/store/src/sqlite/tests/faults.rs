@@ -29,6 +29,28 @@ fn open_with_room_for(pages: u32) -> (SqliteStore, TempDir) {
     (SqliteStore::start(locked, connection, SqliteOptions::default()).unwrap(), folder)
 }
 
+/// I4 at its root. The hook runs inside the commit, when everything is written and nothing is decided.
+#[tokio::test]
+async fn nobody_is_answered_before_the_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = Folder::create(folder.path()).unwrap();
+    let mut connection = schema::open_for_writing(&locked.database()).unwrap();
+    let (commits, committing) = std::sync::mpsc::sync_channel(4);
+    let (go_on, may_go_on) = std::sync::mpsc::sync_channel::<()>(4);
+    // True would roll it back.
+    let hold = move || commits.send(()).is_ok() && may_go_on.recv().is_err();
+    connection.commit_hook(Some(hold)).unwrap();
+    let store = SqliteStore::start(locked, connection, SqliteOptions::default()).unwrap();
+    let notes = id("notes");
+    let mut append = Box::pin(store.create_slot(&notes, Slot::new(1), record(1)));
+    // Once to hand it over, and once more when the commit has begun.
+    assert!(tokio::time::timeout(Duration::ZERO, append.as_mut()).await.is_err());
+    committing.recv().unwrap();
+    assert!(tokio::time::timeout(Duration::ZERO, append.as_mut()).await.is_err(), "answered too early");
+    go_on.send(()).unwrap();
+    assert_eq!(append.await.unwrap(), Created::Created);
+}
+
 #[tokio::test]
 async fn a_full_database_refuses_appends_and_keeps_what_it_has() {
     let (store, folder) = open_with_room_for(200);
