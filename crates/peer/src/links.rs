@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use hyper_util::rt::TokioIo;
@@ -65,10 +65,13 @@ pub struct Links {
     config: LinksConfig,
     rings: Arc<Rings>,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    probes: Mutex<BTreeMap<Probe, WeakShared<BoxFuture<'static, bool>>>>,
     tasks: Tasks,
     this: Weak<Links>,
 }
 
+/// Which node is asked, where, and within which time it must answer.
+type Probe = (NodeId, String, Duration);
 type Connecting = Shared<BoxFuture<'static, Option<Arc<Link>>>>;
 type Calling = Shared<BoxFuture<'static, Option<Channel>>>;
 
@@ -88,6 +91,7 @@ impl Links {
             config,
             rings: Arc::new(Rings::new()),
             peers: Mutex::default(),
+            probes: Mutex::default(),
             tasks: Tasks::default(),
             this: this.clone(),
         })
@@ -174,6 +178,26 @@ impl Links {
         self.rings.hear(ring);
         let incarnation = Incarnation::new(reply.incarnation);
         Ok(Probed { node: found, incarnation, ring, serving: reply.serving })
+    }
+
+    /// Whether the node says that it lives. Those who ask at the same time share one probe: when a node dies, each of its
+    /// documents is asked for at once, and each of them asks this.
+    fn shared_probe(&self, probe: Probe) -> Shared<BoxFuture<'static, bool>> {
+        let mut probes = self.probes.lock().expect("no holder of this lock panics");
+        if let Some(under_way) = probes.get(&probe).and_then(WeakShared::upgrade) {
+            return under_way;
+        }
+        probes.retain(|_, others| others.upgrade().is_some());
+        let (links, (node, address, within)) = (self.this.clone(), probe.clone());
+        let asked = async move {
+            let Some(links) = links.upgrade() else { return false };
+            links.probe(&node, &address, within).await.is_ok_and(|probed| probed.serving)
+        };
+        let asked = asked.boxed().shared();
+        if let Some(under_way) = asked.downgrade() {
+            probes.insert(probe, under_way);
+        }
+        asked
     }
 
     /// Has another process answer an admin request. How long it may take is the caller's business.
@@ -372,7 +396,7 @@ impl Peers for Links {
     }
 
     fn alive<'a>(&'a self, node: &'a NodeId, address: &'a str, within: Duration) -> BoxFuture<'a, bool> {
-        async move { self.probe(node, address, within).await.is_ok_and(|probed| probed.serving) }.boxed()
+        self.shared_probe((node.clone(), address.to_owned(), within)).boxed()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A host, a sink and a pair of processes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -126,10 +126,13 @@ pub(crate) struct Process {
     /// It cannot ask the coordinator.
     pub(crate) alone: AtomicBool,
     pub(crate) view: Mutex<Option<ClusterView>>,
+    /// How often it was asked who it is.
+    pub(crate) asked: AtomicUsize,
 }
 
 impl Answers for Process {
     fn probed(&self) -> Probed {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let view = self.view();
         let ring = view.map_or(RingVersion::new(41), |known| known.view.version());
         let node = node();

@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ringleaf_peer::{AdminRequest, ProbeError};
 use ringleaf_types::{CloseReason, Limits, MessageNumber, Rights, RingVersion, SessionId, Slot, Subject};
-use ringleaf_wire::{Event, Gone, OpenError, Request, SubmitError};
+use ringleaf_wire::{Event, Gone, OpenError, Peers, Request, SubmitError};
 
 use crate::fake::{Sink, node, opening, pair, pair_of, pair_with, until};
 
@@ -175,6 +176,29 @@ async fn a_refused_opening_says_why() {
     }
     let _document = remote.open(asked.clone(), Arc::new(Sink::default())).await.unwrap();
     assert_eq!(pair.host.openings.lock().unwrap()[0].0, asked);
+}
+
+#[tokio::test]
+async fn those_who_ask_at_once_whether_a_node_lives_share_a_probe() {
+    let pair = pair();
+    let (links, id, within) = (&pair.links, node(), Duration::from_secs(5));
+    let all = async || {
+        let asked = (0..50).map(|_| links.alive(&id, &pair.address, within));
+        futures_util::future::join_all(asked).await
+    };
+    for times in 1..=2 {
+        assert!(all().await.into_iter().all(|alive| alive));
+        assert_eq!(
+            pair.process.asked.load(Ordering::SeqCst),
+            times,
+            "asked anew when the last one has answered"
+        );
+    }
+    // Whoever asks and does not wait for the answer leaves nothing behind.
+    let nobody = links.alive(&id, &pair.address, within);
+    drop(nobody);
+    assert!(all().await.into_iter().all(|alive| alive));
+    assert!(!links.alive(&"node-2".parse().unwrap(), &pair.address, within).await, "another node answers");
 }
 
 #[tokio::test]
