@@ -1,6 +1,7 @@
-//! The owner of a few crowded documents dies: everybody in them is attached to the next one, all at once.
+//! The owner of crowded documents, or of very many, dies: everybody in them is attached to the next one, all at once.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -12,7 +13,6 @@ use harness::{Cluster, ClusterOptions, Event, Socket, wait_for};
 use crate::moves::{Seen, edit};
 use crate::{DEATHS, percentile, routers};
 
-const DOCUMENTS: usize = 4;
 /// Documents of other nodes, and who types in each.
 const BYSTANDERS: usize = 4;
 /// Who reads what comes to so many sockets.
@@ -20,17 +20,17 @@ const READERS: usize = 16;
 const WITHIN: Duration = Duration::from_secs(120);
 /// How long the others are watched before.
 const CALM: Duration = Duration::from_secs(2);
-/// The goal for those who are not concerned, and how far above it a busy machine may be.
-const LATENCY_MAX: Duration = Duration::from_millis(250);
-const SLACK: u32 = 10;
+/// Those who are not concerned wait less than a second; a busy machine may take ten times that.
+const LATENCY_MAX: Duration = Duration::from_secs(10);
 /// What a session may cost its router while it waits for an owner, beside what its socket holds already.
 const SESSION_BYTES_MAX: u64 = 64 << 10;
 /// And what the process may take for a while whoever comes.
 const ROOM_BYTES: u64 = 64 << 20;
 const NEVER: u64 = u64::MAX;
 
-fn sessions() -> usize {
-    if harness::long() { 2_000 } else { 400 }
+/// How many come, for so many in the long run.
+fn at_most(count: usize) -> usize {
+    if harness::long() { count } else { count / 5 }
 }
 
 /// What everybody in the crowd shares.
@@ -80,10 +80,9 @@ impl Editor {
         1_000 + index as u64
     }
 
-    fn come(cluster: &Cluster, documents: &[String], index: usize) -> Self {
-        let addresses = routers(cluster);
+    fn come(addresses: &[SocketAddr], documents: &[String], index: usize) -> Self {
         let path = format!("/{}", documents[index % documents.len()]);
-        let socket = Socket::open(addresses[index / documents.len() % addresses.len()], &path);
+        let socket = Socket::open(addresses[(index + index / documents.len()) % addresses.len()], &path);
         let mut editor = Self { socket, index, typed: 0 };
         editor.type_one();
         editor
@@ -132,20 +131,17 @@ impl Editor {
     }
 }
 
-fn read(mut editors: Vec<Editor>, crowd: &Crowd) {
-    while !crowd.over.load(Ordering::Relaxed) {
-        if crowd.dead.load(Ordering::Relaxed) {
-            editors.iter_mut().filter(|editor| editor.typed < 2).for_each(Editor::type_one);
-        }
-        let before = editors.len();
-        editors.retain_mut(|editor| editor.listen(crowd));
-        crowd.closed.fetch_add(before - editors.len(), Ordering::Relaxed);
-    }
+/// Takes what has come to all of them.
+fn listen(editors: &mut Vec<Editor>, crowd: &Crowd) {
+    let before = editors.len();
+    editors.retain_mut(|editor| editor.listen(crowd));
+    crowd.closed.fetch_add(before - editors.len(), Ordering::Relaxed);
 }
 
 /// Documents of one node, and documents of the others.
-fn documents(cluster: &Cluster) -> (String, Vec<String>, Vec<String>) {
-    let names: Vec<String> = (0..64).map(|index| format!("storm-{index}")).collect();
+fn names(cluster: &Cluster, count: usize) -> (String, Vec<String>, Vec<String>) {
+    // A third of them is enough.
+    let names: Vec<String> = (0..64 + count * 4).map(|index| format!("storm-{index}")).collect();
     let body = serde_json::json!({ "documents": names }).to_string();
     let answer = cluster.server("r1").admin_request("POST", "/api/v1/ring/owners", body.as_bytes()).json();
     let owners = answer["documents"].as_array().unwrap().iter();
@@ -155,26 +151,36 @@ fn documents(cluster: &Cluster) -> (String, Vec<String>, Vec<String>) {
         names.into_iter().zip(&owners).partition(|(_, owner)| **owner == victim);
     let first =
         |names: Vec<(String, &String)>, count| names.into_iter().map(|(name, _)| name).take(count).collect();
-    (victim, first(of_victim, DOCUMENTS), first(of_others, BYSTANDERS))
+    (victim, first(of_victim, count), first(of_others, BYSTANDERS))
 }
 
 /// Everybody comes, and types a character.
-fn gather(cluster: &Cluster, documents: &[String]) -> (Arc<Crowd>, Vec<JoinHandle<()>>) {
+fn gather(cluster: &Cluster, documents: &[String], sessions: usize) -> (Arc<Crowd>, Vec<JoinHandle<()>>) {
     let crowd = Arc::new(Crowd {
         begun_at: Instant::now(),
         dead: AtomicBool::new(false),
         over: AtomicBool::new(false),
         closed: AtomicUsize::new(0),
-        acknowledged: (0..sessions()).map(|_| AtomicU64::new(0)).collect(),
-        served_at: (0..sessions()).map(|_| AtomicU64::new(NEVER)).collect(),
+        acknowledged: (0..sessions).map(|_| AtomicU64::new(0)).collect(),
+        served_at: (0..sessions).map(|_| AtomicU64::new(NEVER)).collect(),
     });
-    let mut groups: Vec<Vec<Editor>> = (0..READERS).map(|_| Vec::new()).collect();
-    for index in 0..sessions() {
-        groups[index % READERS].push(Editor::come(cluster, documents, index));
-    }
-    let readers = groups.into_iter().map(|editors| {
-        let crowd = Arc::clone(&crowd);
-        thread::spawn(move || read(editors, &crowd))
+    let readers = (0..READERS).map(|reader| {
+        let (crowd, addresses, documents) = (Arc::clone(&crowd), routers(cluster), documents.to_vec());
+        let indexes = (reader..sessions).step_by(READERS);
+        thread::spawn(move || {
+            let mut editors = Vec::new();
+            for index in indexes {
+                editors.push(Editor::come(&addresses, &documents, index));
+                // Whoever is there answers the server's pings.
+                listen(&mut editors, &crowd);
+            }
+            while !crowd.over.load(Ordering::Relaxed) {
+                if crowd.dead.load(Ordering::Relaxed) {
+                    editors.iter_mut().filter(|editor| editor.typed < 2).for_each(Editor::type_one);
+                }
+                listen(&mut editors, &crowd);
+            }
+        })
     });
     let readers = readers.collect();
     (crowd, readers)
@@ -202,10 +208,21 @@ fn memory(cluster: &Cluster) -> Vec<u64> {
 
 #[test]
 fn everybody_of_a_dead_owner_is_attached_to_the_next_one_and_nobody_else_feels_it() {
+    storm(4, at_most(2_000));
+}
+
+#[test]
+#[ignore = "the long run has it"]
+fn all_documents_of_a_dead_owner_are_taken_over_and_nobody_else_feels_it() {
+    storm(at_most(2_000), at_most(2_000));
+}
+
+fn storm(documents: usize, sessions: usize) {
     let options = DEATHS.into_iter().fold(ClusterOptions::new(3, 2), ClusterOptions::announce);
+    let options = options.announce("decoding without a note in the store");
     let Some(mut cluster) = Cluster::start(&options) else { return };
-    let (victim, crowded, others) = documents(&cluster);
-    let (crowd, readers) = gather(&cluster, &crowded);
+    let (victim, crowded, others) = names(&cluster, documents);
+    let (crowd, readers) = gather(&cluster, &crowded, sessions);
     crowd.wait_acknowledged(1);
     let stop = Arc::new(AtomicBool::new(false));
     let bystanders = stand_by(&cluster, others, &stop);
@@ -232,22 +249,21 @@ fn everybody_of_a_dead_owner_is_attached_to_the_next_one_and_nobody_else_feels_i
         .collect();
     let (calm, storm) = (latency(&seen, calm_at, killed_at), latency(&seen, killed_at, served_at));
     harness::figure(&format!(
-        "the owner of {DOCUMENTS} documents with {} editors dies: p50 {:.2?}, p99 {:.2?} until their words are acknowledged; \
+        "the owner of {documents} documents with {sessions} editors dies: p50 {:.2?}, p99 {:.2?} until their words are acknowledged; \
          p99 of others' edits {storm:.1?}, calm {calm:.1?}; a router grew by {:.1} MiB",
-        sessions(),
         percentile(&mut waited, 50),
         percentile(&mut waited, 99),
         grown as f64 / f64::from(1 << 20),
     ));
     assert_eq!(crowd.closed.load(Ordering::Relaxed), 0, "sockets closed");
     assert_eq!(seen.iter().map(|seen| seen.closed).sum::<usize>(), 0, "sockets of others closed");
-    assert!(storm < LATENCY_MAX * SLACK, "{storm:?}");
-    let grown_max = ROOM_BYTES + SESSION_BYTES_MAX * sessions() as u64;
+    assert!(storm < LATENCY_MAX, "{storm:?}");
+    let grown_max = ROOM_BYTES + SESSION_BYTES_MAX * sessions as u64;
     assert!(grown < grown_max, "{grown} bytes, and {grown_max} are the limit");
     cluster.start_again_there(&victim);
     cluster.forget_everything();
     let stored: Vec<_> =
         crowded.iter().map(|document| yjs::contents(&cluster.export(document)).clocks).collect();
-    let kept = |index: &usize| stored[index % DOCUMENTS].get(&Editor::client(*index)) == Some(&2);
-    assert_eq!((0..sessions()).filter(kept).count(), sessions(), "editors whose words are all stored");
+    let kept = |index: &usize| stored[index % documents].get(&Editor::client(*index)) == Some(&2);
+    assert_eq!((0..sessions).filter(kept).count(), sessions, "editors whose words are all stored");
 }
