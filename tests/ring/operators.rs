@@ -35,7 +35,7 @@ fn any_process_shows_the_busiest_documents_of_all_nodes() {
         (0..3).map(|_| harness::Socket::open(cluster.server("r1").editors(), "/notes/7")).collect();
     for at in ["r1", "n2"] {
         let top = wait_for("three editors are counted", WITHIN, || {
-            let top = ask(&cluster, at, "top --limit 30");
+            let top = ask(&cluster, at, "top --limit 30 --sort sessions");
             (top["busiest"]["documents"][0]["sessions"] == 3).then_some(top)
         });
         let documents = top["busiest"]["documents"].as_array().unwrap();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::Sort;
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
@@ -41,7 +42,7 @@ pub(crate) enum Command {
     Router(Clustered),
     /// Is the server well, and its cluster, and what are they doing?
     Status(Status),
-    /// Watch the cluster and its busiest documents (q quits)
+    /// Watch the nodes and the busiest documents, as they change (q quits)
     Top(Top),
     /// Look at the ring, plan changes and make them
     #[command(subcommand)]
@@ -277,7 +278,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Give up after so many seconds without an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
 }
 
@@ -306,9 +307,12 @@ pub(crate) struct Top {
     /// How often to look
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) interval: u64,
-    /// How many documents to show
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-    pub(crate) limit: usize,
+    /// Which documents come first; on a terminal a key changes it
+    #[arg(long, value_enum, default_value = "updates", value_name = "WHAT")]
+    pub(crate) sort: Sort,
+    /// How many documents to show [default: as many as fit on the terminal, else 20]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: Option<u32>,
     /// Look once, as it does when nobody watches (no terminal, or JSON)
     #[arg(long)]
     pub(crate) once: bool,

@@ -207,6 +207,12 @@ fn base(text: &str) -> Result<String, Failure> {
     if host.is_empty() || host.contains('/') {
         return Err(wrong("it is a host and a port"));
     }
+    // A word alone is hardly meant to be asked at port 80.
+    if !text.starts_with("http://")
+        && host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err())
+    {
+        return Err(wrong("there is no port"));
+    }
     // A server that listens on all addresses is reached on this one.
     let host = match host.parse::<std::net::SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
@@ -255,7 +261,7 @@ mod tests {
         for text in ["127.0.0.1:1235", "http://127.0.0.1:1235", "http://127.0.0.1:1235/", "0.0.0.0:1235"] {
             assert_eq!(base(text).unwrap(), "http://127.0.0.1:1235", "{text}");
         }
-        for text in ["https://127.0.0.1:1235", "", "127.0.0.1:1235/x"] {
+        for text in ["https://127.0.0.1:1235", "", "127.0.0.1:1235/x", "n1", "127.0.0.1", "[::1]"] {
             assert_eq!(base(text).unwrap_err().exit, Exit::Usage, "{text}");
         }
     }

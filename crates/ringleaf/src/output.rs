@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use crate::cli::Format;
 use crate::exit::Failure;
@@ -33,13 +34,13 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).chain([headings.len()]).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&headings]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.width()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let line = |cells: &[String]| {
             let mut line = String::new();
             for (column, cell) in cells.iter().enumerate() {
-                let space = " ".repeat(widths[column] - cell.chars().count());
+                let space = " ".repeat(widths[column] - cell.width());
                 match right.get(column) {
                     Some(true) => line.push_str(&format!("{space}{cell}  ")),
                     Some(false) | None => line.push_str(&format!("{cell}{space}  ")),

@@ -51,7 +51,7 @@ pub(crate) enum Doc {
     Get {
         /// Name of the document
         name: String,
-        /// As what
+        /// How to print it
         #[arg(short = 'o', long = "output", value_enum, default_value = "json", value_name = "FORMAT")]
         format: Content,
         #[command(flatten)]

@@ -18,7 +18,7 @@ pub(crate) struct Server {
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
     /// Give up after so many seconds without an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }
 
@@ -119,7 +119,7 @@ pub(crate) enum Ring {
         #[command(flatten)]
         server: Server,
     },
-    /// Look at documents that move to whom the ring names, or keep them from it
+    /// Watch, pause or resume the moves of documents that a changed ring asks for
     #[command(subcommand)]
     Rebalance(Rebalance),
     /// Show how the ring has changed since the process that is asked has started

@@ -55,7 +55,7 @@ fn tell(
 }
 
 /// How a member is, in one word or two.
-fn state(member: &Value) -> String {
+pub(super) fn state(member: &Value) -> String {
     match (member["answers"].as_bool(), member["state"].as_str().unwrap_or_default()) {
         (Some(false), _) => "does not answer".into(),
         (_, "draining") if member["cordoned"] == true => "cordoned".into(),

@@ -297,7 +297,7 @@ fn simulate(command: &Simulate) -> Result<(), Failure> {
     };
     let prediction = paper.predict().map_err(|problem| {
         Failure::new(Exit::Usage, "usage", problem.to_string())
-            .advise("simulate fewer nodes or virtual nodes")
+            .advise("say other numbers of --nodes or --virtual-nodes")
     })?;
     output::answer(command.output.format, &predicted(&paper, &prediction), || {
         on_paper(&paper, &prediction, output::stdout_has_color())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::text::array;
 use super::verdict::{Mood, Verdict, verdict};
 
 use crate::cli::{Backup, Format, Status, Target};
@@ -30,8 +31,8 @@ pub(super) fn status(command: &Status) -> Result<(), Failure> {
 
 /// What a server says of itself and, in a cluster, of the nodes.
 pub(super) struct Look {
-    status: Value,
-    nodes: Option<Value>,
+    pub(super) status: Value,
+    pub(super) nodes: Option<Value>,
 }
 
 impl Look {
@@ -45,7 +46,7 @@ impl Look {
         Ok(Self { status, nodes })
     }
 
-    fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Verdict {
         verdict(&self.status, self.nodes.as_ref())
     }
 
@@ -58,22 +59,54 @@ impl Look {
 
     /// The verdict, the nodes, and what there is about the server itself.
     fn text(&self, wide: bool, color: bool) -> String {
-        format!("{}\n{}", self.summary_of(wide, color), details(&self.status, wide))
+        format!("{}\n{}", self.summary(wide, color), details(&self.status, wide))
     }
 
     /// Without what there is about the server itself.
-    pub(super) fn summary(&self, color: bool) -> String {
-        self.summary_of(false, color)
-    }
-
-    fn summary_of(&self, wide: bool, color: bool) -> String {
+    fn summary(&self, wide: bool, color: bool) -> String {
         let mut text = self.verdict().line(color) + "\n";
-        text.push_str(&warnings(&self.status, color));
+        for warning in self.warned() {
+            text.push_str(&match color {
+                true => format!("\x1b[1;33m! {warning}\x1b[0m\n"),
+                false => format!("! {warning}\n"),
+            });
+        }
         if let Some(nodes) = &self.nodes {
             let table = super::nodes::table(nodes, wide).render(color);
             text.push_str(&format!("\n{table}{}", super::nodes::legend(nodes)));
         }
         text
+    }
+}
+
+impl Look {
+    /// What the operator has asked for and should not forget.
+    pub(super) fn warned(&self) -> Vec<&'static str> {
+        let warnings = [
+            ("/store/keeps_nothing", "keeps nothing (--memory)"),
+            ("/editors/open_to_anyone", "open to anyone: nobody is asked who they are"),
+        ];
+        let said =
+            warnings.iter().filter(|(pointer, _)| self.status.pointer(pointer) == Some(&Value::Bool(true)));
+        said.map(|(_, warning)| *warning).collect()
+    }
+
+    /// A line about each node: of a server that stands alone, about itself.
+    pub(super) fn nodes(&self) -> Vec<Value> {
+        match &self.nodes {
+            Some(nodes) => array(nodes, "members").to_vec(),
+            None => {
+                let status = &self.status;
+                vec![json!({
+                    "node": status["node"],
+                    "state": status["stage"],
+                    "ready": status["ready"],
+                    "counts": status["counts"],
+                    "load": status["load"],
+                    "resident_bytes": status["process"]["resident_bytes"],
+                })]
+            }
+        }
     }
 }
 
@@ -161,20 +194,6 @@ pub(super) fn details(status: &Value, wide: bool) -> String {
         table.row(["ring".into(), format!("version {}: {}", number("/ring/version"), members.join(", "))]);
     }
     table.render(false) + &faults(status, wide)
-}
-
-/// What the operator has asked for and should not forget.
-fn warnings(status: &Value, color: bool) -> String {
-    let warnings = [
-        ("/store/keeps_nothing", "keeps nothing (--memory)"),
-        ("/editors/open_to_anyone", "open to anyone: nobody is asked who they are"),
-    ];
-    let said = warnings.iter().filter(|(pointer, _)| status.pointer(pointer) == Some(&Value::Bool(true)));
-    said.map(|(_, warning)| match color {
-        true => format!("\x1b[1;33m! {warning}\x1b[0m\n"),
-        false => format!("! {warning}\n"),
-    })
-    .collect()
 }
 
 fn faults(status: &Value, wide: bool) -> String {

@@ -1,124 +1,137 @@
 //! `ringleaf top`: the cluster and its busiest documents, drawn again and again.
+//!
+//! ```text
+//!  keys ──▶ this thread ──ask──▶ the one that looks ──▶ server
+//!           draws      ◀─heard──
+//! ```
+//!
+//! Who looks may wait for a node that does not answer; keys and the size of the terminal are heard all the same.
 
-use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+mod grid;
+mod screen;
+mod terminal;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use serde_json::{Value, json};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
 
 use super::status::Look;
-use super::text::{array, cell, count};
+use crate::admin::Sort;
 use crate::cli::{Format, Top};
 use crate::client::{Ask, Client};
-use crate::exit::Failure;
-use crate::output::{self, Table};
+use crate::exit::{Exit, Failure};
+use crate::output;
+use screen::{Heard, report, screen};
+use terminal::{Key, Terminal};
 
-/// The other screen of a terminal, without a cursor; and back.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
-const CLEAR: &str = "\x1b[H\x1b[2J";
-const CTRL_C: u8 = 3;
+/// So long a change of the terminal's size, or an answer, waits until it is drawn.
+const GLANCE_INTERVAL: Duration = Duration::from_millis(100);
+/// Documents that are shown if nobody says how many, where nothing has to fit.
+const DEFAULT: u32 = 20;
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    sort: Sort,
+    limit: u32,
+}
 
 pub(super) fn top(command: &Top) -> Result<(), Failure> {
     let client = Client::open(&command.server.target())?;
     let format = command.server.output.format;
-    let (color, path) = (output::stdout_has_color(), format!("/api/v1/busiest?limit={}", command.limit));
-    let look = || Ok::<_, Failure>((Look::take(&client)?, client.json(Ask::get(&path))?));
     // Nobody can see it change: one picture.
-    if command.once || !std::io::stdout().is_terminal() || format == Format::Json {
-        let (look, busiest) = look()?;
-        let json = json!({ "status": look.json(), "busiest": busiest });
-        return output::answer(format, &json, || picture(&look, &busiest, color));
+    let terminal = if command.once || format == Format::Json { None } else { Terminal::enter() };
+    match terminal {
+        Some(terminal) => watch(command, client, terminal),
+        None => {
+            let wanted = Wanted { sort: command.sort, limit: command.limit.unwrap_or(DEFAULT) };
+            let heard = look(&client, wanted)?;
+            let json = json!({ "status": heard.look.json(), "busiest": heard.busiest });
+            output::answer(format, &json, || report(&heard, output::stdout_has_color()))
+        }
     }
-    let keys = Keys::listen();
+}
+
+fn look(client: &Client, wanted: Wanted) -> Result<Heard, Failure> {
+    let path = format!("/api/v1/busiest?sort={}&limit={}", wanted.sort.word(), wanted.limit);
+    let (look, busiest) = (Look::take(client)?, client.json(Ask::get(&path))?);
+    Ok(Heard { look, busiest, at: output::rfc3339(SystemTime::now()) })
+}
+
+/// Draws until somebody quits.
+fn watch(command: &Top, client: Client, mut terminal: Terminal) -> Result<(), Failure> {
+    let (ask, answers) = start_looking(client)?;
+    let (mut heard, mut problem): (Option<Heard>, Option<String>) = (None, None);
+    let mut sort = command.sort;
+    let mut due = Some(Instant::now());
+    let color = output::stdout_has_color();
     loop {
-        let drawn = match look() {
-            Ok((look, busiest)) => picture(&look, &busiest, color),
-            // Whoever watches, waits for the server to come back.
-            Err(failure) => format!("{failure}\n"),
-        };
-        if !output::print_to_reader(&format!("{CLEAR}{drawn}\nq quits\n"))? {
-            return Ok(());
-        }
-        if keys.quit_within(Duration::from_secs(command.interval)) {
-            return Ok(());
-        }
-    }
-}
-
-fn picture(look: &Look, busiest: &Value, color: bool) -> String {
-    let mut table = Table::new(&["DOCUMENT", "NODE", "EDITORS", "MEMORY"]);
-    for document in array(busiest, "documents") {
-        let number = |name: &str| document[name].as_u64().unwrap_or_default();
-        table.row([
-            cell(document, "name"),
-            cell(document, "node"),
-            count(number("sessions")),
-            output::size(number("bytes")),
-        ]);
-    }
-    let mut text = look.summary(color);
-    text.push_str("\nDocuments in memory with the most editors:\n\n");
-    text.push_str(&table.render(color));
-    for silent in array(busiest, "unanswered") {
-        text.push_str(&format!("{} is left out: {}\n", cell(silent, "node"), cell(silent, "problem")));
-    }
-    text
-}
-
-/// Keys that are heard one by one, as long as this lives.
-struct Keys {
-    before: Option<Termios>,
-}
-
-impl Keys {
-    fn listen() -> Self {
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok();
-        if let Some(mut modes) = before.clone() {
-            // Ctrl-C is a key too: a signal would leave the terminal as it is.
-            modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
-            let _no_terminal = tcsetattr(&stdin, OptionalActions::Now, &modes);
-        }
-        let _nobody_listens = std::io::stdout().write_all(ENTER.as_bytes());
-        Self { before }
-    }
-
-    /// Waits, and says whether somebody wants to leave.
-    fn quit_within(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let stdin = std::io::stdin();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            if self.before.is_none() {
-                std::thread::sleep(left);
-                return false;
-            }
-            let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(0) | Err(_) => return false,
-                Ok(_) => {}
-            }
-            let mut keys = [0; 16];
-            match rustix::io::read(&stdin, &mut keys) {
-                Ok(0) | Err(_) => return true,
-                Ok(read) if keys[..read].iter().any(|key| [b'q', b'Q', CTRL_C].contains(key)) => {
-                    return true;
+        let room = terminal.room();
+        match answers.try_recv() {
+            Ok(answer) => {
+                let sorted = |heard: &Heard| heard.busiest["sort"].as_str() == Some(sort.word());
+                let again = if answer.as_ref().is_ok_and(|heard| !sorted(heard) && heard.knows_sorts()) {
+                    Duration::ZERO
+                } else {
+                    Duration::from_secs(command.interval)
+                };
+                due = Some(Instant::now() + again);
+                match answer {
+                    Ok(new) => (heard, problem) = (Some(new), None),
+                    // Whoever watches, waits for the server to come back.
+                    Err(failure) => problem = Some(failure.message),
                 }
-                Ok(_) => {}
             }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                return Err(Failure::new(Exit::Failed, "top", "the thread that looks has ended"));
+            }
+        }
+        if due.is_some_and(|due| due <= Instant::now()) {
+            let rows = u32::try_from(room.rows).unwrap_or(DEFAULT);
+            let wanted = Wanted { sort, limit: command.limit.unwrap_or(rows) };
+            // Order: one question at a time, so there is room for it.
+            due = ask.try_send(wanted).err().map(|_| Instant::now() + GLANCE_INTERVAL);
+        }
+        if !terminal.draw(screen(heard.as_ref(), problem.as_deref(), room, color), room)? {
+            return Ok(());
+        }
+        match terminal.key_within(GLANCE_INTERVAL) {
+            Some(Key::Quit) => return Ok(()),
+            Some(Key::Sort(by)) => {
+                sort = by;
+                // A question that is on its way is followed by another when its answer is here.
+                due = due.map(|_| Instant::now());
+            }
+            None => {}
         }
     }
 }
 
-impl Drop for Keys {
-    fn drop(&mut self) {
-        let _nobody_listens = std::io::stdout().write_all(LEAVE.as_bytes());
-        if let Some(before) = &self.before {
-            let _no_terminal = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+type Looking = (SyncSender<Wanted>, Receiver<Result<Heard, Failure>>);
+
+/// The thread ends when nobody asks any more.
+fn start_looking(client: Client) -> Result<Looking, Failure> {
+    let (ask, questions) = sync_channel::<Wanted>(1);
+    let (answer, answers) = sync_channel(1);
+    let looking = move || {
+        for wanted in questions {
+            if answer.send(look(&client, wanted)).is_err() {
+                break;
+            }
         }
+    };
+    std::thread::Builder::new()
+        .name("look".into())
+        .spawn(looking)
+        .map(|_| (ask, answers))
+        .map_err(|error| Failure::new(Exit::Failed, "thread", format!("no thread can be started: {error}")))
+}
+
+impl Heard {
+    /// A server of an older version sorts by sessions, and does not say so.
+    fn knows_sorts(&self) -> bool {
+        self.busiest["sort"].is_string()
     }
 }

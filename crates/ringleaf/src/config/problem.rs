@@ -38,7 +38,7 @@ pub(crate) enum Problem {
     Wrong { origin: Origin, key: &'static str, wanted: &'static str, found: String },
     #[error("{origin}: {message}")]
     Syntax { origin: Origin, message: String },
-    #[error("{origin}: {message}")]
+    #[error("{}{message}", if *.origin == Origin::Default { String::new() } else { format!("{origin}: ") })]
     Conflict { origin: Origin, message: String },
     #[error("{}: cannot be read: {error}", path.display())]
     Unreadable { path: PathBuf, error: String },
