@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PLACEHOLDER: &str = include_str!("placeholder.html");
+const PLACEHOLDER: [(&str, &str); 2] =
+    [("index.html", include_str!("placeholder.html")), ("placeholder.js", include_str!("placeholder.js"))];
 
 fn main() {
     let built = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("page/dist");
@@ -12,6 +13,7 @@ fn main() {
     println!("cargo::rustc-env=RINGLEAF_PAGE_FOLDER={}", folder.display());
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=placeholder.html");
+    println!("cargo::rerun-if-changed=placeholder.js");
     // A path that does not exist counts as changed at every build, so the folder is made: git ignores it.
     if built.parent().is_some_and(Path::is_dir) {
         let _read_only_sources = fs::create_dir_all(&built);
@@ -22,6 +24,8 @@ fn main() {
 fn placeholder() -> PathBuf {
     let folder = Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("page");
     fs::create_dir_all(&folder).expect("OUT_DIR can be written to");
-    fs::write(folder.join("index.html"), PLACEHOLDER).expect("OUT_DIR can be written to");
+    for (name, text) in PLACEHOLDER {
+        fs::write(folder.join(name), text).expect("OUT_DIR can be written to");
+    }
     folder
 }

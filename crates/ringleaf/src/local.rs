@@ -10,7 +10,7 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use ringleaf_node::{Node, NodeConfig};
-use ringleaf_store::{SqliteOptions, SqliteStore, Store};
+use ringleaf_store::{OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
 use tokio::runtime::Runtime;
 use tower_service::Service;
@@ -41,7 +41,15 @@ impl Local {
         let inside = runtime.enter();
         let store = Arc::new(
             SqliteStore::open_existing(folder, SqliteOptions::from_limits(&limits))
-                .map_err(|error| serve::store_in_words(&error))?,
+                .map_err(|error| match &error {
+                    OpenStoreError::InUse { holder, .. } => {
+                        let holder = holder.as_deref().unwrap_or("another process");
+                        let text = format!("the data folder {} is in use by {holder}", folder.display());
+                        Failure::new(Exit::InUse, "folder_in_use", text)
+                            .advise("leave out --data to ask that server itself (with --admin, if its port is not 1235)")
+                    }
+                    _ => serve::store_in_words(&error),
+                })?,
         );
         let shared: Arc<dyn Store> = store.clone();
         let node_id = node_id_of_a_command();

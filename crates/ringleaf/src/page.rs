@@ -143,6 +143,10 @@ mod tests {
         assert!(String::from_utf8_lossy(&root.bytes).contains("ringleaf"));
         assert!(!root.immutable);
         assert_eq!(root.bytes, file("/index.html").unwrap().bytes);
+        for small in [&*String::from_utf8_lossy(&root.bytes), include_str!("../placeholder.html")] {
+            let inline = small.split("<script").skip(1).any(|tag| tag.starts_with('>'));
+            assert!(!inline, "the server allows no script within a page");
+        }
         assert_eq!(file("/no/such/file"), None);
         assert_eq!(file("/../Cargo.toml"), None);
     }

@@ -49,14 +49,7 @@ impl BindError {
             Self::NotLoopback { .. } => "put a proxy that checks who comes in front of a loopback address, \
                 or say --open-to-anyone if everybody who reaches this address may read and write every document"
                 .into(),
-            Self::InUse { address, holder: Some(holder) } if holder.command == "ringleaf" => format!(
-                "another ringleaf runs already (pid {}): stop it, or choose another port than {}",
-                holder.pid,
-                address.port()
-            ),
-            Self::InUse { address, .. } => {
-                format!("stop that program, or choose another port than {}", address.port())
-            }
+            Self::InUse { .. } => "stop that program, or choose another port".into(),
             Self::NotPermitted { .. } => "choose a port from 1024 on, and let a proxy have the low one".into(),
             Self::NotAvailable { .. } => {
                 "use 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` shows".into()

@@ -133,6 +133,7 @@ async fn all(admin: &Admin) -> Answer {
         "cluster": others.clustered().then(|| admin.facts.config.cluster.clone()),
         "version": view.version().get(),
         "coordinator": admin.health.coordinator(),
+        "moves_paused": others.etcd.as_ref().is_some_and(|etcd| etcd.known_rebalance().paused),
         "members": members,
         "gone": gone,
         "etcd_problem": etcd_problem,

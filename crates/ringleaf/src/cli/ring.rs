@@ -18,7 +18,7 @@ pub(crate) struct Server {
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
     /// Give up after so many seconds without an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     timeout: u64,
 }
 

@@ -90,13 +90,14 @@ fn of_cluster(status: &Value, nodes: &Value) -> Verdict {
         })
         .collect();
     let text = format!(
-        "cluster {} is well: {} serve{} {} with {}{}",
+        "cluster {} is well: {} serve{} {} with {}{}{}",
         cell(nodes, "cluster"),
         some(serving, "node"),
         if serving == 1 { "s" } else { "" },
         some(sum("documents_resident"), "document"),
         some(sum("document_sessions"), "session"),
         off.concat(),
+        if nodes["moves_paused"] == true { ", moves are paused" } else { "" },
     );
     Verdict { mood: Mood::Well, text }
 }
@@ -189,6 +190,8 @@ mod tests {
         one_of_two["members"][1]["cordoned"] = true.into();
         let (mood, text) = said(&status(), Some(&one_of_two));
         assert!(mood == Mood::Well && text.contains(" sessions, n2 cordoned; this is"), "{text}");
+        one_of_two["moves_paused"] = true.into();
+        assert!(said(&status(), Some(&one_of_two)).1.contains(", n2 cordoned, moves are paused; this is"));
     }
 
     #[test]
