@@ -129,3 +129,127 @@ impl SelfTest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::{BoxFuture, pending};
+    use ringleaf_node::{Node, NodeConfig};
+    use ringleaf_peer::{
+        AdminAnswer, AdminRequest, Answers, LinksConfig, PeerConfig, PeerServer, Probed, RunningPeerServer,
+    };
+    use ringleaf_ring::{MemberState, Weight};
+    use ringleaf_store::MemoryStore;
+    use ringleaf_types::{Incarnation, Limits, RingVersion};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Who answers at an address, and that he was asked.
+    struct Process(&'static str, u64, Arc<Notify>);
+
+    impl Answers for Process {
+        fn probed(&self) -> Probed {
+            let (node, incarnation) = (self.0.parse().unwrap(), Incarnation::new(self.1));
+            self.2.notify_one();
+            Probed { node, incarnation, ring: RingVersion::new(1), serving: false }
+        }
+
+        fn heard_ring(&self, _: RingVersion) {}
+
+        fn admin(&self, _: AdminRequest) -> BoxFuture<'_, AdminAnswer> {
+            Box::pin(pending())
+        }
+    }
+
+    /// A process listens, and says that it is this.
+    fn answering(name: &'static str, incarnation: u64) -> (RunningPeerServer, String, Arc<Notify>) {
+        let limits = Arc::new(Limits::default());
+        let config = NodeConfig {
+            node: name.parse().unwrap(),
+            incarnation: Incarnation::new(incarnation),
+            limits: Arc::clone(&limits),
+        };
+        let node = Node::start(config, Arc::new(MemoryStore::new()));
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let server = PeerServer::bind(PeerConfig { listen, tls: None, limits }).unwrap();
+        let address = server.local_addr().to_string();
+        let asked = Arc::new(Notify::new());
+        let process = Process(name, incarnation, Arc::clone(&asked));
+        (server.start(node, Arc::new(process)), address, asked)
+    }
+
+    /// What the node `n1` of incarnation 1 finds out about itself, when it advertises this.
+    async fn tested(store: MemoryStore, address: &str, within: Duration) -> Result<(), Failure> {
+        let config = LinksConfig { this: "n1".into(), tls: None, limits: Arc::new(Limits::default()) };
+        let test = SelfTest { store: Arc::new(store), links: Links::new(config) };
+        let member = Member {
+            node: "n1".parse().unwrap(),
+            incarnation: Incarnation::new(1),
+            state: MemberState::Serving,
+            weight: Weight::ONE,
+            address: address.into(),
+            zone: String::new(),
+            version: String::new(),
+        };
+        test.pass_within(&member, within).await
+    }
+
+    fn refusal(failure: &Failure) -> (&str, Exit) {
+        (failure.code.as_str(), failure.exit)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_finds_itself_and_its_store_passes() {
+        let (_server, address, _) = answering("n1", 1);
+        tested(MemoryStore::new(), &address, Duration::ZERO).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_store_takes_nothing_stays_off_the_ring() {
+        let (_server, address, _) = answering("n1", 1);
+        let store = MemoryStore::new();
+        store.close().await;
+        let failure = tested(store, &address, Duration::ZERO).await.unwrap_err();
+        assert_eq!(refusal(&failure), ("self_test_store", Exit::Unreachable));
+    }
+
+    /// However long it may try: this is a mistake of whoever has set it up.
+    #[tokio::test]
+    async fn a_node_that_advertises_the_address_of_another_one_stops_at_once() {
+        let (_server, address, _) = answering("n2", 1);
+        let failure = tested(MemoryStore::new(), &address, Duration::from_hours(1)).await.unwrap_err();
+        assert_eq!(refusal(&failure), ("self_test_address", Exit::Configuration));
+        assert!(failure.message.contains("node n2 answers"), "{}", failure.message);
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_namesake_answers_stays_off_the_ring() {
+        let (_server, address, _) = answering("n1", 2);
+        let failure = tested(MemoryStore::new(), &address, Duration::ZERO).await.unwrap_err();
+        assert_eq!(refusal(&failure), ("self_test_address", Exit::Configuration));
+        assert!(failure.message.contains("another process"), "{}", failure.message);
+    }
+
+    /// Whoever had the name before may be just ending.
+    #[tokio::test]
+    async fn a_node_whose_namesake_ends_in_time_passes() {
+        let (server, address, asked) = answering("n1", 2);
+        let ends = async {
+            for _once_and_again in 0..2 {
+                asked.notified().await;
+            }
+            drop(server);
+        };
+        let test = tested(MemoryStore::new(), &address, Duration::from_mins(1));
+        let (passed, ()) = futures_util::future::join(test, ends).await;
+        passed.unwrap();
+    }
+
+    /// Not every network leads from a host back to itself.
+    #[tokio::test]
+    async fn a_node_that_nobody_answers_at_its_own_address_passes() {
+        let (server, address, _) = answering("n1", 1);
+        drop(server);
+        tested(MemoryStore::new(), &address, Duration::ZERO).await.unwrap();
+    }
+}
