@@ -54,7 +54,7 @@ impl RingClient {
     }
 
     /// Whether everything through this version is in the view.
-    fn knows(&self, version: RingVersion) -> bool {
+    pub(crate) fn knows(&self, version: RingVersion) -> bool {
         self.view.is_some() && (self.picture.knows(version) || self.version() >= version)
     }
 

@@ -212,6 +212,11 @@ impl World {
         }
         self.counts.handoff_ended(end, self.stepped.get(document).copied());
         let failed = matches!(end, SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack);
+        // It is tried once more, at the next look.
+        if failed && self.nodes[node].failed_moves.insert(document.clone()) {
+            return;
+        }
+        self.nodes[node].failed_moves.remove(document);
         if failed && self.resident(node, document, leaving.resident).is_some() {
             self.counts.let_go += 1;
             self.lets_go(node, document);
@@ -243,13 +248,13 @@ impl World {
         self.nodes[node].coming.insert(channel, coming);
         self.with_view(Place::Node(node), offer.ring, move |world, view| {
             let id = &world.nodes[node].id;
-            let wanted =
-                view.is_some_and(|view| view.owner(&offer.document) == id) && !world.nodes[node].stopping;
+            let known = world.nodes[node].ring.knows(offer.ring);
+            let wished = offer.answer(view.as_deref(), known, id);
             let busy = !world.healed && world.random.thousandths(world.scenario.busy);
-            let answer = match (wanted, busy) {
-                (false, _) => Answer::No,
-                (true, true) => Answer::Later,
-                (true, false) => Answer::Yes,
+            let answer = match wished {
+                _ if world.nodes[node].stopping => Answer::No,
+                Answer::Yes if busy => Answer::Later,
+                Answer::Yes | Answer::Later | Answer::No => wished,
             };
             let (target, steps) = Target::begin(answer, world.now());
             let Some(coming) = world.nodes[node].coming.get_mut(&channel) else { return };

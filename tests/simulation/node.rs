@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) relays: BTreeMap<Channel, Relay>,
     /// Documents that are offered to others, the conversations about them, and those that others offer.
     pub(crate) leaving: BTreeMap<DocumentId, Leaving>,
+    /// Their handoff has failed once.
+    pub(crate) failed_moves: BTreeSet<DocumentId>,
     pub(crate) talks: BTreeMap<Channel, (DocumentId, u64)>,
     pub(crate) coming: BTreeMap<Channel, Coming>,
     /// Takes no more documents.
@@ -73,6 +75,7 @@ impl Node {
             relayed: BTreeMap::new(),
             relays: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            failed_moves: BTreeSet::new(),
             talks: BTreeMap::new(),
             coming: BTreeMap::new(),
             stopping: false,
@@ -146,6 +149,7 @@ impl World {
         of.relayed.clear();
         of.relays.clear();
         of.leaving.clear();
+        of.failed_moves.clear();
         of.talks.clear();
         of.coming.clear();
         of.wanted = None;

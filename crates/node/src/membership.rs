@@ -70,6 +70,11 @@ impl Membership {
         self.cluster.coordinator.ring()
     }
 
+    /// Whether everything of this version is known here.
+    pub(crate) fn knows(&self, version: RingVersion) -> bool {
+        self.cluster.coordinator.knows(version)
+    }
+
     pub(crate) fn pacing(&self) -> Pacing {
         self.cluster.coordinator.pacing()
     }

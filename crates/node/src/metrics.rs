@@ -124,7 +124,10 @@ fn describe() {
     describe_counter!("ringleaf_documents_fenced_total", "Documents that another node claimed");
     describe_counter!("ringleaf_documents_taken_over_total", "Documents that other nodes have handed over");
     describe_counter!("ringleaf_documents_moved_total", "Documents that were handed off to their owner");
-    describe_counter!("ringleaf_handoff_failures_total", "Documents that were let go of instead");
+    describe_counter!(
+        "ringleaf_handoff_failures_total",
+        "Handoffs that came to nothing, or were not tried any more"
+    );
     describe_histogram!(
         "ringleaf_handoff_pause_seconds",
         "From a document's seal to its new owner's word that it has it"

@@ -4,7 +4,7 @@
 //! residents that others should own ─┬─ moves are paused, or the ring has just changed ─▶ stay for now
 //!                                   ├─ without sessions ─▶ forgotten: they are durable
 //!                                   └─ the rest, hot ones first ─▶ handed off ─┬─▶ moved
-//!                                                                              ├─▶ later: the target is busy
+//!                                                                              ├─▶ later: the target is busy, or it failed once
 //!                                                                              └─▶ let go: opened by its routers, anywhere
 //! ```
 //!
@@ -14,6 +14,7 @@
 mod debounce;
 mod mover;
 mod places;
+mod setbacks;
 mod source;
 mod target;
 mod window;

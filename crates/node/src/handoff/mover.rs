@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::debounce::Debounce;
+use super::setbacks::{Setback, Setbacks};
 use super::source;
 use super::window::Window;
 use crate::membership::Membership;
@@ -49,6 +50,7 @@ struct Found {
 struct Ended {
     resident: Arc<Resident>,
     owner: NodeId,
+    began_at: Instant,
     end: SourceEnd,
     /// For so long the document took no updates.
     pause: Duration,
@@ -72,6 +74,7 @@ struct Mover {
     look: Option<BoxFuture<'static, Found>>,
     look_at: Instant,
     debounce: Debounce,
+    setbacks: Setbacks,
     /// Owners that did not answer the last time: that is said once.
     silent: BTreeSet<NodeId>,
     tallies: BTreeMap<NodeId, Tally>,
@@ -127,6 +130,7 @@ impl Mover {
             look: None,
             look_at: Instant::now() + LOOK_INTERVAL,
             debounce: Debounce::default(),
+            setbacks: Setbacks::default(),
             silent: BTreeSet::new(),
             tallies: BTreeMap::new(),
         }
@@ -152,7 +156,9 @@ impl Mover {
     }
 
     fn look(&mut self, shared: &Arc<Shared>) {
-        self.look_at = Instant::now() + LOOK_INTERVAL;
+        let now = Instant::now();
+        let rested = self.setbacks.next(now.into_std()).map(Instant::from_std);
+        self.look_at = rested.map_or(now + LOOK_INTERVAL, |rested| rested.min(now + LOOK_INTERVAL));
         if self.going_max(shared) > 0 {
             let shared = Arc::clone(shared);
             self.look = Some(async move { look(&shared).await }.boxed());
@@ -162,6 +168,7 @@ impl Mover {
     fn found(&mut self, shared: &Arc<Shared>, found: Found) {
         let Found { misplaced, alive } = found;
         self.silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
+        self.setbacks.keep(|owner| misplaced.contains_key(owner));
         let mut queues = BTreeMap::new();
         for (owner, residents) in misplaced {
             if !alive.contains(&owner) {
@@ -189,7 +196,8 @@ impl Mover {
     /// Begins as many handoffs as there is room for.
     fn start(&mut self, shared: &Arc<Shared>) {
         let max = self.going_max(shared);
-        while let Some((owner, resident)) = self.window.next(max) {
+        let now = Instant::now().into_std();
+        while let Some((owner, resident)) = self.window.next(max, |owner| self.setbacks.rests(owner, now)) {
             let member = shared.ring_view().and_then(|view| view.member(&owner).cloned());
             let member = member.filter(|_| shared.should_own(&owner, &resident.document));
             let stays = resident.stop.is_cancelled() || resident.ended.is_cancelled();
@@ -205,29 +213,26 @@ impl Mover {
         self.moving.insert(resident.document.clone());
         let shared = Arc::clone(shared);
         let handoff = async move {
+            let began_at = Instant::now();
             let (end, pause) = source::hand_off(&shared, &resident, &owner).await;
-            Ended { resident, owner: owner.node, end, pause }
+            Ended { resident, owner: owner.node, began_at, end, pause }
         };
         self.handoffs.push(handoff.boxed());
     }
 
     fn ended(&mut self, shared: &Arc<Shared>, ended: Ended) {
-        let Ended { resident, owner, end, pause } = ended;
+        let Ended { resident, owner, began_at, end, pause } = ended;
         self.moving.remove(&resident.document);
         self.window.ended(&owner);
         shared.metrics.handed_off(end, pause);
         let mut let_go = 0;
         match end {
-            SourceEnd::Moved => drop(shared.handoffs.moved.fetch_add(1, Ordering::Relaxed)),
+            SourceEnd::Moved => {
+                self.setbacks.moved(&owner, &resident.document);
+                shared.handoffs.moved.fetch_add(1, Ordering::Relaxed);
+            }
             SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => {
-                shared.handoffs.let_go_instead(&resident);
-                // The others do not wait for the same failure.
-                let others = self.window.give_up(&owner);
-                for other in &others {
-                    shared.metrics.handed_off(SourceEnd::Aborted, Duration::ZERO);
-                    shared.handoffs.let_go_instead(other);
-                }
-                let_go = 1 + others.len();
+                let_go = self.failed(shared, &owner, &resident, began_at);
             }
             SourceEnd::Busy | SourceEnd::Ended => {}
         }
@@ -236,6 +241,34 @@ impl Mover {
         tally.longest_pause = tally.longest_pause.max(pause);
         tally.ends.push(end);
         self.say_what_is_done();
+    }
+
+    /// A handoff has come to nothing. Answers how many documents are let go of because of it.
+    fn failed(
+        &mut self,
+        shared: &Shared,
+        owner: &NodeId,
+        resident: &Arc<Resident>,
+        began_at: Instant,
+    ) -> usize {
+        let now = Instant::now();
+        let (began, std_now) = (began_at.into_std(), now.into_std());
+        let others = match self.setbacks.failed(owner, &resident.document, began, std_now, leaves(shared)) {
+            Setback::Rest => {
+                let rested = self.setbacks.next(std_now).map_or(now, Instant::from_std);
+                self.look_at = self.look_at.min(rested);
+                return 0;
+            }
+            Setback::LetGo => Default::default(),
+            // The others do not wait for the same failure.
+            Setback::LetAllGo => self.window.give_up(owner),
+        };
+        shared.handoffs.let_go_instead(resident);
+        for other in &others {
+            shared.metrics.handed_off(SourceEnd::Aborted, Duration::ZERO);
+            shared.handoffs.let_go_instead(other);
+        }
+        1 + others.len()
     }
 
     fn tally(&mut self, owner: &NodeId) -> &mut Tally {

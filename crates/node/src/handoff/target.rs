@@ -41,9 +41,12 @@ pub(crate) async fn run(shared: Arc<Shared>, mut talk: TargetTalk) {
 async fn consider<'a>(shared: &'a Shared, offer: &Offer) -> (Answer, Option<Place<'a>>) {
     let Some(membership) = &shared.membership else { return (Answer::No, None) };
     let view = membership.newest(offer.ring).await;
-    let wanted = view.is_some_and(|view| *view.owner(&offer.document) == shared.config.node);
-    if !wanted || shared.registry.stopping().is_cancelled() {
+    if shared.registry.stopping().is_cancelled() {
         return (Answer::No, None);
+    }
+    let answer = offer.answer(view.as_deref(), membership.knows(offer.ring), &shared.config.node);
+    if answer != Answer::Yes {
+        return (answer, None);
     }
     let place = shared.handoffs.coming.take(|| membership.pacing().in_max);
     match timeout(IN_TIMEOUT, place).await {

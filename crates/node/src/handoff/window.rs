@@ -28,12 +28,13 @@ impl<T> Window<T> {
     /// [`ended`](Self::ended).
     ///
     /// The target that has the fewest comes first: one that is slow gets no more than its part, as long as there is
-    /// anything for another.
-    pub(super) fn next(&mut self, max: usize) -> Option<(NodeId, T)> {
+    /// anything for another. One that rests gets nothing.
+    pub(super) fn next(&mut self, max: usize, rests: impl Fn(&NodeId) -> bool) -> Option<(NodeId, T)> {
         if self.moving() >= max {
             return None;
         }
-        let to = self.queues.keys().min_by_key(|to| self.moving.get(*to).copied().unwrap_or(0))?.clone();
+        let may = self.queues.keys().filter(|to| !rests(to));
+        let to = may.min_by_key(|to| self.moving.get(*to).copied().unwrap_or(0))?.clone();
         let queue = self.queues.get_mut(&to)?;
         let next = queue.pop_front();
         if queue.is_empty() {
@@ -85,7 +86,7 @@ mod tests {
 
     /// Everything that may begin now.
     fn take(window: &mut Window<u32>, max: usize) -> Vec<(String, u32)> {
-        std::iter::from_fn(|| window.next(max)).map(|(to, next)| (to.to_string(), next)).collect()
+        std::iter::from_fn(|| window.next(max, |_| false)).map(|(to, next)| (to.to_string(), next)).collect()
     }
 
     #[test]
@@ -122,8 +123,18 @@ mod tests {
     #[test]
     fn what_waits_for_a_target_can_be_taken_back() {
         let mut window = window(&[("a", 0..3), ("b", 3..4)]);
-        assert_eq!(window.next(8), Some((node("a"), 0)));
+        assert_eq!(window.next(8, |_| false), Some((node("a"), 0)));
         assert_eq!(window.give_up(&node("a")), [1, 2]);
         assert_eq!(take(&mut window, 8), [("b".into(), 3)]);
+    }
+
+    #[test]
+    fn a_target_that_rests_keeps_what_waits_for_it() {
+        let mut window = window(&[("a", 0..2), ("b", 2..3)]);
+        let rests = |to: &NodeId| *to == node("a");
+        assert_eq!(window.next(8, rests), Some((node("b"), 2)));
+        assert_eq!(window.next(8, rests), None);
+        assert!(!window.is_done_with(&node("a")));
+        assert_eq!(take(&mut window, 8), [("a".into(), 0), ("a".into(), 1)], "when it has rested");
     }
 }

@@ -1,5 +1,6 @@
 //! Two nodes over one store, and documents that move from one to the other, also when the conversation about it is cut.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -44,10 +45,12 @@ impl Coordinator for Told {
     }
 }
 
-/// The way to the other node. Conversations end after so many messages.
+/// The way to the other node. The first conversations end after so many messages.
 struct Way {
     to: OnceLock<Weak<Node>>,
-    messages_max: Mutex<usize>,
+    messages_max: usize,
+    cuts: usize,
+    begun: AtomicUsize,
 }
 
 impl Way {
@@ -70,7 +73,8 @@ impl Handoffs for Way {
     fn begin(&self, _: &NodeId, _: &str) -> SourceTalk {
         let ((source, near), (far, target)) = (in_process(), in_process());
         self.node().offered(target);
-        tokio::spawn(pass_on(near, far, *self.messages_max.lock().unwrap()));
+        let cut = self.begun.fetch_add(1, Ordering::Relaxed) < self.cuts;
+        tokio::spawn(pass_on(near, far, if cut { self.messages_max } else { usize::MAX }));
         source
     }
 }
@@ -94,6 +98,8 @@ pub(crate) struct Pair {
     pub(crate) ring: Arc<Told>,
     pub(crate) from: Arc<Node>,
     pub(crate) to: Arc<Node>,
+    /// From the source to the target.
+    there: Arc<Way>,
     /// What both write to, and can be slow.
     store: Arc<FaultyStore>,
 }
@@ -112,20 +118,30 @@ pub(crate) fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
     Some(Arc::new(RingView::new(ClusterId::new(1), RingVersion::new(version), members).unwrap()))
 }
 
+/// All conversations end after so many messages.
 pub(crate) fn pair(messages_max: usize) -> Pair {
-    let ring = Arc::new(Told(watch::Sender::new(view(1, &["from"])), Mutex::default()));
+    let ring = told();
+    pair_over(&ring, &ring, messages_max, usize::MAX)
+}
+
+fn told() -> Arc<Told> {
+    Arc::new(Told(watch::Sender::new(view(1, &["from"])), Mutex::default()))
+}
+
+/// The source and the target hear of the ring from these. Of the conversations the first `cuts` end after so many messages.
+fn pair_over(ring: &Arc<Told>, ring_of_target: &Arc<Told>, messages_max: usize, cuts: usize) -> Pair {
     let store = FaultyStore::over(Arc::new(MemoryStore::new()));
-    let way = || Arc::new(Way { to: OnceLock::new(), messages_max: Mutex::new(messages_max) });
+    let way = || Arc::new(Way { to: OnceLock::new(), messages_max, cuts, begun: AtomicUsize::new(0) });
     let (there, back) = (way(), way());
-    let start = |name: &str, way: &Arc<Way>| {
+    let start = |name: &str, way: &Arc<Way>, ring: &Arc<Told>| {
         let cluster = Cluster { coordinator: ring.clone(), peers: way.clone(), handoffs: way.clone() };
         let limits = Arc::new(limits());
         let config = NodeConfig { node: name.parse().unwrap(), incarnation: Incarnation::new(1), limits };
         Node::start_in(cluster, config, store.clone())
     };
-    let (from, to) = (start("from", &there), start("to", &back));
+    let (from, to) = (start("from", &there, ring), start("to", &back, ring_of_target));
     let _ = (there.to.set(Arc::downgrade(&to)), back.to.set(Arc::downgrade(&from)));
-    Pair { ring, from, to, store }
+    Pair { ring: Arc::clone(ring), from, to, there, store }
 }
 
 impl Pair {
@@ -205,4 +221,40 @@ async fn a_slot_in_flight_that_stays_undecided_means_no_seal_and_nothing_is_lost
     assert_eq!(editor.closed, Some(Event::LetGo));
     pair.goes_on().await;
     assert_eq!(pair.from.moves(), Moves { moved: 0, forgotten: 0, let_go: 1 });
+}
+
+/// One failure is no reason to have editors look for the new owner by themselves.
+#[tokio::test]
+async fn a_handoff_that_fails_once_is_tried_again_wherever_it_broke() {
+    for messages_max in 0..5 {
+        let ring = told();
+        let pair = pair_over(&ring, &ring, messages_max, 1);
+        let (_, event) = pair.moves().await;
+        assert!(matches!(event, Event::Moved { .. }), "{messages_max}: {event:?}");
+        timeout(PATIENCE, pair.goes_on()).await.unwrap_or_else(|_| panic!("cut after {messages_max}"));
+        assert_eq!(pair.from.moves().let_go, 0, "{messages_max}");
+    }
+}
+
+/// The target hears of the ring later than the source: nothing is let go of, and the document moves when it has heard.
+#[tokio::test]
+async fn a_target_that_has_not_heard_of_the_ring_yet_is_asked_again() {
+    let (ring, late) = (told(), told());
+    let pair = pair_over(&ring, &late, usize::MAX, 0);
+    let mut editor = Editor::join(&pair.from, "notes", 1).await;
+    editor.type_in("before").await;
+    editor.all_acknowledged().await;
+    ring.0.send_replace(view(2, &["to"]));
+    let asked_again = async {
+        while pair.there.begun.load(Ordering::Relaxed) < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, asked_again).await.unwrap();
+    assert_eq!(pair.from.moves(), Moves::default(), "it is served where it is");
+    late.0.send_replace(view(2, &["to"]));
+    editor.until("to hear of the move", |_, editor| editor.closed.is_some()).await;
+    assert!(matches!(editor.closed, Some(Event::Moved { .. })), "{:?}", editor.closed);
+    pair.goes_on().await;
+    assert_eq!(pair.from.moves(), Moves { moved: 1, forgotten: 0, let_go: 0 });
 }

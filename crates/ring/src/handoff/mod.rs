@@ -20,6 +20,8 @@ mod target;
 
 use ringleaf_types::{DocumentId, Epoch, NodeId, Presence, RingVersion, Slot};
 
+use crate::view::RingView;
+
 pub use source::{Source, SourceEnd, SourceInput, SourceStep};
 pub use target::{Answer, Target, TargetEnd, TargetInput, TargetStep};
 
@@ -34,6 +36,21 @@ pub struct Offer {
     pub ring: RingVersion,
     /// The epoch of the source. Zero: it has only read.
     pub epoch: Epoch,
+}
+
+impl Offer {
+    /// What `this` node says to it by its newest view, apart from whether there is room. `known`: that view has everything
+    /// of the offer's ring version.
+    ///
+    /// A view that is older than the offer does not say no: it may only not have heard yet that it is this node's turn. The
+    /// source asks again, and meanwhile it serves on.
+    pub fn answer(&self, view: Option<&RingView>, known: bool, this: &NodeId) -> Answer {
+        match view {
+            Some(view) if view.owner(&self.document) == this => Answer::Yes,
+            Some(view) if known || view.version() >= self.ring => Answer::No,
+            Some(_) | None => Answer::Later,
+        }
+    }
 }
 
 /// The source takes no new slot from now on.
@@ -61,7 +78,8 @@ pub enum ToTarget {
 pub enum ToSource {
     /// The target makes the document resident.
     Accept,
-    /// The target takes too many documents at the moment: the same offer is welcome later.
+    /// The target takes too many documents at the moment, or its ring is older than the offer's: the same offer is welcome
+    /// later.
     Busy,
     /// The target does not take this document.
     Refuse,

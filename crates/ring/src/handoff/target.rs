@@ -45,7 +45,7 @@ pub(super) enum State {
 pub enum Answer {
     /// It takes the document.
     Yes,
-    /// It takes too many at the moment.
+    /// It takes too many at the moment, or does not know the ring of the offer yet.
     Later,
     /// It should not own this document, as far as it knows, or takes none any more.
     No,

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use ringleaf_types::Incarnation;
 
 use super::*;
+use crate::{ClusterId, Member, MemberState, Weight};
 
 fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test is its own shell")]
@@ -299,5 +301,37 @@ proptest! {
         if matches!(trouble, Trouble::None) {
             prop_assert_eq!(source, SourceEnd::Moved);
         }
+    }
+}
+
+/// The ring of this version, with these nodes on it.
+fn ring(version: u64, nodes: &[&str]) -> RingView {
+    let member = |node: &&str| Member {
+        node: node.parse().unwrap(),
+        incarnation: Incarnation::new(1),
+        state: MemberState::Serving,
+        weight: Weight::ONE,
+        address: String::new(),
+        zone: String::new(),
+        version: String::new(),
+    };
+    RingView::new(ClusterId::new(1), RingVersion::new(version), nodes.iter().map(member).collect()).unwrap()
+}
+
+#[test]
+fn a_target_whose_ring_is_older_than_the_offer_asks_for_time() {
+    let (offer, this) = (offer(), "this".parse().unwrap());
+    let (older, newer) = (offer.ring.get() - 1, offer.ring.get());
+    let answer = |version, nodes: &[&str], known| offer.answer(Some(&ring(version, nodes)), known, &this);
+    assert_eq!(answer(older, &["a"], false), Answer::Later, "it may be this node's by the next version");
+    assert_eq!(
+        answer(older, &["a"], true),
+        Answer::No,
+        "the offer's version has changed nothing in the view"
+    );
+    assert_eq!(answer(newer, &["a"], false), Answer::No);
+    assert_eq!(offer.answer(None, false, &this), Answer::Later);
+    for (version, known) in [(older, false), (older, true), (newer, false)] {
+        assert_eq!(answer(version, &["this"], known), Answer::Yes);
     }
 }
