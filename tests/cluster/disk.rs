@@ -169,6 +169,35 @@ fn strace_works() -> Result<(), String> {
     }
 }
 
+/// I4 from outside, on a disk on which every sync takes long. A slow machine only makes it take longer.
+#[test]
+fn nobody_hears_of_an_edit_before_the_disk_has_it() {
+    const SYNC: Duration = Duration::from_millis(700);
+    if let Err(why) = strace_works() {
+        return harness::skip(&format!("strace does not work here: {why}"));
+    }
+    let data = tempfile::tempdir().unwrap();
+    // So that the files are there, and the start has little to sync.
+    drop(Server::start_with(ServerOptions::at(data.path())));
+    let inject = format!("inject=fsync,fdatasync:delay_enter={}", SYNC.as_micros());
+    let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", &inject];
+    let wrapper = wrapper.iter().map(ToString::to_string).collect();
+    let server = Server::start_with(ServerOptions { wrapper, ..ServerOptions::at(data.path()) });
+    let mut writer = Socket::open(server.editors(), "/full");
+    let mut reader = Socket::open(server.editors(), "/full");
+    for clock in 0..3 {
+        writer.send(&yjs::update_frame(&yjs::typed(CLIENT, clock, "y"))).unwrap();
+        let sent_at = Instant::now();
+        for socket in [&mut reader, &mut writer] {
+            wait_for("the edit is shown", Duration::from_secs(60), || {
+                let Event::Message(message) = socket.receive(Duration::from_millis(20)) else { return None };
+                (shown_by(&message) > clock).then_some(())
+            });
+            assert!(sent_at.elapsed() >= SYNC, "shown after {:?}", sent_at.elapsed());
+        }
+    }
+}
+
 #[test]
 fn when_fsync_fails_the_process_ends_and_nothing_shown_is_lost() {
     if let Err(why) = strace_works() {
