@@ -138,7 +138,7 @@ impl World {
             return self.after(Place::Router(router), SECOND_TRY, move |world| world.try_open(router, tried));
         }
         let now = self.now();
-        self.routers[router].dead.found(tried.target.clone(), now);
+        let _ = self.routers[router].dead.found(tried.target.clone(), now);
         self.unreachable(router, tried);
     }
 

@@ -87,9 +87,10 @@ impl Route {
         }
         sleep(SECOND_TRY).await;
         let second = host.open(opening.clone(), Arc::clone(sink)).await;
-        if matches!(second, Err(OpenError::Unreachable)) {
+        if matches!(second, Err(OpenError::Unreachable))
+            && self.dead().found(target.clone(), Instant::now().into_std())
+        {
             warn!(%target, "a node cannot be reached");
-            self.dead().found(target.clone(), Instant::now().into_std());
         }
         second
     }

@@ -81,12 +81,29 @@ pub struct Dead {
 }
 
 impl Dead {
-    pub fn found(&mut self, node: NodeId, now: Instant) {
+    /// Whether that is news: all documents of a node find out at once.
+    pub fn found(&mut self, node: NodeId, now: Instant) -> bool {
+        let known = self.holds(&node, now);
         self.found_at.insert(node, now);
+        !known
     }
 
     pub fn holds(&mut self, node: &NodeId, now: Instant) -> bool {
         self.found_at.retain(|_, found_at| now.saturating_duration_since(*found_at) < DEAD_FOR);
         self.found_at.contains_key(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_node_is_dead_is_news_once() {
+        let (mut dead, now) = (Dead::default(), std::time::Instant::now());
+        let node: NodeId = "n1".parse().unwrap();
+        assert!(dead.found(node.clone(), now));
+        assert!(!dead.found(node.clone(), now));
+        assert!(dead.found(node, now + DEAD_FOR * 2), "it was asked again, in vain");
     }
 }
