@@ -173,7 +173,7 @@ impl Client {
                 "unreachable",
                 format!("no server answers at {}: {}", self.whom(), plainly(error)),
             )
-            .advise("start one with `ringleaf serve`, name another with --admin, or read a stopped server's folder with --data"),
+            .advise("start one with `ringleaf serve`, or name another with --admin (`ringleaf doc` reads a stopped server's folder too: --data)"),
         }
     }
 
