@@ -121,15 +121,19 @@ pub(crate) struct Note {
     ended: bool,
 }
 
-/// The bytes of this document have ended a process, or have failed to decode, twice.
+/// The bytes of this document have failed to decode twice, or have ended [`DEATHS`] processes.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(crate) struct Poisonous {
     pub(crate) reason: String,
 }
 
-/// How many times bytes may be tried before they are given up (R8).
+/// How many times bytes may fail to decode before they are given up (R8).
 pub(crate) const TRIES: u32 = 2;
+/// How many processes may end while they decode them, with no decoding that went well in between. More, because most
+/// processes end for other reasons: a node is killed twice in a row at the same document sooner than one would think, and
+/// in a cluster the note of one that lives counts too.
+const DEATHS: u32 = 4;
 /// How long a decoding waits for its note. Limit: beyond it the store is away, and then editors come first.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -183,7 +187,8 @@ impl Note {
             }
         };
         note.earlier = mark.attempts.saturating_sub(live);
-        if note.earlier >= TRIES {
+        let tries = if mark.reason.is_some() { TRIES } else { DEATHS };
+        if note.earlier >= tries {
             // It stays, as what it adds to is evidence.
             note.ended = true;
             shared.notes.remove(document);

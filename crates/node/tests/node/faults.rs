@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringleaf_node::Node;
 use ringleaf_types::{CloseReason, Slot};
 use ringleaf_wire::{Event, OpenError};
 use tokio::time::Instant;
@@ -244,19 +245,33 @@ async fn bytes_that_do_not_load_are_tried_twice_and_then_wait_for_a_person() {
     assert_eq!(cold(&store, "notes").await, "precious");
 }
 
-/// A process that died while it decoded a document has left its note.
-#[tokio::test(start_paused = true)]
-async fn a_document_that_has_ended_two_processes_does_not_end_a_third() {
+/// Processes that died while they decoded a document have left their notes.
+async fn after_deaths(count: usize) -> (Arc<Node>, Arc<FaultyStore>) {
     let store = FaultyStore::new();
     let node = start(store.clone());
     let mut writer = Editor::join(&node, "notes", 1).await;
     writer.type_in("poison").await;
     writer.all_acknowledged().await;
     node.stop(Duration::from_secs(1)).await;
-    for _ in 0..2 {
+    for _ in 0..count {
         store.inner.mark_attempt(&document("notes")).await.expect("it is noted");
     }
-    let node = start(store.clone());
+    (start(store.clone()), store)
+}
+
+/// Most processes that end at it do not end of it.
+#[tokio::test(start_paused = true)]
+async fn a_document_at_which_three_processes_were_killed_goes_on() {
+    let (node, store) = after_deaths(3).await;
+    let mut editor = Editor::join(&node, "notes", 1).await;
+    editor.type_in("more").await;
+    editor.all_acknowledged().await;
+    assert_eq!(store.inner.quarantined().await.expect("it is read").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_has_ended_four_processes_does_not_end_a_fifth() {
+    let (node, _store) = after_deaths(4).await;
     let mut editor = Editor::join(&node, "notes", 1).await;
     editor.type_in("more").await;
     let end = editor.until("the end", |_, editor| editor.closed.is_some()).await;
