@@ -89,7 +89,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// A socket whose peer is silent and answers no ping for so long is closed.
     pub dead_timeout: Duration,
-    /// The longest time that a fan-out may wait to be joined by the next one.
+    /// The longest time that a fan-out may wait to be joined by the next one; a quarter more while they come without
+    /// pause.
     pub fan_out_window_max: Duration,
     /// Fan-out may use about one in so many parts of a core per document before it begins to wait.
     pub fan_out_duty: u32,

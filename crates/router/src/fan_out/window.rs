@@ -10,10 +10,18 @@ use ringleaf_types::Limits;
 /// Timers tick in milliseconds; a shorter wait is none.
 const TICK: Duration = Duration::from_millis(1);
 
+/// A round that begins so soon after it might has waited for it.
+const SOON: Duration = Duration::from_millis(4);
+
+/// After so many rounds in a row that had to wait, updates come without pause: they wait a quarter longer.
+const CROWDED: u32 = 8;
+
 /// When the next round may begin.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     next_at: Option<Instant>,
+    /// Rounds in a row that had to wait.
+    waited: u32,
 }
 
 impl Window {
@@ -24,7 +32,10 @@ impl Window {
 
     /// A round began and has cost so much time of a core.
     pub(super) fn ran(&mut self, began: Instant, cost: Duration, limits: &Limits) {
-        let wait = (cost * limits.fan_out_duty).min(limits.fan_out_window_max);
+        let waited = self.next_at.is_some_and(|at| began < at + SOON);
+        self.waited = if waited { self.waited.saturating_add(1) } else { 0 };
+        let longer = if self.waited >= CROWDED { limits.fan_out_window_max / 4 } else { Duration::ZERO };
+        let wait = (cost * limits.fan_out_duty).min(limits.fan_out_window_max + longer);
         self.next_at = (wait >= TICK).then(|| began + wait);
     }
 }
@@ -48,6 +59,26 @@ mod tests {
         assert_eq!(after(500), Some(Duration::from_millis(5)));
         assert_eq!(after(5_000), Some(Duration::from_millis(20)));
         assert_eq!(after(30_000), None, "a round that cost more than the longest wait");
+    }
+
+    #[test]
+    fn rounds_without_a_pause_wait_a_quarter_longer() {
+        let limits = Limits { fan_out_window_max: Duration::from_millis(20), ..Limits::default() };
+        let (mut window, cost) = (Window::default(), Duration::from_millis(5));
+        let round = |window: &mut Window, began: Instant| {
+            window.ran(began, cost, &limits);
+            window.opens_at(began).unwrap() - began
+        };
+        let mut now = Instant::now();
+        let waits: Vec<u128> = (0..10)
+            .map(|_| {
+                let wait = round(&mut window, now);
+                now += wait;
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [20, 20, 20, 20, 20, 20, 20, 20, 25, 25]);
+        assert_eq!(round(&mut window, now + SOON).as_millis(), 20, "there was a pause");
     }
 
     #[test]
