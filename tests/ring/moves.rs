@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::{DEATHS, percentile, routers};
 
 const DOCUMENTS: usize = 32;
+/// Stock clients show their cursors anew after 15 seconds.
+const RENEWAL: Duration = Duration::from_secs(15);
 /// Between two updates of one editor.
 const PACE: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -35,12 +37,17 @@ pub(crate) struct Seen {
 pub(crate) fn edit(address: SocketAddr, document: &str, client: u64, stop: &AtomicBool) -> Seen {
     let path = format!("/{document}");
     let (mut socket, mut sitting) = (Socket::open(address, &path), Socket::open(address, &path));
-    socket.send(&yjs::awareness_frame(client, 1, r#"{"name":"types"}"#)).unwrap();
-    sitting.send(&yjs::awareness_frame(client + 1_000, 1, r#"{"name":"sits"}"#)).unwrap();
+    let (mut clock, mut shown_at) = (0, None);
     let mut seen = Seen::default();
     let (mut sent_at, mut acknowledged, mut told) = (Vec::new(), 0, 0);
     let mut stopped_at = None;
     while acknowledged < sent_at.len() || !stop.load(Ordering::Relaxed) {
+        // As every client does: a state that nobody renews is gone after 30 seconds.
+        if shown_at.is_none_or(|at: Instant| at.elapsed() >= RENEWAL) {
+            (clock, shown_at) = (clock + 1, Some(Instant::now()));
+            socket.send(&yjs::awareness_frame(client, clock, r#"{"name":"types"}"#)).unwrap();
+            sitting.send(&yjs::awareness_frame(client + 1_000, clock, r#"{"name":"sits"}"#)).unwrap();
+        }
         if stop.load(Ordering::Relaxed) {
             let since: &mut Instant = stopped_at.get_or_insert_with(Instant::now);
             assert!(since.elapsed() < WITHIN, "{document}: {acknowledged} of {} acknowledged", sent_at.len());
