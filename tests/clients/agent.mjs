@@ -20,8 +20,13 @@ const countingSocket = (seen) => class extends WebSocket {
     super(...args)
     seen.sockets++
     seen.socket = this
-    this.on('open', () => { seen.opened++ })
-    this.on('close', (code) => { seen.closes.push(code) })
+    const begun = Date.now()
+    let opened = false
+    this.on('open', () => { seen.opened++; opened = true })
+    this.on('close', (code) => {
+      seen.closes.push(code)
+      if (opened) seen.ended.push([begun, Date.now()])
+    })
     this.on('message', (data) => {
       const bytes = new Uint8Array(data)
       const kind = bytes[0] === 0 ? ['step1', 'step2', 'update'][bytes[1]] : { 1: 'awareness' }[bytes[0]]
@@ -60,12 +65,13 @@ const status = ({ provider, seen }) => ({
   sockets: seen.sockets,
   opened: seen.opened,
   closes: seen.closes,
+  ended: seen.ended,
   stopped: provider.shouldConnect === false,
   messages: seen.messages
 })
 
 const open = ({ name, url, document, awareness = true, clientId, connect = true, params = {}, shares }) => {
-  const seen = { sockets: 0, opened: 0, closes: [], messages: {}, socket: null }
+  const seen = { sockets: 0, opened: 0, closes: [], ended: [], messages: {}, socket: null }
   const doc = shares ? client(shares).doc : new Y.Doc()
   if (clientId !== undefined) doc.clientID = clientId
   const options = { WebSocketPolyfill: countingSocket(seen), disableBc: true, connect, params }

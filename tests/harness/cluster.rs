@@ -224,6 +224,28 @@ impl Cluster {
         self.add(name, options);
     }
 
+    /// As [`start_again_there`](Self::start_again_there), and does not wait until it serves.
+    pub fn launch_again_there(&mut self, name: &str) {
+        let options = self.server(name).options().clone();
+        self.launch(name, options);
+    }
+
+    /// Waits until a process that was only launched has said where it listens.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn wait_ports(&mut self, name: &str) {
+        self.last(name).wait_ports();
+    }
+
+    /// Whether it has.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn has_ports(&mut self, name: &str) -> bool {
+        self.last(name).has_ports()
+    }
+
     /// Kills all nodes and starts them again: what is asked for after that comes from the store.
     pub fn forget_everything(&mut self) {
         let nodes = self.nodes();
@@ -259,10 +281,12 @@ impl Cluster {
 
     /// Waits until it says that it may be sent work.
     pub fn wait_ready(&self, name: &str) {
-        wait_for(&format!("{name} is ready"), RING_TIMEOUT, || {
-            let answer = http(self.server(name).admin(), "GET", "/readyz", b"").ok()?;
-            (answer.status == 200).then_some(())
-        });
+        wait_for(&format!("{name} is ready"), RING_TIMEOUT, || self.is_ready(name).then_some(()));
+    }
+
+    /// Whether it says that it may be sent work.
+    pub fn is_ready(&self, name: &str) -> bool {
+        http(self.server(name).admin(), "GET", "/readyz", b"").is_ok_and(|answer| answer.status == 200)
     }
 
     /// Waits until each process that runs knows that so many nodes serve.

@@ -102,12 +102,19 @@ impl Server {
     /// # Panics
     /// When it does not within a minute.
     pub fn wait_ports(&mut self) {
-        let file = self.folder.path().join("ports");
-        self.ports = wait_for("the server serves", START_TIMEOUT, || {
-            let ended = self.child.try_wait().expect("it is our child");
-            assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log_text());
-            read_ports(&file)
-        });
+        wait_for("the server serves", START_TIMEOUT, || self.has_ports().then_some(()));
+    }
+
+    /// Whether it has said where it listens.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn has_ports(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("it is our child");
+        assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log_text());
+        let found = read_ports(&self.folder.path().join("ports"));
+        self.ports = found.unwrap_or(self.ports);
+        found.is_some()
     }
 
     /// Starts it and does not wait until it serves.
@@ -175,11 +182,25 @@ impl Server {
     /// # Panics
     /// When the program does not start.
     pub fn command(&self, line: &str) -> Output {
+        self.operator(line).output().unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// As [`command`](Self::command), and does not wait until it has ended. What it says is lost.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    pub fn spawn(&self, line: &str) -> Child {
+        let mut command = self.operator(line);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn operator(&self, line: &str) -> Command {
         let binary = self.options.binary.clone().unwrap_or_else(binary);
         let mut command = Command::new(binary);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).args(line.split_whitespace());
         command.arg("--admin").arg(self.admin().to_string());
-        command.output().unwrap_or_else(|error| panic!("{line}: {error}"))
+        command
     }
 
     /// Sends one request to the admin interface.

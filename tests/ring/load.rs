@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::yjs::{self, Frame};
 use harness::{Cluster, Event, Socket};
@@ -84,14 +84,47 @@ impl Counted {
     }
 }
 
+/// A socket that ended though nobody here ended it. Milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) address: SocketAddr,
+    /// Somebody began to open it.
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+}
+
+/// A router was ended: from the order to do so until its process was gone. Milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnEnd {
+    pub(crate) router: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) begun: u64,
+    pub(crate) over: u64,
+}
+
+impl OwnEnd {
+    /// Whether the socket ended with the process that had it.
+    pub(crate) fn explains(&self, ended: &Ended) -> bool {
+        self.address == ended.address && ended.opened <= self.over && ended.closed >= self.begun
+    }
+}
+
+pub(crate) fn epoch_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    now.as_millis() as u64
+}
+
 #[derive(Debug)]
 struct Shared {
     counted: Mutex<Counted>,
     stop: AtomicBool,
     /// Nobody types, but all are there.
     quiet: AtomicBool,
-    /// Sockets that ended though nobody here ended them.
-    closed: AtomicUsize,
+    /// How often editors were told to go where they were first.
+    sent_home: AtomicUsize,
+    /// Editors whose socket is open, and has told them something.
+    attached: AtomicUsize,
+    ended: Mutex<Vec<Ended>>,
     /// Updates that were typed.
     typed: AtomicU64,
 }
@@ -109,6 +142,8 @@ pub(crate) struct Outcome {
     pub(crate) documents: Vec<String>,
     pub(crate) acknowledged: u64,
     pub(crate) closed: usize,
+    /// Each of them.
+    pub(crate) ended: Vec<Ended>,
     clients: BTreeSet<u64>,
     counted: Counted,
 }
@@ -131,7 +166,9 @@ impl Load {
             }),
             stop: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
-            closed: AtomicUsize::new(0),
+            sent_home: AtomicUsize::new(0),
+            attached: AtomicUsize::new(0),
+            ended: Mutex::new(Vec::new()),
             typed: AtomicU64::new(0),
         });
         let (mut editors, mut clients) = (Vec::new(), BTreeSet::new());
@@ -143,8 +180,17 @@ impl Load {
                 addresses.rotate_left(first);
                 let document = document.clone();
                 let held = BTreeMap::new();
-                let mut editor =
-                    Editor { document, place, addresses, shared, pace: shape.pace, opened: 0, held };
+                let mut editor = Editor {
+                    document,
+                    place,
+                    addresses,
+                    shared,
+                    pace: shape.pace,
+                    opened: 0,
+                    sent_home: 0,
+                    line: None,
+                    held,
+                };
                 if place < shape.writers {
                     let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
                     clients.insert(client);
@@ -163,7 +209,24 @@ impl Load {
 
     /// Sockets that ended so far.
     pub(crate) fn closed(&self) -> usize {
-        self.shared.closed.load(Ordering::Relaxed)
+        self.shared.ended.lock().unwrap().len()
+    }
+
+    /// Each of them.
+    pub(crate) fn ended(&self) -> Vec<Ended> {
+        self.shared.ended.lock().unwrap().clone()
+    }
+
+    /// Everybody goes back to the address where they were first, as when a balancer spreads them again.
+    pub(crate) fn send_home(&self) {
+        self.shared.sent_home.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until every editor has a socket on which the server has said something.
+    pub(crate) fn wait_attached(&self, within: Duration) {
+        harness::wait_for("all editors have come back", within, || {
+            (self.shared.attached.load(Ordering::Relaxed) == self.editors.len()).then_some(())
+        });
     }
 
     /// Updates that were acknowledged so far.
@@ -227,7 +290,8 @@ impl Load {
         let Self { documents, clients, .. } = self;
         let own = counted.shown.iter().filter(|((_, client), _)| clients.contains(client));
         let acknowledged = own.map(|(_, clock)| clock).sum();
-        Outcome { documents, acknowledged, closed: shared.closed.into_inner(), clients, counted }
+        let ended = shared.ended.into_inner().unwrap();
+        Outcome { documents, acknowledged, closed: ended.len(), ended, clients, counted }
     }
 }
 
@@ -239,8 +303,19 @@ struct Editor {
     shared: Arc<Shared>,
     pace: Duration,
     opened: usize,
+    /// So often it did.
+    sent_home: usize,
+    line: Option<Line>,
     /// What it was shown.
     held: BTreeMap<u64, u64>,
+}
+
+/// What is known of an editor's socket.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    address: SocketAddr,
+    opened: u64,
+    attached: bool,
 }
 
 impl Editor {
@@ -274,8 +349,43 @@ impl Editor {
         harness::wait_for("somebody takes editors", SETTLE_TIMEOUT, || {
             let address = self.addresses[self.opened % self.addresses.len()];
             self.opened += 1;
+            self.line = Some(Line { address, opened: epoch_millis(), attached: false });
             Socket::reach(address, path)
         })
+    }
+
+    /// Once for each socket that the server has said something on.
+    fn attached(&mut self) {
+        if let Some(line) = &mut self.line
+            && !std::mem::replace(&mut line.attached, true)
+        {
+            self.shared.attached.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn lost(&mut self, by_itself: bool) {
+        let Some(Line { address, opened, attached }) = self.line.take() else { return };
+        if attached {
+            self.shared.attached.fetch_sub(1, Ordering::Relaxed);
+        }
+        if by_itself {
+            let ended = Ended { address, opened, closed: epoch_millis() };
+            self.shared.ended.lock().unwrap().push(ended);
+        }
+    }
+
+    /// Whether it was told to go to another address than where it is; then it has left.
+    fn goes_home(&mut self) -> bool {
+        let sent_home = self.shared.sent_home.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.sent_home, sent_home) == sent_home {
+            return false;
+        }
+        let away = self.line.is_some_and(|line| line.address != self.addresses[0]);
+        if away {
+            self.opened = 0;
+            self.lost(false);
+        }
+        away
     }
 
     /// Types, and after a lost connection sends again what was not acknowledged, as every client does.
@@ -296,7 +406,7 @@ impl Editor {
                     self.shared.typed.fetch_add(1, Ordering::Relaxed);
                     alive = pen.type_one(&mut socket);
                 }
-                alive &= self.listen(&mut socket, &mut pen);
+                alive &= self.listen(&mut socket, &mut pen) && !self.goes_home();
             }
             if self.stopped() && pen.acknowledged == pen.typed {
                 break 'connections;
@@ -311,6 +421,7 @@ impl Editor {
             let left = until.saturating_duration_since(Instant::now());
             match socket.receive(left) {
                 Event::Message(message) => {
+                    self.attached();
                     let clocks = clocks(&message);
                     let told = clocks.get(&pen.client).copied().unwrap_or_default();
                     let acknowledged = pen.acknowledge(told);
@@ -324,7 +435,7 @@ impl Editor {
                 }
                 Event::Silence => return true,
                 Event::Closed { .. } | Event::Ended => {
-                    self.shared.closed.fetch_add(1, Ordering::Relaxed);
+                    self.lost(true);
                     return false;
                 }
             }
@@ -337,16 +448,22 @@ impl Editor {
             loop {
                 match socket.receive(Duration::from_millis(100)) {
                     Event::Message(message) => {
+                        self.attached();
                         let shared = Arc::clone(&self.shared);
                         let mut counted = shared.counted.lock().unwrap();
                         self.show(&mut counted, &clocks(&message), !asks(&message));
                     }
                     Event::Silence if self.stopped() => return,
                     Event::Silence => {}
-                    Event::Closed { .. } | Event::Ended => break,
+                    Event::Closed { .. } | Event::Ended => {
+                        self.lost(true);
+                        break;
+                    }
+                }
+                if self.goes_home() {
+                    break;
                 }
             }
-            self.shared.closed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use harness::{Agent, Cluster};
 use serde_json::json;
 
+use crate::load::Ended;
+
 const DOCUMENT: &str = "stock";
 const EQUAL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -51,11 +53,33 @@ impl Stock {
         closes.map(|status| status["closes"].as_array().map_or(0, Vec::len)).sum()
     }
 
-    /// All are equal, and equal to what an independent Yjs finds in the store (I5).
-    pub(crate) fn check(&mut self, cluster: &Cluster) {
+    /// Sockets that ended so far, of those that were open once.
+    pub(crate) fn ended(&mut self, cluster: &Cluster) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for (agent, names) in &mut self.agents {
+            for name in names.iter() {
+                let address = cluster.server(name).editors();
+                let status = agent.run("status", json!({"name": name}));
+                let spans = status["ended"].as_array().cloned().unwrap_or_default();
+                ended.extend(spans.iter().map(|span| {
+                    let millis = |place: usize| span[place].as_u64().expect("a time");
+                    Ended { address, opened: millis(0), closed: millis(1) }
+                }));
+            }
+        }
+        ended
+    }
+
+    /// Waits until each of them is in step with its server.
+    pub(crate) fn wait_synced(&mut self) {
         for (agent, names) in &mut self.agents {
             agent.wait_synced(names);
         }
+    }
+
+    /// All are equal, and equal to what an independent Yjs finds in the store (I5).
+    pub(crate) fn check(&mut self, cluster: &Cluster) {
+        self.wait_synced();
         harness::wait_for("all stock clients hold what is stored", EQUAL_TIMEOUT, || {
             let update = harness::base64(&cluster.export(DOCUMENT));
             let mut stored = None;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{demo, prepare, workspace};
 
 const TEST: &str =
-    "waiting::chaos::whatever_breaks_nothing_acknowledged_is_lost_and_no_socket_at_a_router_closes";
+    "waiting::chaos::whatever_breaks_nothing_acknowledged_is_lost_and_no_socket_closes_but_with_its_router";
 
 #[derive(Debug, Args)]
 pub(crate) struct ChaosOptions {
@@ -22,6 +22,9 @@ pub(crate) struct ChaosOptions {
     /// Plays the faults of an earlier run; without it chance decides
     #[arg(long)]
     seed: Option<u64>,
+    /// So many faults at once, at most
+    #[arg(long, default_value_t = 2)]
+    overlap: usize,
     /// Documents, each with --writers editors who type 50 updates a second
     #[arg(long, default_value_t = 20)]
     documents: usize,
@@ -83,6 +86,7 @@ fn play(options: &ChaosOptions, server: &Path, test: &Path, out: &Path) -> anyho
     command.args([TEST, "--exact", "--nocapture"]).current_dir(workspace::root().join("tests"));
     command.env("RINGLEAF_BINARY", server).env("RUST_BACKTRACE", "0");
     command.env("RINGLEAF_TEST_CHAOS_SECONDS", (options.minutes * 60).to_string());
+    command.env("RINGLEAF_TEST_CHAOS_OVERLAP", options.overlap.to_string());
     command.env("RINGLEAF_TEST_CHAOS_DOCUMENTS", options.documents.to_string());
     command.env("RINGLEAF_TEST_CHAOS_WRITERS", options.writers.to_string());
     command.env("RINGLEAF_TEST_CHAOS_OUT", out);

@@ -1,12 +1,14 @@
 //! A cluster in which every way of a node leads through a network that can fail.
 
 use std::collections::BTreeMap;
-use std::thread;
+use std::process::Child;
 use std::time::Duration;
 
 use harness::{Cluster, ClusterOptions, Network, Proxy, Role, ServerOptions, url_at, wait_for};
 
-use super::fault::{FURTHER, Fault, Way};
+use super::bout::FURTHER;
+use super::fault::{Fault, Way};
+use crate::load::{OwnEnd, epoch_millis};
 use crate::{DEATHS, STORE_TROUBLE};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,8 +54,12 @@ impl Ways {
         match way {
             Way::Etcd => &self.etcd,
             Way::Store => &self.store,
-            Way::Others | Way::Router(_) => &self.others,
+            Way::Others | Way::One(_) => &self.others,
         }
+    }
+
+    fn all(&self) -> [&Proxy; 3] {
+        [&self.etcd, &self.store, &self.others]
     }
 }
 
@@ -63,6 +69,13 @@ pub(super) struct Arena {
     ways: BTreeMap<String, Ways>,
     /// Nodes that are to serve.
     there: usize,
+    active: Vec<Fault>,
+    /// The last one about each node.
+    orders: BTreeMap<String, Child>,
+    /// Started again, and not waited for yet.
+    launched: Vec<String>,
+    /// Every time that a router was ended.
+    pub(super) ends: Vec<OwnEnd>,
 }
 
 impl Arena {
@@ -78,7 +91,9 @@ impl Arena {
             ways.entry(name.to_owned()).or_insert_with(|| Ways::of(cluster)).arguments()
         })?;
         let there = options.nodes;
-        let arena = Self { cluster, each: options.each, ways, there };
+        let (each, orders) = (options.each, BTreeMap::new());
+        let (active, launched, ends) = (Vec::new(), Vec::new(), Vec::new());
+        let arena = Self { cluster, each, ways, there, active, orders, launched, ends };
         arena.cluster.nodes().iter().for_each(|node| arena.aim(node));
         Some(arena)
     }
@@ -88,71 +103,149 @@ impl Arena {
         self.ways[node].others.aim(self.cluster.server(node).peer().unwrap());
     }
 
-    /// Time is what a fault consists of, so here it passes.
-    pub(super) fn suffer(&mut self, fault: &Fault) {
+    /// What it consists of begins, and waits for nothing.
+    pub(super) fn begin(&mut self, fault: &Fault) {
         match fault {
-            Fault::Kill { node, away } => {
-                self.cluster.kill(node);
-                thread::sleep(*away);
-                self.cluster.start_again_there(node);
+            Fault::Kill { node, .. } => self.cluster.kill(node),
+            Fault::Freeze { node, .. } => self.cluster.server(node).signal("STOP"),
+            Fault::Restart { node } | Fault::Leave { node } => self.cluster.server(node).signal("TERM"),
+            Fault::Drain { node } => self.order(node, &format!("node drain {node} --timeout 60"), fault),
+            Fault::Join { node } => self.join(node),
+            Fault::Weight { node, weight } => {
+                self.order(node, &format!("node weight {node} {weight}"), fault);
             }
-            Fault::Freeze { node, away } => {
-                self.cluster.server(node).signal("STOP");
-                thread::sleep(*away);
-                self.cluster.server(node).signal("CONT");
+            Fault::Cut { .. } | Fault::Slow { .. } => {}
+            Fault::KillRouter { router, .. } => {
+                self.router_ends(router);
+                self.cluster.kill(router);
+                self.router_ended(router);
             }
-            Fault::Restart { node } => {
-                self.wait_all_serve();
-                self.cluster.stop(node);
-                self.cluster.start_again_there(node);
+            Fault::RestartRouter { router } => {
+                self.router_ends(router);
+                self.cluster.server(router).signal("TERM");
+            }
+            Fault::EtcdAway { .. } => self.cluster.etcd.stop(),
+            Fault::StoreAway { signal, .. } => self.cluster.postgres.stop(signal),
+        }
+        self.active.push(fault.clone());
+        self.set_networks();
+    }
+
+    /// Whether what was ordered is done; of what lasts for a time, always.
+    pub(super) fn is_done(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Restart { node } | Fault::Leave { node } | Fault::RestartRouter { router: node } => {
+                !self.cluster.is_running(node)
             }
             Fault::Drain { node } => {
-                self.wait_all_serve();
-                let nothing_cut_off = self.cluster.drain(node, "r1");
-                eprintln!("  nothing was cut off: {nothing_cut_off}");
-                self.cluster.start_again_there(node);
+                let ended = !self.cluster.is_running(node);
+                ended || self.try_order(node, &format!("node drain {node} --timeout 60"), fault, true)
             }
-            Fault::Join { node } => self.join(node),
-            Fault::Leave { node } => {
-                self.wait_all_serve();
-                self.cluster.stop(node);
-                self.there -= 1;
+            Fault::Weight { node, weight } => {
+                self.try_order(node, &format!("node weight {node} {weight}"), fault, false)
             }
-            Fault::Weight { node, weight } => self.weigh(node, *weight),
-            Fault::Cut { node, way, network, away } => {
-                let proxy = self.ways[node].get(way);
-                match way {
-                    Way::Router(router) => proxy.set_for(self.cluster.server(router).process(), *network),
-                    Way::Etcd | Way::Store | Way::Others => proxy.set(*network),
+            Fault::Join { node } => self.cluster.has_ports(node) && self.cluster.is_ready(node),
+            _ => true,
+        }
+    }
+
+    /// It is healed. Whoever was ended is started again, and is not waited for: what it needs may be away.
+    pub(super) fn end(&mut self, fault: &Fault) {
+        self.active.retain(|active| active != fault);
+        match fault {
+            Fault::Freeze { node, .. } => self.cluster.server(node).signal("CONT"),
+            Fault::Kill { node, .. }
+            | Fault::KillRouter { router: node, .. }
+            | Fault::Restart { node }
+            | Fault::Drain { node }
+            | Fault::RestartRouter { router: node } => {
+                if let Fault::RestartRouter { router } = fault {
+                    self.router_ended(router);
                 }
-                thread::sleep(*away);
-                proxy.heal();
+                self.cluster.launch_again_there(node);
+                self.launched.push(node.clone());
             }
-            Fault::Slow { way, delay, away } => {
-                let all = || self.ways.values().map(|ways| ways.get(way));
-                all().for_each(|proxy| proxy.set(Network::Slow(*delay)));
-                thread::sleep(*away);
-                all().for_each(Proxy::heal);
-            }
-            Fault::EtcdAway { away, compacted } => {
-                self.cluster.etcd.stop();
-                thread::sleep(*away);
+            Fault::Leave { .. } => self.there -= 1,
+            Fault::Join { .. } | Fault::Weight { .. } | Fault::Cut { .. } | Fault::Slow { .. } => {}
+            Fault::EtcdAway { compacted, .. } => {
                 self.cluster.etcd.start_again();
                 if *compacted {
                     self.cluster.etcd.compact();
                 }
             }
-            Fault::StoreAway { away, signal } => {
-                self.cluster.postgres.stop(signal);
-                thread::sleep(*away);
-                self.cluster.postgres.start_again();
+            Fault::StoreAway { .. } => self.cluster.postgres.start_again(),
+        }
+        self.set_networks();
+    }
+
+    /// Nothing is broken any more: waits until those who were started again are there.
+    pub(super) fn wait_all_back(&mut self) {
+        for name in std::mem::take(&mut self.launched) {
+            self.cluster.wait_ports(&name);
+        }
+    }
+
+    /// Every network is what those say that are active now: what is slow, and over it what is cut.
+    fn set_networks(&self) {
+        self.ways.values().flat_map(Ways::all).for_each(Proxy::heal);
+        for fault in &self.active {
+            if let Fault::Slow { way, delay, .. } = fault {
+                self.ways.values().for_each(|ways| ways.get(way).set(Network::Slow(*delay)));
+            }
+        }
+        for fault in &self.active {
+            let Fault::Cut { node, way, network, .. } = fault else { continue };
+            let process = |name: &str| self.cluster.server(name).process();
+            let proxy = self.ways[node].get(way);
+            let Way::One(other) = way else {
+                proxy.set(*network);
+                continue;
+            };
+            proxy.set_for(process(other), *network);
+            if let Some(others) = self.ways.get(other) {
+                others.others.set_for(process(node), *network);
             }
         }
     }
 
+    /// Asks whoever is well to do something about a node.
+    fn order(&mut self, node: &str, line: &str, fault: &Fault) {
+        let names = self.cluster.routers().into_iter().chain(self.cluster.nodes());
+        let victims: Vec<_> = self.active.iter().chain([fault]).filter_map(Fault::victim).collect();
+        let well =
+            names.into_iter().find(|name| !victims.contains(&name.as_str()) && !self.launched.contains(name));
+        let asked = self.cluster.server(&well.expect("somebody is well")).spawn(line);
+        self.orders.insert(node.to_owned(), asked);
+    }
+
+    /// Whether the order was carried out. One that was refused is given again.
+    fn try_order(&mut self, node: &str, line: &str, fault: &Fault, ends: bool) -> bool {
+        let asked = self.orders.get_mut(node).expect("it was given");
+        match asked.try_wait().expect("it is our child") {
+            None => false,
+            // The process ends a moment later.
+            Some(status) if status.success() => !ends,
+            Some(_) => {
+                self.order(node, line, fault);
+                false
+            }
+        }
+    }
+
+    fn router_ends(&mut self, router: &str) {
+        let address = self.cluster.server(router).editors();
+        let end = OwnEnd { router: router.to_owned(), address, begun: epoch_millis(), over: u64::MAX };
+        self.ends.push(end);
+    }
+
+    fn router_ended(&mut self, router: &str) {
+        let end = self.ends.iter_mut().rfind(|end| end.router == router);
+        end.expect("it was to end").over = epoch_millis();
+    }
+
     fn join(&mut self, node: &str) {
         if self.ways.contains_key(node) {
-            self.cluster.start_again_there(node);
+            self.cluster.launch_again_there(node);
         } else {
             let ways = Ways::of(&self.cluster);
             let options =
@@ -162,20 +255,12 @@ impl Arena {
             self.cluster.add(node, options);
             self.aim(node);
         }
+        self.launched.push(node.to_owned());
         self.there += 1;
-        self.cluster.wait_ready(node);
-    }
-
-    fn weigh(&self, node: &str, weight: usize) {
-        // The node may still be on its way back from what was before.
-        wait_for(&format!("{node} has weight {weight}"), COMMAND_TIMEOUT, || {
-            let answer = self.cluster.server("r1").command(&format!("node weight {node} {weight}"));
-            answer.status.success().then_some(())
-        });
     }
 
     /// Waits until all who are to serve do: whoever leaves in order has somebody to give its documents to.
-    fn wait_all_serve(&self) {
+    pub(super) fn wait_all_serve(&self) {
         for router in self.cluster.routers() {
             wait_for(&format!("{router} knows of {} nodes", self.there), COMMAND_TIMEOUT, || {
                 (self.cluster.serving(&router).len() == self.there).then_some(())
@@ -189,6 +274,7 @@ impl Arena {
         if further && !self.cluster.is_running(FURTHER) {
             self.join(FURTHER);
         }
+        self.wait_all_back();
         self.cluster.wait_ring(self.there);
     }
 }

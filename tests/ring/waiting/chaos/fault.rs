@@ -1,14 +1,9 @@
-//! What breaks, and in which order: a seed says it all, whatever the clock does.
+//! What breaks.
 
 use std::fmt;
 use std::time::Duration;
 
 use harness::Network;
-
-/// Longer than a lease.
-const AWAY_MAX: Duration = Duration::from_secs(8);
-/// The node that joins, and leaves.
-pub(super) const FURTHER: &str = "n4";
 
 /// What of a node can be cut off.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +12,8 @@ pub(super) enum Way {
     Store,
     /// From whoever wants something of it.
     Others,
-    /// From this router only, which is then relayed.
-    Router(String),
+    /// From this router or node only, and it from the node: others relay.
+    One(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +51,14 @@ pub(super) enum Fault {
         network: Network,
         away: Duration,
     },
+    KillRouter {
+        router: String,
+        away: Duration,
+    },
+    /// SIGTERM.
+    RestartRouter {
+        router: String,
+    },
     /// The store, or etcd, answers every node so much later each way.
     Slow {
         way: Way,
@@ -88,10 +91,12 @@ impl fmt::Display for Fault {
                     Way::Etcd => "etcd",
                     Way::Store => "the store",
                     Way::Others => "all who look for it",
-                    Way::Router(router) => router,
+                    Way::One(other) => other,
                 };
                 write!(f, "cut {node} from {way} ({network:?}) for {away:.1?}")
             }
+            Self::KillRouter { router, away } => write!(f, "kill -9 {router}, away for {away:.1?}"),
+            Self::RestartRouter { router } => write!(f, "restart {router} (SIGTERM)"),
             Self::Slow { way, delay, away } => {
                 write!(f, "slow {way:?}, {delay:.0?} each way for {away:.1?}")
             }
@@ -118,130 +123,79 @@ impl Fault {
             Self::Leave { .. } => "leave",
             Self::Weight { .. } => "weight",
             Self::Cut { .. } => "cut",
+            Self::KillRouter { .. } => "kill router",
+            Self::RestartRouter { .. } => "restart router",
             Self::Slow { .. } => "slow",
             Self::EtcdAway { .. } => "etcd",
             Self::StoreAway { .. } => "store",
         }
     }
-}
 
-#[derive(Debug, Clone, Copy)]
-enum Card {
-    Kill,
-    Freeze,
-    Restart,
-    Drain,
-    JoinOrLeave,
-    Weight,
-    CutEtcd,
-    CutStore,
-    CutOthers,
-    CutRouter,
-    Slow,
-    EtcdAway,
-    StoreAway,
-}
-
-/// Deals faults. Each kind comes before any comes again, except that there are two kills.
-#[derive(Debug)]
-pub(super) struct Deck {
-    random: u64,
-    cards: Vec<Card>,
-    nodes: Vec<String>,
-    routers: Vec<String>,
-}
-
-impl Deck {
-    pub(super) fn new(seed: u64, nodes: Vec<String>, routers: Vec<String>) -> Self {
-        Self { random: seed, cards: Vec::new(), nodes, routers }
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) as usize % limit
-    }
-
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-
-    pub(super) fn span(&mut self, most: Duration) -> Duration {
-        most.mul_f64(self.below(1_000) as f64 / 1_000.0)
-    }
-
-    fn card(&mut self) -> Card {
-        use Card::*;
-        if self.cards.is_empty() {
-            self.cards = vec![
-                Kill,
-                Kill,
-                Freeze,
-                Restart,
-                Drain,
-                JoinOrLeave,
-                Weight,
-                CutEtcd,
-                CutStore,
-                CutOthers,
-                CutRouter,
-                Slow,
-                EtcdAway,
-                StoreAway,
-            ];
-        }
-        let drawn = self.below(self.cards.len());
-        self.cards.swap_remove(drawn)
-    }
-
-    pub(super) fn fault(&mut self) -> Fault {
-        let nodes = self.nodes.clone();
-        let node = self.one(&nodes);
-        let away = self.span(AWAY_MAX);
-        let network = self.one(&[Network::Cut, Network::BlackHole, Network::Deaf, Network::Mute]);
-        let cut = |way| Fault::Cut { node: node.clone(), way, network, away };
-        match self.card() {
-            Card::Kill => Fault::Kill { node, away: away / 2 },
-            Card::Freeze => Fault::Freeze { node, away },
-            Card::Restart => Fault::Restart { node },
-            Card::Drain => Fault::Drain { node },
-            Card::JoinOrLeave => self.join_or_leave(),
-            Card::Weight => Fault::Weight { node, weight: 1 + self.below(4) },
-            Card::CutEtcd => cut(Way::Etcd),
-            Card::CutStore => cut(Way::Store),
-            Card::CutOthers => cut(Way::Others),
-            Card::CutRouter => cut(Way::Router(self.one(&self.routers.clone()))),
-            Card::Slow => {
-                let delay = Duration::from_millis(10) + self.span(Duration::from_millis(190));
-                let way = self.one(&[Way::Store, Way::Store, Way::Etcd]);
-                Fault::Slow { way, delay, away }
-            }
-            Card::EtcdAway => Fault::EtcdAway { away, compacted: self.below(2) == 0 },
-            Card::StoreAway => Fault::StoreAway { away: away / 4, signal: self.one(&["INT", "QUIT"]) },
+    /// For how long it lasts; `None`: until what it orders is done.
+    pub(super) fn away(&self) -> Option<Duration> {
+        match self {
+            Self::Kill { away, .. }
+            | Self::Freeze { away, .. }
+            | Self::Cut { away, .. }
+            | Self::KillRouter { away, .. }
+            | Self::Slow { away, .. }
+            | Self::EtcdAway { away, .. }
+            | Self::StoreAway { away, .. } => Some(*away),
+            Self::Restart { .. }
+            | Self::Drain { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Weight { .. }
+            | Self::RestartRouter { .. } => None,
         }
     }
 
-    fn join_or_leave(&mut self) -> Fault {
-        let node = FURTHER.to_owned();
-        if self.nodes.contains(&node) {
-            self.nodes.retain(|known| *known != node);
-            Fault::Leave { node }
-        } else {
-            self.nodes.push(node.clone());
-            Fault::Join { node }
+    /// With the sockets that it has.
+    pub(super) fn ends_router(&self) -> bool {
+        matches!(self, Self::KillRouter { .. } | Self::RestartRouter { .. })
+    }
+
+    /// The process that it ends, stops or orders about: to each one such thing at a time.
+    pub(super) fn victim(&self) -> Option<&str> {
+        match self {
+            Self::Kill { node, .. }
+            | Self::Freeze { node, .. }
+            | Self::Restart { node }
+            | Self::Drain { node }
+            | Self::Join { node }
+            | Self::Leave { node }
+            | Self::Weight { node, .. } => Some(node),
+            Self::KillRouter { router, .. } | Self::RestartRouter { router } => Some(router),
+            Self::Cut { .. } | Self::Slow { .. } | Self::EtcdAway { .. } | Self::StoreAway { .. } => None,
         }
     }
-}
 
-#[test]
-fn a_seed_plays_the_same_faults_and_every_kind_of_them() {
-    let names = |prefix: &str, count: usize| (1..=count).map(|number| format!("{prefix}{number}")).collect();
-    let play = |seed| {
-        let mut deck = Deck::new(seed, names("n", 3), names("r", 2));
-        (0..28).map(|_| deck.fault()).collect::<Vec<_>>()
-    };
-    assert_eq!(play(7), play(7));
-    assert_ne!(play(7), play(8));
-    let words: std::collections::BTreeSet<_> = play(7).iter().map(Fault::word).collect();
-    assert_eq!(words.len(), 11, "{words:?}");
+    /// Processes that may be of no use to others while it lasts.
+    pub(super) fn useless(&self) -> Option<&str> {
+        match self {
+            Self::Weight { .. } => None,
+            Self::Cut { node, way: Way::Store | Way::Others | Way::One(_), .. } => Some(node),
+            _ => self.victim(),
+        }
+    }
+
+    /// The networks that it alone may rule: of the nodes `.0`, the way that `.1` says.
+    fn networks(&self) -> Vec<(&str, &'static str)> {
+        let Self::Cut { node, way, .. } = self else { return Vec::new() };
+        match way {
+            Way::Etcd => vec![(node, "etcd")],
+            Way::Store => vec![(node, "store")],
+            Way::Others => vec![(node, "others")],
+            Way::One(other) => vec![(node, "others"), (other, "others")],
+        }
+    }
+
+    /// Whether both at once make no sense, or none that differs from one of them.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        let same_kind = std::mem::discriminant(self) == std::mem::discriminant(other);
+        let of_all = self.victim().is_none() && !matches!(self, Self::Cut { .. });
+        let same_victim = self.victim().is_some() && self.victim() == other.victim();
+        let networks = other.networks();
+        same_victim || (same_kind && of_all) || self.networks().iter().any(|one| networks.contains(one))
+    }
 }

@@ -6,11 +6,14 @@ use super::report::Suffered;
 use crate::timeline::{Spans, Timeline};
 
 const WIDTH: f64 = 1_200.0;
-const HEIGHT: f64 = 460.0;
+const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 70.0;
+const TOP: f64 = 110.0;
 const BOTTOM: f64 = 40.0;
+/// How high what says which faults were there at once is, for each of those.
+const LANE: f64 = 7.0;
+const LANE_COLORS: [&str; 3] = ["#a8322a", "#4d3fa8", "#1f7a4d"];
 /// The lowest and the highest latency that there is room for, in seconds: logarithmic between them.
 const LOW: f64 = 1e-3;
 const HIGH: f64 = 1e2;
@@ -48,30 +51,55 @@ pub(super) fn draw(timeline: &Timeline, faults: &[Suffered], title: &str) -> Str
     svg
 }
 
-/// Dark while it lasts, light until everything acknowledges again.
+/// Dark while it lasts, darker where another one does too, light until everything acknowledges again. Above that a lane
+/// for each that overlaps, so that one sees which is which.
 fn bands(svg: &mut String, faults: &[Suffered], end: f64) {
-    for suffered in faults {
-        let [begun, over, well] =
-            [suffered.begun, suffered.over, suffered.well].map(|at| x(at.as_secs_f64(), end));
-        let height = HEIGHT - TOP - BOTTOM;
+    let mut bouts: Vec<_> = faults.iter().map(|suffered| (suffered.bout, suffered)).collect();
+    bouts.dedup_by_key(|(bout, _)| *bout);
+    for (_, suffered) in bouts {
+        let (healed, well) = (suffered.healed.as_secs_f64(), suffered.well.as_secs_f64());
+        rectangle(svg, [x(healed, end), x(well, end)], [TOP, HEIGHT - BOTTOM], "#fdf0ee", 1.0);
+    }
+    for (suffered, lane) in faults.iter().zip(lanes(faults)) {
+        let across = [suffered.begun, suffered.over].map(|at| x(at.as_secs_f64(), end));
         let _ = writeln!(svg, "<g><title>{}</title>", escaped(&suffered.to_string()));
-        for (from, to, color) in [(begun, over, "#f8d3cf"), (over, well, "#fdf0ee")] {
-            let width = (to - from).max(1.0);
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{color}\"/>"
-            );
-        }
+        rectangle(svg, across, [TOP, HEIGHT - BOTTOM], "#e2574c", 0.25);
+        let top = TOP - LANE * (lane + 1) as f64;
+        rectangle(svg, across, [top + 1.0, top + LANE - 1.0], LANE_COLORS[lane % LANE_COLORS.len()], 1.0);
         if faults.len() <= WORDS_MAX {
-            let (x, y) = (begun + 3.0, TOP - 4.0);
+            let (x, y) = (across[0] + 3.0, TOP - LANE * lanes(faults).max().unwrap_or(0) as f64 - LANE - 4.0);
             let _ = writeln!(
                 svg,
-                "<text x=\"{x:.1}\" y=\"{y}\" font-size=\"9\" transform=\"rotate(-50 {x:.1} {y})\">{}</text>",
+                "<text x=\"{x:.1}\" y=\"{y}\" font-size=\"9\" fill=\"{}\" transform=\"rotate(-50 {x:.1} {y})\">{}</text>",
+                LANE_COLORS[lane % LANE_COLORS.len()],
                 suffered.fault.word()
             );
         }
         svg.push_str("</g>\n");
     }
+}
+
+/// For each fault the lowest lane that nobody has while it lasts.
+fn lanes(faults: &[Suffered]) -> impl Iterator<Item = usize> {
+    let mut taken: Vec<(usize, &Suffered)> = Vec::new();
+    for one in faults {
+        let is_free = |lane: &usize| {
+            let mut others = taken.iter().filter(|(other, _)| other == lane);
+            others.all(|(_, other)| one.begun >= other.over || other.begun >= one.over)
+        };
+        let lane = (0..).find(is_free).unwrap_or_default();
+        taken.push((lane, one));
+    }
+    taken.into_iter().map(|(lane, _)| lane).collect::<Vec<_>>().into_iter()
+}
+
+fn rectangle(svg: &mut String, [left, right]: [f64; 2], [top, bottom]: [f64; 2], color: &str, opacity: f64) {
+    let (width, height) = ((right - left).max(1.0), bottom - top);
+    let _ = writeln!(
+        svg,
+        "<rect x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{color}\" \
+         fill-opacity=\"{opacity}\"/>"
+    );
 }
 
 fn axes(svg: &mut String, end: f64) {
