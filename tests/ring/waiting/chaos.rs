@@ -188,6 +188,7 @@ impl Run {
             self.heal(&mut active, may_heal, next.is_none(), &mut suffered);
             thread::sleep(LOOK_AGAIN);
         }
+        suffered.sort_by_key(|(_, begun_at, _)| *begun_at);
         (suffered, served)
     }
 
