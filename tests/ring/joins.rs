@@ -16,9 +16,17 @@ const EDITED: usize = 24;
 /// What `ring-config/default.toml` says.
 const OUT_MAX: u64 = 8;
 const IN_MAX: u64 = 16;
-const WITHIN: Duration = Duration::from_secs(120);
-/// Between two looks at a cluster at rest.
-const CALM: Duration = Duration::from_secs(3);
+/// A thousand documents at the slowest pace of two nodes take 100 s.
+const WITHIN: Duration = Duration::from_secs(240);
+/// What counts as calm at least: below it the pauses of a busy machine are all that is measured.
+const CALM_MIN: Duration = Duration::from_millis(20);
+/// As often as an operator's page would look.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// For so long a cluster at rest is measured: for a 99th percentile, about as long as the join takes.
+fn calm() -> Duration {
+    Duration::from_secs(if harness::long() { 10 } else { 3 })
+}
 
 fn documents() -> usize {
     if harness::long() { 3_000 } else { 300 }
@@ -48,9 +56,8 @@ fn keep_sitting(mut sitting: Vec<Socket>, stop: &AtomicBool) -> usize {
 }
 
 fn rebalance(cluster: &Cluster) -> Value {
-    let output = cluster.server("r1").command("ring rebalance status -o json");
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    // An admin interface that is late is asked again.
+    wait_for("the router says how far the moves are", WITHIN, || cluster.ask("r1", "/api/v1/ring/rebalance"))
 }
 
 fn sum(status: &Value, key: &str) -> u64 {
@@ -63,8 +70,17 @@ fn most(status: &Value, key: &str) -> u64 {
     nodes.map(|node| node[key].as_u64().unwrap()).max().unwrap()
 }
 
-/// Lets it join, and answers how many were on their way at once, at most, out of a node and into one.
-fn join(cluster: &mut Cluster) -> (u64, u64) {
+/// How a join went.
+struct Join {
+    /// On their way at once, at most, out of a node and into one.
+    out: u64,
+    into: u64,
+    /// The moves began: until then the new node started on this very machine.
+    resumed_at: Instant,
+}
+
+/// Lets it join.
+fn join(cluster: &mut Cluster) -> Join {
     let said = cluster.server("r1").command("ring rebalance pause");
     assert!(said.status.success(), "{said:?}");
     let options = DEATHS.into_iter().fold(ServerOptions::default(), ServerOptions::announce);
@@ -80,14 +96,20 @@ fn join(cluster: &mut Cluster) -> (u64, u64) {
     assert_eq!((sum(&waiting, "going"), sum(&waiting, "moved")), (0, 0), "nothing moves while it is paused");
     let said = cluster.server("r1").command("ring rebalance resume");
     assert!(said.status.success(), "{said:?}");
-    let (mut out, mut into) = (0, 0);
+    let resumed_at = Instant::now();
+    let (mut out, mut into, mut looked_at) = (0, 0, None);
     wait_for("everything is where it belongs", WITHIN, || {
+        // Looking costs all processes, and they share this machine with what is measured.
+        if looked_at.is_some_and(|at: Instant| at.elapsed() < LOOK_INTERVAL) {
+            return None;
+        }
+        looked_at = Some(Instant::now());
         let status = rebalance(cluster);
         (out, into) = (out.max(most(&status, "going")), into.max(most(&status, "coming")));
         let there = sum(&status, "moved") + sum(&status, "let_go") > 0;
         (there && sum(&status, "to_move") + sum(&status, "going") == 0).then_some(())
     });
-    (out, into)
+    Join { out, into, resumed_at }
 }
 
 /// How long updates took that were acknowledged in that time, in documents that have stayed.
@@ -119,9 +141,9 @@ fn a_join_takes_its_share_a_few_at_a_time_and_closes_nothing() {
         (0..EDITED).map(|index| (index, cluster.holder(&name(index)))).collect();
     let calm_at = Instant::now();
     // Not a wait for anything: the figure of a cluster at rest needs some time at rest.
-    wait_for("it was calm for a while", WITHIN, || (calm_at.elapsed() > CALM).then_some(()));
+    wait_for("it was calm for a while", WITHIN, || (calm_at.elapsed() > calm()).then_some(()));
     let joined_at = Instant::now();
-    let (out, into) = join(&mut cluster);
+    let Join { out, into, resumed_at } = join(&mut cluster);
     let ended_at = Instant::now();
     let stayed: Vec<bool> = (0..EDITED).map(|index| cluster.holder(&name(index)) == before[&index]).collect();
     stop.store(true, Ordering::Relaxed);
@@ -130,14 +152,18 @@ fn a_join_takes_its_share_a_few_at_a_time_and_closes_nothing() {
     let status = rebalance(&cluster);
     let moved = sum(&status, "moved");
     let calm = latency(&seen, &stayed, calm_at, joined_at);
-    let joining = latency(&seen, &stayed, joined_at, ended_at);
+    let starting = latency(&seen, &stayed, joined_at, resumed_at);
+    let moving = latency(&seen, &stayed, resumed_at, ended_at);
     harness::figure(&format!(
         "a third node joins {} resident documents: {moved} moved and {} let go in {:.1?}, at most {out} out and {into} in at a \
-         time; p99 of untouched documents {joining:.1?}, calm {calm:.1?}",
+         time; p99 of untouched documents {moving:.1?}, calm {calm:.1?}, that is {:.2} times; while the node starts {starting:.1?}",
         documents() + EDITED,
         sum(&status, "let_go"),
-        ended_at - joined_at,
+        ended_at - resumed_at,
+        moving.as_secs_f64() / calm.as_secs_f64(),
     ));
+    // The goal is twice; a busy machine may be ten times above that.
+    assert!(moving < calm.max(CALM_MIN) * 20, "p99 of untouched documents: {moving:?}, calm {calm:?}");
     assert!(out <= OUT_MAX && into <= IN_MAX, "{out} out, {into} in");
     assert!(moved * 5 > documents() as u64, "{moved} moved: {status}");
     assert_eq!(seen.iter().map(|seen| seen.closed).sum::<usize>(), 0, "closed under somebody who types");

@@ -18,6 +18,8 @@ pub struct RingConfig {
     pub renew: Duration,
     /// Documents that one node hands over at a time.
     pub out_max: usize,
+    /// Documents that one node begins to hand over in a second, at most.
+    pub out_per_second_max: u32,
     /// Documents that one node takes over at a time.
     pub in_max: usize,
     /// How long the ring must stay as it is before documents move because of it.
@@ -55,6 +57,7 @@ struct Lease {
 #[serde(deny_unknown_fields, default)]
 struct Pacing {
     out_max: usize,
+    out_per_second_max: u32,
     in_max: usize,
     debounce_milliseconds: u64,
 }
@@ -78,7 +81,7 @@ impl Default for Lease {
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { out_max: 8, in_max: 16, debounce_milliseconds: 500 }
+        Self { out_max: 8, out_per_second_max: 100, in_max: 16, debounce_milliseconds: 500 }
     }
 }
 
@@ -111,6 +114,8 @@ impl RingConfig {
             format!("from 100 to a third of the lease, that is {renew_max}"),
         )?;
         check((1..=1_000).contains(&pacing.out_max), "pacing.out_max", "from 1 to 1000")?;
+        let per_second = pacing.out_per_second_max;
+        check((1..=10_000).contains(&per_second), "pacing.out_per_second_max", "from 1 to 10000")?;
         check((1..=1_000).contains(&pacing.in_max), "pacing.in_max", "from 1 to 1000")?;
         let debounce = pacing.debounce_milliseconds;
         check(debounce <= 60_000, "pacing.debounce_milliseconds", "from 0 to 60000")?;
@@ -120,6 +125,7 @@ impl RingConfig {
             lease: Duration::from_secs(lease.seconds),
             renew: Duration::from_millis(lease.renew_milliseconds),
             out_max: pacing.out_max,
+            out_per_second_max: per_second,
             in_max: pacing.in_max,
             debounce: Duration::from_millis(debounce),
         })
@@ -157,6 +163,7 @@ mod tests {
             "seconds",
             "renew_milliseconds",
             "out_max",
+            "out_per_second_max",
             "in_max",
             "debounce_milliseconds",
         ];
@@ -176,6 +183,8 @@ mod tests {
         assert!(refused("[lease]\nseconds = 1").starts_with("lease.seconds"));
         assert!(refused("[lease]\nseconds = 6").starts_with("lease.renew_milliseconds"), "2.5 s is too slow");
         assert!(refused("[pacing]\nin_max = 0").starts_with("pacing.in_max"));
+        let per_second = refused("[pacing]\nout_per_second_max = 0");
+        assert!(per_second.starts_with("pacing.out_per_second_max"), "{per_second}");
         let debounce = refused("[pacing]\ndebounce_milliseconds = 60001");
         assert!(debounce.starts_with("pacing.debounce_milliseconds"), "{debounce}");
         assert!(refused("leese = 1").contains("leese"));

@@ -326,13 +326,13 @@ async fn everybody_hears_how_fast_documents_may_move() {
     let etcd = connect(&server);
     status(&etcd, "it is connected", |status| status.connected).await;
     assert_eq!(etcd.pacing(), Pacing::default());
-    etcd.apply("cluster = 'tests'\npacing = { out_max = 3, in_max = 4, debounce_milliseconds = 0 }\n", 0)
+    etcd.apply("cluster = 'tests'\npacing = { out_max = 3, out_per_second_max = 9, in_max = 4, debounce_milliseconds = 0 }\n", 0)
         .await
         .unwrap();
     let paused = etcd.pause_rebalance(true, 0).await.unwrap();
     let again = etcd.pause_rebalance(false, 0).await;
     assert!(matches!(again, Err(WriteError::Changed { revision }) if revision == paused), "{again:?}");
-    let slow = Pacing { out_max: 3, in_max: 4, debounce: Duration::ZERO, paused: true };
+    let slow = Pacing { out_max: 3, out_per_second_max: 9, in_max: 4, debounce: Duration::ZERO, paused: true };
     let late = connect(&server);
     for etcd in [&etcd, &late] {
         pacing(etcd, slow).await;

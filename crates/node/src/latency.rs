@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::handoff::Acknowledged;
+
 const WINDOW: Duration = Duration::from_secs(10);
 /// Four for each doubling, from 4 µs to more than an hour.
 const BINS: usize = 128;
@@ -26,7 +28,7 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { windows: Mutex::new(Windows { begun_at: now, now: [0; BINS], before: [0; BINS] }) }
+        Self { windows: Mutex::new(Windows { begun_at: now, now: [0; BINS], before: [0; BINS], all: Acknowledged::default() }) }
     }
 
     pub(crate) fn record(&self, took: Duration, now: Instant) {
@@ -34,6 +36,13 @@ impl Latencies {
         windows.turn(now);
         let count = &mut windows.now[bin(took)];
         *count = count.saturating_add(1);
+        windows.all.count += 1;
+        windows.all.time += took;
+    }
+
+    /// All that has been recorded.
+    pub(crate) fn all(&self) -> Acknowledged {
+        self.windows.lock().expect("no holder of this lock panics").all
     }
 
     /// None: nothing happened lately.
@@ -51,6 +60,7 @@ struct Windows {
     begun_at: Instant,
     now: [u32; BINS],
     before: [u32; BINS],
+    all: Acknowledged,
 }
 
 impl Windows {

@@ -13,6 +13,7 @@
 
 mod debounce;
 mod mover;
+mod pace;
 mod places;
 mod setbacks;
 mod source;
@@ -30,6 +31,7 @@ use tracing::warn;
 use crate::registry::Resident;
 
 pub(crate) use mover::run as move_out;
+pub(crate) use pace::Acknowledged;
 use places::Places;
 pub(crate) use target::run as take_over;
 

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::debounce::Debounce;
 use super::setbacks::{Setback, Setbacks};
+use super::pace::Pace;
 use super::source;
 use super::window::Window;
 use crate::membership::Membership;
@@ -68,6 +69,9 @@ struct Tally {
 /// One for each node.
 struct Mover {
     window: Window<Arc<Resident>>,
+    pace: Pace,
+    /// When the next one may begin, if one waits for that.
+    start_at: Option<Instant>,
     handoffs: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Documents on their way: one move of each at a time.
     moving: BTreeSet<DocumentId>,
@@ -108,9 +112,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     membership.forget_old_duels();
                 }
             }
+            () = until(mover.start_at), if mover.start_at.is_some() => {}
             () = shared.handoffs.look.notified() => mover.look_at = Instant::now(),
             () = sleep_until(mover.look_at), if mover.look.is_none() => mover.look(&shared),
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 
@@ -125,6 +137,8 @@ impl Mover {
     fn new() -> Self {
         Self {
             window: Window::default(),
+            pace: Pace::default(),
+            start_at: None,
             handoffs: FuturesUnordered::new(),
             moving: BTreeSet::new(),
             look: None,
@@ -193,19 +207,30 @@ impl Mover {
         self.say_what_is_done();
     }
 
-    /// Begins as many handoffs as there is room for.
+    /// Begins as many handoffs as there is room for, at the pace that it is time for. A node that leaves has none.
     fn start(&mut self, shared: &Arc<Shared>) {
         let max = self.going_max(shared);
         let now = Instant::now().into_std();
-        while let Some((owner, resident)) = self.window.next(max, |owner| self.setbacks.rests(owner, now)) {
+        self.pace.look(shared.latencies.all(), self.window.moving() > 0, now);
+        let per_second_max =
+            shared.membership.as_ref().map_or(1, |membership| membership.pacing().out_per_second_max);
+        let paced = !leaves(shared);
+        while !paced || self.pace.next_at(now).is_none() {
+            let next = self.window.next(max, |owner| self.setbacks.rests(owner, now));
+            let Some((owner, resident)) = next else { break };
             let member = shared.ring_view().and_then(|view| view.member(&owner).cloned());
             let member = member.filter(|_| shared.should_own(&owner, &resident.document));
             let stays = resident.stop.is_cancelled() || resident.ended.is_cancelled();
             match member {
-                Some(member) if !stays => self.hand_off(shared, resident, member),
+                Some(member) if !stays => {
+                    self.pace.began(per_second_max, now);
+                    self.hand_off(shared, resident, member);
+                }
                 _ => self.window.ended(&owner),
             }
         }
+        let waits = paced && self.window.waits() && self.window.moving() < max;
+        self.start_at = self.pace.next_at(now).filter(|_| waits).map(Instant::from_std);
         shared.handoffs.going.store(self.window.moving(), Ordering::Relaxed);
     }
 

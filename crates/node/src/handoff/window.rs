@@ -59,6 +59,11 @@ impl<T> Window<T> {
         self.queues.remove(to).unwrap_or_default()
     }
 
+    /// Something waits for its turn.
+    pub(super) fn waits(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
     /// How many are on their way.
     pub(super) fn moving(&self) -> usize {
         self.moving.values().sum()

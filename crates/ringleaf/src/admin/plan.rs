@@ -184,7 +184,7 @@ fn prediction(view: &RingView, planned: &RingView, mut nodes: Vec<Value>, unansw
 }
 
 /// About how long the documents in memory will be on their way: as long as the busiest node needs, which hands over and takes
-/// so many at a time as the pacing allows. Zero: nothing moves.
+/// so many at a time, and so many a second, as the pacing allows. Zero: nothing moves.
 fn estimate(live: &Value, pacing: Pacing) -> Duration {
     let nodes = live["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut coming: BTreeMap<&str, u64> = BTreeMap::new();
@@ -193,12 +193,15 @@ fn estimate(live: &Value, pacing: Pacing) -> Duration {
     }
     let rounds = |documents: u64, at_a_time: usize| documents.div_ceil(at_a_time.max(1) as u64);
     let out = nodes.iter().filter_map(|node| node["moving_documents"].as_u64());
+    let most_out = out.clone().max().unwrap_or(0);
     let out = out.map(|documents| rounds(documents, pacing.out_max));
     let into = coming.values().map(|&documents| rounds(documents, pacing.in_max));
     let Some(rounds @ 1..) = out.chain(into).max() else { return Duration::ZERO };
     let bytes = live["moving_bytes"].as_u64().unwrap_or(0);
     let handoffs = HANDOFF_ESTIMATE.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
-    pacing.debounce + handoffs + Duration::from_secs_f64(bytes as f64 / LOADED_PER_SECOND_ESTIMATE)
+    // Whatever there is room for, they leave one by one.
+    let evenly = Duration::from_secs_f64(most_out as f64 / f64::from(pacing.out_per_second_max.max(1)));
+    pacing.debounce + handoffs.max(evenly) + Duration::from_secs_f64(bytes as f64 / LOADED_PER_SECOND_ESTIMATE)
 }
 
 #[cfg(test)]
@@ -275,6 +278,9 @@ mod tests {
         };
         assert_eq!(seconds(&[node("a", 0)]), 0.0);
         assert_eq!(seconds(&[node("a", 800)]), 10.0, "100 rounds of the one that gives");
+        let slow = Pacing { out_per_second_max: 10, ..pacing };
+        let live = json!({ "nodes": [node("a", 800)], "moving_bytes": 0 });
+        assert_eq!(estimate(&live, slow), slow.debounce + Duration::from_secs(80), "one by one");
         let givers: Vec<Value> = (0..8).map(|index| node(&format!("n{index}"), 800)).collect();
         assert_eq!(seconds(&givers), 40.0, "400 rounds of the one that takes");
     }

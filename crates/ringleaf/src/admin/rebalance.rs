@@ -46,13 +46,14 @@ async fn show(admin: &Admin, passed_on: bool) -> Answer {
         }
     }
     nodes.sort_by(|a, b| a["node"].as_str().cmp(&b["node"].as_str()));
-    let Pacing { out_max, in_max, debounce, .. } = etcd.pacing();
+    let Pacing { out_max, out_per_second_max, in_max, debounce, .. } = etcd.pacing();
     let answer = json!({
         "cluster": admin.facts.config.cluster,
         "paused": said.paused,
         "since": said.since,
         "revision": said.revision,
         "out_max": out_max,
+        "out_per_second_max": out_per_second_max,
         "in_max": in_max,
         "debounce_milliseconds": debounce.as_millis(),
         "nodes": nodes,
