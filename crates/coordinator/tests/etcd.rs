@@ -332,7 +332,8 @@ async fn everybody_hears_how_fast_documents_may_move() {
     let paused = etcd.pause_rebalance(true, 0).await.unwrap();
     let again = etcd.pause_rebalance(false, 0).await;
     assert!(matches!(again, Err(WriteError::Changed { revision }) if revision == paused), "{again:?}");
-    let slow = Pacing { out_max: 3, out_per_second_max: 9, in_max: 4, debounce: Duration::ZERO, paused: true };
+    let slow =
+        Pacing { out_max: 3, out_per_second_max: 9, in_max: 4, debounce: Duration::ZERO, paused: true };
     let late = connect(&server);
     for etcd in [&etcd, &late] {
         pacing(etcd, slow).await;

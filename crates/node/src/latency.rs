@@ -28,7 +28,14 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { windows: Mutex::new(Windows { begun_at: now, now: [0; BINS], before: [0; BINS], all: Acknowledged::default() }) }
+        Self {
+            windows: Mutex::new(Windows {
+                begun_at: now,
+                now: [0; BINS],
+                before: [0; BINS],
+                all: Acknowledged::default(),
+            }),
+        }
     }
 
     pub(crate) fn record(&self, took: Duration, now: Instant) {

@@ -23,8 +23,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::debounce::Debounce;
-use super::setbacks::{Setback, Setbacks};
 use super::pace::Pace;
+use super::setbacks::{Setback, Setbacks};
 use super::source;
 use super::window::Window;
 use crate::membership::Membership;

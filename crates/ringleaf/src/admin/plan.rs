@@ -201,7 +201,9 @@ fn estimate(live: &Value, pacing: Pacing) -> Duration {
     let handoffs = HANDOFF_ESTIMATE.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
     // Whatever there is room for, they leave one by one.
     let evenly = Duration::from_secs_f64(most_out as f64 / f64::from(pacing.out_per_second_max.max(1)));
-    pacing.debounce + handoffs.max(evenly) + Duration::from_secs_f64(bytes as f64 / LOADED_PER_SECOND_ESTIMATE)
+    pacing.debounce
+        + handoffs.max(evenly)
+        + Duration::from_secs_f64(bytes as f64 / LOADED_PER_SECOND_ESTIMATE)
 }
 
 #[cfg(test)]
