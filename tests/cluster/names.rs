@@ -235,6 +235,34 @@ fn other_machines_are_served_only_when_told_so() {
     assert!(server.log_text().contains("--open-to-anyone"), "{}", server.log_text());
 }
 
+/// Limit: `resident_bytes_max`.
+#[test]
+fn documents_in_use_that_fill_the_memory_keep_others_out_until_they_are_left() {
+    let options = ServerOptions::default()
+        .limit("RINGLEAF_LIMITS_RESIDENT_BYTES_MAX", 200_000)
+        .limit("RINGLEAF_LIMITS_REPLICA_IDLE_TIMEOUT", "1s")
+        .announce("documents in use fill resident_bytes_max");
+    let server = Server::start_with(options);
+    let mut writer = Socket::open(server.editors(), "/large");
+    writer.send(&yjs::update_frame(&yjs::typed(1, 0, &"x".repeat(300_000)))).unwrap();
+    wait_shown(&mut writer, 1, 300_000);
+    let mut names = (1..).map(|number| format!("/other-{number}"));
+    let opens = |name: &str| match Socket::try_open(server.editors(), name, "") {
+        Ok(_) => true,
+        Err(refused) => {
+            assert_eq!(refused.0.status, 503, "{}", refused.0.text());
+            false
+        }
+    };
+    // A document's memory is measured once a second.
+    wait_for("others are kept out", Duration::from_secs(30), || (!opens(&names.next()?)).then_some(()));
+    assert!(opens("/large"), "it is in memory");
+    writer.send(&yjs::update_frame(&yjs::typed(2, 0, "y"))).unwrap();
+    wait_shown(&mut writer, 2, 1);
+    drop(writer);
+    wait_for("there is room again", Duration::from_secs(30), || opens(&names.next()?).then_some(()));
+}
+
 #[test]
 fn an_overlong_handshake_is_refused() {
     let server = Server::start();

@@ -47,6 +47,8 @@ pub(crate) enum End {
     Fenced(Option<NodeId>),
     /// Its state in memory cannot be trusted, or no longer written: it is to be loaded again.
     Reload,
+    /// It was not loaded: there is no room, and nobody must have it.
+    NoRoom,
     /// It is closed to everybody.
     Deleted,
     /// It waits for a person, for this reason (none: it did already).
@@ -189,7 +191,7 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.shared.grow(-self.resident.facts.bytes().cast_signed());
+        self.shared.memory.count(&self.resident.facts, 0, false);
         self.shared.registry.remove(&self.resident);
     }
 }
@@ -202,7 +204,7 @@ impl DocumentTask {
             biased;
             () = stop.cancelled() => return,
             // Boxed, like all that is long and rare: a task that serves does not carry the memory for it.
-            loaded = Box::pin(load(&self.shared, &self.resident.document).instrument(span.clone())) => loaded,
+            loaded = Box::pin(load(&self.shared, &self.resident).instrument(span.clone())) => loaded,
         };
         let end = match loaded {
             Ok(loaded) => {
@@ -215,6 +217,7 @@ impl DocumentTask {
             }
             Err(LoadEnd::Quarantined) => End::Quarantined(None),
             Err(LoadEnd::StoreClosed) => End::StoreClosed,
+            Err(LoadEnd::NoRoom) => End::NoRoom,
         };
         Box::pin(self.end(end).instrument(span)).await;
     }
@@ -266,7 +269,7 @@ impl DocumentTask {
                 }
                 None
             }
-            End::Stopped | End::Moved | End::Reload => None,
+            End::Stopped | End::Moved | End::Reload | End::NoRoom => None,
             End::StoreClosed => {
                 warn!("the store is closed: the document ends");
                 None

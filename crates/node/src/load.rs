@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::backoff::Backoff;
 use crate::pool::Urgency;
 use crate::quarantine::{self, Note, quarantine};
+use crate::registry::Resident;
 use crate::shared::Shared;
 
 /// A document that came out of the store.
@@ -28,6 +29,8 @@ pub(crate) enum LoadEnd {
     Quarantined,
     /// The store is closed.
     StoreClosed,
+    /// Documents in use fill the memory, and whoever wants this one can be told to try again later.
+    NoRoom,
 }
 
 /// How long a gap in the log may stay. Somebody else may be deleting below a new snapshot just now.
@@ -40,7 +43,8 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// # Cancel safety
 ///
 /// Dropping the future forgets what was read.
-pub(crate) async fn load(shared: &Arc<Shared>, id: &DocumentId) -> Result<Loaded, LoadEnd> {
+pub(crate) async fn load(shared: &Arc<Shared>, resident: &Resident) -> Result<Loaded, LoadEnd> {
+    let id = &resident.document;
     let begun_at = Instant::now();
     let mut backoff = Backoff::new();
     let mut gap_since: Option<Instant> = None;
@@ -48,6 +52,12 @@ pub(crate) async fn load(shared: &Arc<Shared>, id: &DocumentId) -> Result<Loaded
     loop {
         match read(shared, id).await {
             Ok(None) => return Err(LoadEnd::Quarantined),
+            // Not before the read: many may be waiting for theirs, and this is how much it is.
+            Ok(Some(stored))
+                if !shared.memory.take(&resident.facts, size(&stored)) && !resident.facts.must_load() =>
+            {
+                return Err(LoadEnd::NoRoom);
+            }
             Ok(Some(stored)) => match open(shared, id, stored).await {
                 Ok(loaded) => {
                     shared.metrics.loads.increment(1);

@@ -13,6 +13,8 @@ use ringleaf_ring::handoff::SourceEnd;
 pub(crate) struct Metrics {
     pub(crate) documents_resident: Gauge,
     pub(crate) resident_bytes: Gauge,
+    pub(crate) held_bytes: Gauge,
+    pub(crate) refused_for_memory: Counter,
     pub(crate) documents_quarantined: Gauge,
     pub(crate) loads: Counter,
     pub(crate) load_failures: Counter,
@@ -46,6 +48,8 @@ impl Metrics {
         Self {
             documents_resident: gauge!("ringleaf_documents_resident"),
             resident_bytes: gauge!("ringleaf_documents_resident_bytes"),
+            held_bytes: gauge!("ringleaf_documents_held_bytes"),
+            refused_for_memory: counter!("ringleaf_openings_refused_for_memory_total"),
             documents_quarantined: gauge!("ringleaf_documents_quarantined"),
             loads: counter!("ringleaf_document_loads_total"),
             load_failures: counter!("ringleaf_document_load_failures_total"),
@@ -100,6 +104,11 @@ impl Metrics {
 fn describe() {
     describe_gauge!("ringleaf_documents_resident", "Documents that a task holds in memory");
     describe_gauge!("ringleaf_documents_resident_bytes", "Memory of all resident documents, estimated");
+    describe_gauge!("ringleaf_documents_held_bytes", "The part of it that is in use and cannot be let go");
+    describe_counter!(
+        "ringleaf_openings_refused_for_memory_total",
+        "Documents that were not opened because those in use fill resident_bytes_max"
+    );
     describe_gauge!("ringleaf_documents_quarantined", "Documents that wait for a person");
     describe_counter!("ringleaf_document_loads_total", "Documents that were loaded");
     describe_counter!("ringleaf_document_load_failures_total", "Loads whose bytes could not be used");

@@ -99,19 +99,23 @@ pub(crate) struct Facts {
     serving: AtomicBool,
     sessions: AtomicUsize,
     bytes: AtomicUsize,
+    held: AtomicUsize,
+    must_load: AtomicBool,
     epoch: AtomicU64,
     last_slot: AtomicU64,
     rates: Rates,
 }
 
 impl Facts {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             started_at: Instant::now(),
             used_after_ms: AtomicU64::new(0),
             serving: AtomicBool::new(false),
             sessions: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            must_load: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             last_slot: AtomicU64::new(0),
             rates: Rates::default(),
@@ -126,10 +130,26 @@ impl Facts {
         self.last_slot.store(document.last_slot().get(), Ordering::Relaxed);
     }
 
-    /// Measures the document's memory. Answers how much that has grown.
-    pub(crate) fn measure(&self, document: &ringleaf_document::Document) -> isize {
-        let bytes = document.resident_bytes();
-        bytes.cast_signed() - self.bytes.swap(bytes, Ordering::Relaxed).cast_signed()
+    /// Takes down what the document's memory is, and how much of that is in use. Answers how much either has grown.
+    pub(crate) fn weigh(&self, bytes: usize, held: usize) -> (isize, isize) {
+        let grown = |to: &AtomicUsize, now: usize| {
+            let before = to.load(Ordering::Relaxed);
+            if before != now {
+                // Only the document's task writes here.
+                to.store(now, Ordering::Relaxed);
+            }
+            now.cast_signed() - before.cast_signed()
+        };
+        (grown(&self.bytes, bytes), grown(&self.held, held))
+    }
+
+    /// Somebody wants the document who cannot be told to try again later: it is loaded though memory is full.
+    pub(crate) fn set_must_load(&self) {
+        self.must_load.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn must_load(&self) -> bool {
+        self.must_load.load(Ordering::Relaxed)
     }
 
     /// Only the document's task calls this, and only when there was something.

@@ -96,7 +96,7 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         NodeStatus {
             documents: self.shared.registry.count(),
-            resident_bytes: self.shared.resident_bytes(),
+            resident_bytes: self.shared.memory.all(),
             quarantined: self.shared.quarantine.count(),
             stopping: self.shared.registry.stopping().is_cancelled(),
             moves: self.moves(),
@@ -164,12 +164,17 @@ impl Node {
     }
 
     /// Sends a document what `ask` makes, and waits for the answer. `None`: the document has ended meanwhile.
+    /// `refusable`: it need not be loaded when there is no room.
     async fn ask<T>(
         &self,
         document: &DocumentId,
+        refusable: bool,
         ask: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<Option<(T, Arc<Resident>)>, Stopping> {
         let resident = resident(&self.shared, document)?;
+        if !refusable {
+            resident.facts.set_must_load();
+        }
         let (reply, mut answer) = oneshot::channel();
         if resident.mailbox.send(ask(reply)).await.is_ok() {
             // A command that slips in while the mailbox shuts lies there unread, so its answer is not all that is
@@ -194,10 +199,17 @@ impl Node {
         mut ask: impl FnMut(oneshot::Sender<Result<T, Refused>>) -> Operator,
     ) -> Result<Result<T, Refused>, Stopping> {
         loop {
-            if let Some((answer, _)) = self.ask(document, |reply| Command::Operator(ask(reply))).await? {
+            if let Some((answer, _)) =
+                self.ask(document, false, |reply| Command::Operator(ask(reply))).await?
+            {
                 return Ok(answer);
             }
         }
+    }
+
+    /// The document is not in memory, and what is there is in use and all that may be.
+    fn no_room_for(&self, document: &DocumentId) -> bool {
+        self.shared.memory.full() && self.shared.registry.find(document).is_none()
     }
 
     /// The host that this document is to be opened at instead, if it is another one.
@@ -233,9 +245,14 @@ impl SessionHost for Node {
                     let relayed = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
                     return owner.open(relayed, sink).await;
                 }
-                let router = opening.router;
+                let (router, refusable) = (opening.router, opening.refusable);
+                if refusable && self.no_room_for(&opening.document) {
+                    memory::refused(&self.shared);
+                    return Err(OpenError::Busy);
+                }
                 let open = |reply| Command::Open { router, sink: Arc::clone(&sink), reply };
-                let asked = self.ask(&opening.document, open).await.map_err(|Stopping| OpenError::Busy)?;
+                let asked = self.ask(&opening.document, refusable, open).await;
+                let asked = asked.map_err(|Stopping| OpenError::Busy)?;
                 if let Some((answer, resident)) = asked {
                     let attached = answer.map_err(|reason| OpenError::Refused { reason })?;
                     return Ok(Arc::new(Host { router, resident, attached }) as Arc<dyn DocumentHost>);

@@ -1,7 +1,7 @@
 //! What all tasks of a node have in common.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ringleaf_document::Settings;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::handoff::Handoffs;
 use crate::latency::Latencies;
 use crate::membership::Membership;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::quarantine::{Notes, Quarantine};
@@ -42,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) membership: Option<Membership>,
     /// Panics without a sender to blame, of documents that have not ended in order since.
     panics: Mutex<BTreeMap<DocumentId, u32>>,
-    resident_bytes: AtomicIsize,
+    pub(crate) memory: Memory,
     /// Appends that the store has refused at least once, and that are tried again.
     failing_appends: AtomicUsize,
     /// One snapshot is made at a time.
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: NodeConfig, store: Arc<dyn Store>, membership: Option<Membership>) -> Self {
         Self {
+            memory: Memory::new(config.limits.resident_bytes_max),
             config,
             store,
             registry: Registry::new(),
@@ -68,7 +70,6 @@ impl Shared {
             handoffs: Handoffs::new(),
             membership,
             panics: Mutex::default(),
-            resident_bytes: AtomicIsize::new(0),
             failing_appends: AtomicUsize::new(0),
             compactions: Semaphore::new(1),
             hurry: AtomicBool::new(false),
@@ -100,18 +101,6 @@ impl Shared {
             seed: rand::random(),
             limits: Arc::clone(&self.config.limits),
         }
-    }
-
-    /// The memory of the resident documents has grown by so much, or shrunk.
-    pub(crate) fn grow(&self, by: isize) {
-        if by != 0 {
-            let bytes = self.resident_bytes.fetch_add(by, Ordering::Relaxed) + by;
-            self.metrics.resident_bytes.set(bytes as f64);
-        }
-    }
-
-    pub(crate) fn resident_bytes(&self) -> usize {
-        usize::try_from(self.resident_bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Counts an append that the store does not take, for as long as the answer lives.

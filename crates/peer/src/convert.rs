@@ -24,6 +24,7 @@ pub(crate) fn opening_out(opening: Opening) -> proto::Open {
         unreachable: nodes_out(&opening.unreachable),
         denied: nodes_out(&opening.denied),
         relayed: opening.relayed,
+        refusable: opening.refusable,
     }
 }
 
@@ -31,7 +32,8 @@ pub(crate) fn opening_in(open: &proto::Open) -> Result<Opening, Malformed> {
     let document: DocumentId = open.document.parse().map_err(|_| Malformed("a document's name"))?;
     let (unreachable, denied) = (nodes_in(&open.unreachable)?, nodes_in(&open.denied)?);
     let (router, ring) = (RouterId::new(open.router), RingVersion::new(open.ring));
-    Ok(Opening { document, router, ring, unreachable, denied, relayed: open.relayed })
+    let (relayed, refusable) = (open.relayed, open.refusable);
+    Ok(Opening { document, router, ring, unreachable, denied, relayed, refusable })
 }
 
 fn nodes_out(nodes: &[NodeId]) -> Vec<String> {

@@ -43,17 +43,21 @@ impl Route {
     }
 
     /// Opens the document at whoever owns it, or at the next one if that cannot be reached. `at`: that is known to be this
-    /// node, by a ring of this version.
+    /// node, by a ring of this version. `refusable`: nobody has it open here.
     pub(crate) async fn open(
         &self,
         document: DocumentId,
         router: RouterId,
         at: Option<(NodeId, RingVersion)>,
+        refusable: bool,
         sink: Arc<dyn EventSink>,
     ) -> Result<Arc<dyn DocumentHost>, OpenError> {
         let mut search = Search::new(document, router);
         if let Some((owner, ring)) = at {
             search.first(owner, ring);
+        }
+        if refusable {
+            search.refusable();
         }
         loop {
             let view = self.newest(search.opening().ring).await.ok_or(OpenError::Busy)?;

@@ -29,6 +29,11 @@ impl Search {
         Self { opening: Opening::new(document, router), named: None, moves: 0 }
     }
 
+    /// Nobody has the document open here: those who come can be told to try again later.
+    pub fn refusable(&mut self) {
+        self.opening.refusable = true;
+    }
+
     /// What the next node is told.
     pub fn opening(&self) -> &Opening {
         &self.opening

@@ -101,7 +101,9 @@ pub struct Limits {
     // ---- what is kept in memory and on disk ----
     /// A document without sessions is forgotten after so long.
     pub idle_timeout: Duration,
-    /// Bytes of all resident documents. Above it: the least recently used without sessions are forgotten first.
+    /// Bytes of all resident documents, estimated. Above it: the least recently used without sessions are forgotten at
+    /// once. When those with sessions alone fill it: no others are opened (503 before the upgrade) until there is room;
+    /// what is open goes on. Small enough for a small machine, and for some hundred thousand idle documents.
     pub resident_bytes_max: usize,
     /// A replica that nobody wrote to for so long is dropped; the stored bytes stay.
     pub replica_idle_timeout: Duration,

@@ -94,13 +94,22 @@ pub struct Opening {
     pub denied: Vec<NodeId>,
     /// A node that the router can reach passes it on. It goes no further.
     pub relayed: bool,
+    /// The router has no session in it yet: whoever wants it can be told to try again later.
+    pub refusable: bool,
 }
 
 impl Opening {
     /// The opening of a router that came straight to whom the ring names.
     pub fn new(document: DocumentId, router: RouterId) -> Self {
-        let (unreachable, denied) = (Vec::new(), Vec::new());
-        Self { document, router, ring: RingVersion::default(), unreachable, denied, relayed: false }
+        Self {
+            document,
+            router,
+            ring: RingVersion::default(),
+            unreachable: Vec::new(),
+            denied: Vec::new(),
+            relayed: false,
+            refusable: false,
+        }
     }
 }
 

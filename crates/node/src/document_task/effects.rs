@@ -202,10 +202,15 @@ impl DocumentTask {
     fn measure(&mut self, document: &Document, now: Instant) {
         let due = self.measured_at.map(|at| at + MEASURE_INTERVAL).filter(|due| *due > now);
         self.measure_due = due;
-        if due.is_none() {
+        let facts = &self.resident.facts;
+        let bytes = if due.is_none() {
             self.measured_at = Some(now);
-            self.shared.grow(self.resident.facts.measure(document));
-        }
+            document.resident_bytes()
+        } else {
+            facts.bytes()
+        };
+        let used = document.session_count() > 0 || self.awaited_until.is_some_and(|until| now < until);
+        self.shared.memory.count(facts, bytes, used);
     }
 
     /// Everything is durable, and the node stops.

@@ -101,6 +101,7 @@ impl Coming<'_> {
                     loaded.map(|loaded| loaded.map_or(TargetInput::Ended, TargetInput::Loaded)).boxed();
                 // A node that stops makes nothing resident: the reply is dropped, and that ends it.
                 if let Ok(resident) = resident(self.shared, &self.offer.document) {
+                    resident.facts.set_must_load();
                     self.resident = Some(resident);
                     self.tell(Step::Warm { reply }).await;
                 }

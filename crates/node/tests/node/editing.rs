@@ -6,10 +6,10 @@ use std::time::Duration;
 use ringleaf_node::Node;
 use ringleaf_store::MemoryStore;
 use ringleaf_types::{Limits, MessageNumber, RouterId};
-use ringleaf_wire::{Event, Request, SubmitError};
+use ringleaf_wire::{Event, OpenError, Opening, Request, SubmitError};
 use tokio::time::{Instant, sleep};
 
-use crate::editor::{Editor, PATIENCE, SESSION, limits, start, start_with};
+use crate::editor::{Editor, PATIENCE, SESSION, document, limits, start, start_with};
 use crate::faulty_store::{Fault, FaultyStore};
 
 async fn until_documents(node: &Node, count: usize) {
@@ -261,6 +261,81 @@ async fn over_its_budget_the_node_forgets_what_has_no_sessions_longest_unused_fi
     let mut editor = Editor::join(&node, "document 3", 99).await;
     assert_eq!(editor.text().len(), 20_000);
     editor.take_all();
+}
+
+/// Limit: `resident_bytes_max`.
+#[tokio::test(start_paused = true)]
+async fn when_documents_in_use_fill_the_budget_others_are_not_opened() {
+    let replica_idle_timeout = Duration::from_secs(2);
+    let limits = Limits { resident_bytes_max: 300_000, replica_idle_timeout, ..limits() };
+    let node = start_with(Arc::new(MemoryStore::new()), limits);
+    let mut cold = Editor::join(&node, "cold", 50).await;
+    cold.type_in("cold").await;
+    cold.all_acknowledged().await;
+    drop(cold);
+    let mut editors = Vec::new();
+    for router in 1..=10 {
+        let mut editor = Editor::join(&node, &format!("document {router}"), router).await;
+        editor.type_in(&"x".repeat(50_000)).await;
+        editor.all_acknowledged().await;
+        editors.push(editor);
+    }
+    let newcomer = async |name: &str| {
+        let opening = Opening { refusable: true, ..Opening::new(document(name), RouterId::new(99)) };
+        Editor::open_as(&node, opening).await.map(|_| ())
+    };
+    until_documents(&node, 10).await;
+    assert_eq!(newcomer("cold").await, Err(OpenError::Busy));
+    assert_eq!(newcomer("new").await, Err(OpenError::Busy));
+    assert_eq!(newcomer("document 1").await, Ok(()), "it is in memory");
+    for editor in &mut editors {
+        editor.type_in("y").await;
+        editor.all_acknowledged().await;
+        assert_eq!(editor.closed, None, "what is open goes on");
+    }
+    let again = Editor::join(&node, "cold", 51).await;
+    assert_eq!(again.text(), "cold", "whose sessions wait at a router is not refused");
+    drop(again);
+    editors.truncate(2);
+    let opened = async {
+        while newcomer("cold").await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, opened).await.is_ok(), "no room: {:?}", node.status());
+    assert_eq!(newcomer("document 7").await, Ok(()));
+}
+
+/// Limit: `resident_bytes_max`.
+#[tokio::test(start_paused = true)]
+async fn of_many_documents_that_are_loaded_at_once_no_more_stay_than_there_is_room_for() {
+    let store = FaultyStore::new();
+    let node = start_with(store.clone(), limits());
+    for router in 1..=20 {
+        let mut editor = Editor::join(&node, &format!("document {router}"), router).await;
+        editor.type_in(&"x".repeat(50_000)).await;
+        editor.all_acknowledged().await;
+    }
+    node.stop(PATIENCE).await;
+    let node = start_with(store.clone(), Limits { resident_bytes_max: 300_000, ..limits() });
+    store.reads(Fault::Hold);
+    let mut opening = tokio::task::JoinSet::new();
+    for router in 1..=20 {
+        let node = node.clone();
+        opening.spawn(async move {
+            let name = document(&format!("document {router}"));
+            let opening = Opening { refusable: true, ..Opening::new(name, RouterId::new(router)) };
+            let mut editor = Editor::open_as(&node, opening).await?;
+            editor.attach().await;
+            Ok(editor)
+        });
+    }
+    sleep(Duration::from_secs(1)).await;
+    store.reads(Fault::None);
+    let opened = opening.join_all().await;
+    let refused = opened.iter().filter(|opened| matches!(opened, Err(OpenError::Busy))).count();
+    assert_eq!((opened.len() - refused, refused), (6, 14), "{:?}", node.status());
+    assert!(node.status().resident_bytes < 400_000, "{:?}", node.status());
 }
 
 /// A panic outside of the document: its own task ends, everybody is told, nobody else notices.

@@ -95,14 +95,16 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 fn openings() -> impl Strategy<Value = Opening> {
-    ("\\PC{1,20}", any::<u64>(), any::<u64>(), vec(node(), 0..3), vec(node(), 0..3), any::<bool>()).prop_map(
-        |(document, router, ring, unreachable, denied, relayed)| Opening {
+    let flags = (any::<bool>(), any::<bool>());
+    ("\\PC{1,20}", any::<u64>(), any::<u64>(), vec(node(), 0..3), vec(node(), 0..3), flags).prop_map(
+        |(document, router, ring, unreachable, denied, (relayed, refusable))| Opening {
             document: document.parse().unwrap(),
             router: RouterId::new(router),
             ring: RingVersion::new(ring),
             unreachable,
             denied,
             relayed,
+            refusable,
         },
     )
 }

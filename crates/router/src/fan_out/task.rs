@@ -139,9 +139,10 @@ impl Task {
             bytes_max: self.shared.limits.fan_out_waiting_bytes_max,
         });
         let (shared, document) = (Arc::clone(&self.shared), self.fan_out.document().clone());
+        let refusable = self.members.is_empty();
         self.opening = Some(Box::pin(async move {
             tokio::time::sleep(after).await;
-            shared.route.open(document, shared.router, at, sink).await
+            shared.route.open(document, shared.router, at, refusable, sink).await
         }));
     }
 

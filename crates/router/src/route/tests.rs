@@ -135,7 +135,7 @@ fn start() -> (Vec<NodeId>, Route, Arc<Mutex<World>>) {
 }
 
 async fn open(route: &Route) -> Result<(), OpenError> {
-    route.open(document(), RouterId::new(1), None, Arc::new(Hosted)).await.map(|_| ())
+    route.open(document(), RouterId::new(1), None, true, Arc::new(Hosted)).await.map(|_| ())
 }
 
 fn asked(world: &Mutex<World>) -> Vec<NodeId> {
