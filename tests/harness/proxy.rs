@@ -36,7 +36,7 @@ pub enum Network {
 }
 
 /// How the network is for one of those who connect.
-type Rule = Box<dyn Fn(SocketAddr) -> Option<Network> + Send>;
+type Rule = Arc<dyn Fn(SocketAddr) -> Option<Network> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -46,10 +46,12 @@ struct State {
     rule: Option<Rule>,
 }
 
-impl State {
-    fn network(&self, from: SocketAddr) -> Network {
-        self.rule.as_ref().and_then(|rule| rule(from)).unwrap_or(self.network)
-    }
+/// How the network is for whoever connects from there. A rule may take its time, so nobody waits for the lock meanwhile.
+fn network_for(state: &Mutex<State>, from: SocketAddr) -> Network {
+    let state = state.lock().expect("no holder panics");
+    let (rule, network) = (state.rule.clone(), state.network);
+    drop(state);
+    rule.and_then(|rule| rule(from)).unwrap_or(network)
 }
 
 pub struct Proxy {
@@ -105,10 +107,12 @@ impl Proxy {
         let known = Mutex::new(std::collections::BTreeMap::new());
         let rule = move |from: SocketAddr| {
             // Asked once for each connection: the answer cannot change, and costs a look at all open files.
-            let mut known = known.lock().expect("no holder panics");
-            known.entry(from).or_insert_with(|| has_socket(process, from)).then_some(network)
+            let found = known.lock().expect("no holder panics").get(&from).copied();
+            let found = found.unwrap_or_else(|| has_socket(process, from));
+            known.lock().expect("no holder panics").insert(from, found);
+            found.then_some(network)
         };
-        self.state.lock().expect("no holder panics").rule = Some(Box::new(rule));
+        self.state.lock().expect("no holder panics").rule = Some(Arc::new(rule));
     }
 }
 
@@ -135,10 +139,7 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, stopped: &Arc<Atomi
 
 /// Carries one connection to its end.
 fn carry(near: &TcpStream, from: SocketAddr, state: &Mutex<State>, stopped: &AtomicBool) {
-    let network = || {
-        let state = state.lock().expect("no holder panics");
-        if stopped.load(Ordering::Relaxed) { Network::Cut } else { state.network(from) }
-    };
+    let network = || if stopped.load(Ordering::Relaxed) { Network::Cut } else { network_for(state, from) };
     // A handshake that nobody answers.
     while matches!(network(), Network::BlackHole | Network::Deaf) {
         thread::sleep(LOOK_AGAIN);

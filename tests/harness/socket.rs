@@ -196,8 +196,7 @@ impl Socket {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Event::Ended,
                 Ok(count) => self.read.extend(&buffer[..count]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                }
+                Err(error) if is_no_end(&error) => {}
                 Err(_) => return Event::Ended,
             }
         }
@@ -225,6 +224,12 @@ impl Socket {
     pub fn cut(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// Nothing within the time, or somebody looked at this process with a debugger.
+fn is_no_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 /// Asks for a socket and reads the answer.

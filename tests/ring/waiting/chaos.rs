@@ -208,6 +208,7 @@ impl Run {
             };
             if over {
                 self.arena.end(fault);
+                eprintln!("    healed: {} after {:.1?}", fault.word(), begun_at.elapsed());
                 suffered.push(((*fault).clone(), *begun_at, Instant::now()));
             } else if fault.away().is_none() && all_there && !lasting {
                 assert!(begun_at.elapsed() < ORDER_MAX, "not done: {fault}");
@@ -224,7 +225,12 @@ impl Run {
         let explained = |ended: &&Ended| ends.iter().any(|end| end.explains(ended));
         let (with_router, alone): (Vec<&Ended>, Vec<&Ended>) = ended.iter().partition(explained);
         (self.report.closed, self.report.closed_with_router) = (alone.len(), with_router.len());
-        assert!(alone.is_empty(), "sockets closed at routers that went on: {alone:?}, of {ends:?}");
+        assert!(
+            alone.is_empty(),
+            "{} sockets closed at routers that went on, the first {:?}; routers ended: {ends:?}",
+            alone.len(),
+            alone[0]
+        );
     }
 
     /// Reads back from the store all that anyone was shown or told, and every slot (I1, I5, I9).

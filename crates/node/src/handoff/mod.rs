@@ -8,7 +8,8 @@
 //!                                                                              └─▶ let go: opened by its routers, anywhere
 //! ```
 //!
-//! A document that is let go of moves as well, only slower and without its presence. A node that leaves the ring waits for
+//! Documents whose owner does not answer stay; unless this node leaves the ring and another one answers: then they are let go
+//! of. A document that is let go of moves as well, only slower and without its presence. A node that leaves the ring waits for
 //! nobody's permission. How many move at a time is what operators say: `ringleaf_coordinator::Pacing`.
 
 mod debounce;

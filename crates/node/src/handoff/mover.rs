@@ -16,8 +16,8 @@ use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all, pending};
 use futures_util::stream::FuturesUnordered;
-use ringleaf_ring::Member;
 use ringleaf_ring::handoff::SourceEnd;
+use ringleaf_ring::{Member, MemberState};
 use ringleaf_types::{DocumentId, NodeId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
@@ -45,6 +45,8 @@ struct Found {
     misplaced: Misplaced,
     /// These owners answer.
     alive: BTreeSet<NodeId>,
+    /// This node leaves, and somebody is there for documents whose owner does not answer.
+    refuge: bool,
 }
 
 /// A handoff has ended.
@@ -180,13 +182,15 @@ impl Mover {
     }
 
     fn found(&mut self, shared: &Arc<Shared>, found: Found) {
-        let Found { misplaced, alive } = found;
+        let Found { misplaced, alive, refuge } = found;
         self.silent.retain(|owner| misplaced.contains_key(owner) && !alive.contains(owner));
         self.setbacks.keep(|owner| misplaced.contains_key(owner));
         let mut queues = BTreeMap::new();
         for (owner, residents) in misplaced {
             if !alive.contains(&owner) {
-                if self.silent.insert(owner.clone()) {
+                if refuge {
+                    self.leave(shared, &owner, &residents);
+                } else if self.silent.insert(owner.clone()) {
                     warn!(target = %owner, documents = residents.len(), "keep documents whose owner does not answer");
                 }
                 continue;
@@ -205,6 +209,15 @@ impl Mover {
         }
         self.window.refill(queues);
         self.say_what_is_done();
+    }
+
+    /// Lets go of documents whose owner does not answer, instead of keeping them: this node may be of no use to them
+    /// either. Their routers find whoever comes next on the ring.
+    fn leave(&mut self, shared: &Shared, owner: &NodeId, residents: &[Arc<Resident>]) {
+        let there = || residents.iter().filter(|resident| !self.moving.contains(&resident.document));
+        there().for_each(|resident| shared.handoffs.let_go_instead(resident));
+        let count = there().count();
+        self.tally(owner).let_go += count;
     }
 
     /// Begins as many handoffs as there is room for, at the pace that it is time for. A node that leaves has none.
@@ -348,8 +361,20 @@ async fn look(shared: &Shared) -> Found {
         });
     }
     let owners: Vec<&Member> = misplaced.keys().filter_map(|owner| view.member(owner)).collect();
-    let asked =
-        owners.iter().map(|owner| async move { membership.alive(owner).await.then(|| owner.node.clone()) });
-    let alive = join_all(asked).await.into_iter().flatten().collect();
-    Found { misplaced, alive }
+    let alive = who_lives(membership, &owners).await;
+    let refuge = leaves(shared) && alive.len() < owners.len() && {
+        let others = view.members().iter().filter(|member| {
+            let known = owners.iter().any(|owner| owner.node == member.node);
+            member.state == MemberState::Serving && member.node != shared.config.node && !known
+        });
+        !alive.is_empty() || !who_lives(membership, &others.collect::<Vec<_>>()).await.is_empty()
+    };
+    Found { misplaced, alive, refuge }
+}
+
+async fn who_lives(membership: &Membership, members: &[&Member]) -> BTreeSet<NodeId> {
+    let asked = members
+        .iter()
+        .map(|member| async move { membership.alive(member).await.then(|| member.node.clone()) });
+    join_all(asked).await.into_iter().flatten().collect()
 }

@@ -51,6 +51,8 @@ struct Way {
     messages_max: usize,
     cuts: usize,
     begun: AtomicUsize,
+    /// These do not answer.
+    silent: Mutex<Vec<NodeId>>,
 }
 
 impl Way {
@@ -64,8 +66,8 @@ impl Peers for Way {
         self.node()
     }
 
-    fn alive<'a>(&'a self, _: &'a NodeId, _: &'a str, _: Duration) -> BoxFuture<'a, bool> {
-        async { true }.boxed()
+    fn alive<'a>(&'a self, node: &'a NodeId, _: &'a str, _: Duration) -> BoxFuture<'a, bool> {
+        async { !self.silent.lock().unwrap().contains(node) }.boxed()
     }
 }
 
@@ -105,6 +107,10 @@ pub(crate) struct Pair {
 }
 
 pub(crate) fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
+    view_of(&["from", "to"], version, serving)
+}
+
+fn view_of(names: &[&str], version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
     let member = |name: &&str| Member {
         node: name.parse().unwrap(),
         incarnation: Incarnation::new(1),
@@ -114,7 +120,7 @@ pub(crate) fn view(version: u64, serving: &[&str]) -> Option<Arc<RingView>> {
         zone: String::new(),
         version: String::new(),
     };
-    let members = ["from", "to"].iter().map(member).collect();
+    let members = names.iter().map(member).collect();
     Some(Arc::new(RingView::new(ClusterId::new(1), RingVersion::new(version), members).unwrap()))
 }
 
@@ -131,7 +137,10 @@ fn told() -> Arc<Told> {
 /// The source and the target hear of the ring from these. Of the conversations the first `cuts` end after so many messages.
 fn pair_over(ring: &Arc<Told>, ring_of_target: &Arc<Told>, messages_max: usize, cuts: usize) -> Pair {
     let store = FaultyStore::over(Arc::new(MemoryStore::new()));
-    let way = || Arc::new(Way { to: OnceLock::new(), messages_max, cuts, begun: AtomicUsize::new(0) });
+    let way = || {
+        let (begun, silent) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Way { to: OnceLock::new(), messages_max, cuts, begun, silent })
+    };
     let (there, back) = (way(), way());
     let start = |name: &str, way: &Arc<Way>, ring: &Arc<Told>| {
         let cluster = Cluster { coordinator: ring.clone(), peers: way.clone(), handoffs: way.clone() };
@@ -257,4 +266,26 @@ async fn a_target_that_has_not_heard_of_the_ring_yet_is_asked_again() {
     assert!(matches!(editor.closed, Some(Event::Moved { .. })), "{:?}", editor.closed);
     pair.goes_on().await;
     assert_eq!(pair.from.moves(), Moves { moved: 1, forgotten: 0, let_go: 0 });
+}
+
+/// A node that leaves the ring, as one does that alone cannot reach the store, holds nothing that it can no longer store: not
+/// even if the owner does not answer, as long as there is anybody else.
+#[tokio::test(start_paused = true)]
+async fn what_a_node_that_leaves_has_for_a_silent_owner_is_let_go_of_if_another_one_answers() {
+    let pair = pair(usize::MAX);
+    let ring = view_of(&["from", "to", "third"], 2, &["to", "third"]);
+    let names = (0..).map(|number| format!("notes-{number}"));
+    let owned = |name: &String| ring.as_ref().unwrap().owner(&name.parse().unwrap()).as_str() == "to";
+    let name = names.into_iter().find(owned).unwrap();
+    let mut editor = Editor::join(&pair.from, &name, 1).await;
+    editor.type_in("before").await;
+    editor.all_acknowledged().await;
+    *pair.there.silent.lock().unwrap() = ["to", "third"].map(|name| name.parse().unwrap()).to_vec();
+    pair.ring.0.send_replace(ring);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(pair.from.moves(), Moves::default(), "nobody else is there");
+    pair.there.silent.lock().unwrap().retain(|node| node.as_str() == "to");
+    editor.until("to hear of it", |_, editor| editor.closed.is_some()).await;
+    assert_eq!(editor.closed, Some(Event::LetGo));
+    assert_eq!(pair.from.moves(), Moves { moved: 0, forgotten: 0, let_go: 1 });
 }
