@@ -254,7 +254,7 @@ impl World {
             let answer = match wished {
                 _ if world.nodes[node].stopping => Answer::No,
                 Answer::Yes if busy => Answer::Later,
-                Answer::Yes | Answer::Later | Answer::No => wished,
+                Answer::Yes | Answer::Later | Answer::Behind | Answer::No => wished,
             };
             let (target, steps) = Target::begin(answer, world.now());
             let Some(coming) = world.nodes[node].coming.get_mut(&channel) else { return };
@@ -330,7 +330,11 @@ impl World {
                 match message {
                     ToSource::Warm { .. } => self.steps(Step::Warm, source, node, &document),
                     ToSource::Claimed { .. } => self.steps(Step::Claimed, source, node, &document),
-                    ToSource::Accept | ToSource::Busy | ToSource::Refuse | ToSource::Failed => {}
+                    ToSource::Accept
+                    | ToSource::Busy
+                    | ToSource::Behind
+                    | ToSource::Refuse
+                    | ToSource::Failed => {}
                 }
             }
             TargetStep::Warm => self.target_warms(node, channel, &document, source),

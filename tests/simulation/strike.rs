@@ -157,7 +157,7 @@ impl Counts {
     pub(crate) fn handoff_ended(&mut self, end: SourceEnd, step: Option<Step>) {
         match (end, step) {
             (SourceEnd::Moved, _) => self.moved += 1,
-            (SourceEnd::Busy, _) => self.busy += 1,
+            (SourceEnd::Busy | SourceEnd::Behind, _) => self.busy += 1,
             (_, Some(step)) => self.failed[step as usize] += 1,
             (_, None) => {}
         }

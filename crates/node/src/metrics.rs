@@ -85,7 +85,7 @@ impl Metrics {
                 self.handoff_pause_seconds.record(pause);
             }
             SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => self.moves_failed.increment(1),
-            SourceEnd::Busy | SourceEnd::Ended => {}
+            SourceEnd::Busy | SourceEnd::Behind | SourceEnd::Ended => {}
         }
     }
 

@@ -217,19 +217,21 @@ fn to_source_out(message: ToSource) -> proto::ToSource {
     let nothing = proto::Nothing {};
     let kind = match message {
         ToSource::Accept => Kind::Accept(nothing),
-        ToSource::Busy => Kind::Busy(nothing),
+        // An older source knows no difference, and asks again.
+        ToSource::Busy | ToSource::Behind => Kind::Busy(nothing),
         ToSource::Refuse => Kind::Refuse(nothing),
         ToSource::Warm { slot } => Kind::Warm(slot.get()),
         ToSource::Claimed { epoch } => Kind::Claimed(epoch.get()),
         ToSource::Failed => Kind::Failed(nothing),
     };
-    proto::ToSource { kind: Some(kind) }
+    proto::ToSource { kind: Some(kind), behind: message == ToSource::Behind }
 }
 
 fn to_source_in(message: proto::ToSource) -> Result<ToSource, Malformed> {
     use to_source::Kind;
     Ok(match message.kind.ok_or(Malformed("an empty message"))? {
         Kind::Accept(_) => ToSource::Accept,
+        Kind::Busy(_) if message.behind => ToSource::Behind,
         Kind::Busy(_) => ToSource::Busy,
         Kind::Refuse(_) => ToSource::Refuse,
         Kind::Warm(slot) => ToSource::Warm { slot: Slot::new(slot) },

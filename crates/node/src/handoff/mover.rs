@@ -7,7 +7,7 @@
 //!
 //! A look replaces what waits and leaves alone what is on its way, so a target that hangs keeps nobody waiting but itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -272,6 +272,7 @@ impl Mover {
             SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => {
                 let_go = self.failed(shared, &owner, &resident, began_at);
             }
+            SourceEnd::Behind => let_go = self.behind(shared, &owner, &resident),
             SourceEnd::Busy | SourceEnd::Ended => {}
         }
         let tally = self.tally(&owner);
@@ -301,12 +302,20 @@ impl Mover {
             // The others do not wait for the same failure.
             Setback::LetAllGo => self.window.give_up(owner),
         };
-        shared.handoffs.let_go_instead(resident);
-        for other in &others {
-            shared.metrics.handed_off(SourceEnd::Aborted, Duration::ZERO);
-            shared.handoffs.let_go_instead(other);
+        let_go(shared, resident, &others)
+    }
+
+    /// The owner does not know yet that the document is to be its own. Answers how many documents are let go of because that
+    /// has lasted for too long: the log decides who has them.
+    fn behind(&mut self, shared: &Shared, owner: &NodeId, resident: &Arc<Resident>) -> usize {
+        let now = Instant::now().into_std();
+        if !self.setbacks.behind(owner, now, leaves(shared)) {
+            return 0;
         }
-        1 + others.len()
+        let others = self.window.give_up(owner);
+        let documents = 1 + others.len();
+        warn!(target = %owner, documents, "let go of documents whose owner does not hear of the ring");
+        let_go(shared, resident, &others)
     }
 
     fn tally(&mut self, owner: &NodeId) -> &mut Tally {
@@ -328,13 +337,23 @@ impl Mover {
                 moved = count(SourceEnd::Moved),
                 forgotten = tally.forgotten,
                 let_go = tally.let_go,
-                later = count(SourceEnd::Busy),
+                later = count(SourceEnd::Busy) + count(SourceEnd::Behind),
                 longest_pause_ms = tally.longest_pause.as_millis(),
                 elapsed_ms = tally.began_at.elapsed().as_millis(),
                 "documents moved to their owner"
             );
         }
     }
+}
+
+/// The document goes without a handoff, and so do others that wait for the same owner. Answers how many.
+fn let_go(shared: &Shared, resident: &Arc<Resident>, others: &VecDeque<Arc<Resident>>) -> usize {
+    shared.handoffs.let_go_instead(resident);
+    for other in others {
+        shared.metrics.handed_off(SourceEnd::Aborted, Duration::ZERO);
+        shared.handoffs.let_go_instead(other);
+    }
+    1 + others.len()
 }
 
 /// Whether this node leaves the ring: it drains, is cordoned, or steps aside. That is not held up by anything.

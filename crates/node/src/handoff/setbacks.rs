@@ -10,6 +10,11 @@ const RESTS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)
 /// A node that leaves has less time.
 const RESTS_WHEN_LEAVING: usize = 1;
 
+/// Limit: a target that has taken nothing for so long, because its ring is older than the offer's, will not hear of the newer one
+/// in time. Its documents are served on meanwhile: there is no hurry, unless this node leaves.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
+const BEHIND_MAX_WHEN_LEAVING: Duration = Duration::from_secs(5);
+
 /// What a failed handoff comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setback {
@@ -26,11 +31,14 @@ pub(super) enum Setback {
 /// ```text
 /// target    fine ─failed─▶ rests ½ s ─failed─▶ rests 1 s ─failed─▶ what waits is let go of, at every failure
 ///             ▲────────────────┴── one moved ─────┴─────────────────────┘
+/// target    fine ─behind the ring─▶ asked again ─still behind─▶ what waits is let go of, until one has moved
 /// document  fine ─failed─▶ offered once more ─failed─▶ let go of
 /// ```
 #[derive(Debug, Default)]
 pub(super) struct Setbacks {
     targets: BTreeMap<NodeId, Failing>,
+    /// Since when they have not known the ring.
+    behind: BTreeMap<NodeId, Instant>,
     documents: BTreeMap<DocumentId, NodeId>,
 }
 
@@ -74,9 +82,17 @@ impl Setbacks {
         }
     }
 
+    /// This target does not know the ring of the offer yet. Whether that has lasted for too long.
+    pub(super) fn behind(&mut self, to: &NodeId, now: Instant, leaves: bool) -> bool {
+        let since = *self.behind.entry(to.clone()).or_insert(now);
+        let max = if leaves { BEHIND_MAX_WHEN_LEAVING } else { BEHIND_MAX };
+        since + max <= now
+    }
+
     /// A document has moved there.
     pub(super) fn moved(&mut self, to: &NodeId, document: &DocumentId) {
         self.targets.remove(to);
+        self.behind.remove(to);
         self.documents.remove(document);
     }
 
@@ -93,6 +109,7 @@ impl Setbacks {
     /// What is no longer to be moved to one of these is forgotten.
     pub(super) fn keep(&mut self, wanted: impl Fn(&NodeId) -> bool) {
         self.targets.retain(|to, _| wanted(to));
+        self.behind.retain(|to, _| wanted(to));
         self.documents.retain(|_, to| wanted(to));
     }
 }
@@ -191,5 +208,21 @@ mod tests {
         case.setbacks.keep(|_| false);
         assert!(!case.rests(100));
         assert_eq!(case.fails("one", 600, 700), Setback::Rest);
+    }
+
+    #[test]
+    fn a_target_that_stays_behind_the_ring_is_put_up_with_for_a_while() {
+        let (mut setbacks, start) = (Setbacks::default(), Instant::now());
+        let mut behind = |millis, leaves| {
+            let now = start + Duration::from_millis(millis);
+            setbacks.behind(&node("a"), now, leaves)
+        };
+        assert!(!behind(0, true) && !behind(4_999, true));
+        assert!(behind(5_000, true), "a node that leaves has less time");
+        assert!(!behind(29_999, false));
+        assert!(behind(30_000, false));
+        setbacks.moved(&node("a"), &"one".parse().unwrap());
+        let later = start + Duration::from_secs(40);
+        assert!(!setbacks.behind(&node("a"), later, true), "it has caught up, and is behind anew");
     }
 }

@@ -14,7 +14,7 @@ use ringleaf_store::MemoryStore;
 use ringleaf_types::{Incarnation, NodeId, RingVersion, RouterId};
 use ringleaf_wire::{Event, Opening, Peers, Request, SessionHost};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::editor::{Editor, PATIENCE, SESSION, limits};
 use crate::faulty_store::{Fault, FaultyStore};
@@ -288,4 +288,32 @@ async fn what_a_node_that_leaves_has_for_a_silent_owner_is_let_go_of_if_another_
     editor.until("to hear of it", |_, editor| editor.closed.is_some()).await;
     assert_eq!(editor.closed, Some(Event::LetGo));
     assert_eq!(pair.from.moves(), Moves { moved: 0, forgotten: 0, let_go: 1 });
+}
+
+/// The target never hears of the ring: a node that leaves does not wait for that until its time is up.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_stays_behind_the_ring_does_not_hold_up_a_drain() {
+    let (ring, late) = (told(), told());
+    let pair = pair_over(&ring, &late, usize::MAX, 0);
+    let mut editor = Editor::join(&pair.from, "notes", 1).await;
+    editor.type_in("before").await;
+    editor.all_acknowledged().await;
+    let asked_at = Instant::now();
+    ring.0.send_replace(view(2, &["to"]));
+    let let_go = async {
+        while pair.from.moves().let_go == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(15), let_go).await.unwrap();
+    assert!(
+        asked_at.elapsed() >= Duration::from_secs(5),
+        "it was asked for a while: {:?}",
+        asked_at.elapsed()
+    );
+    assert!(pair.there.begun.load(Ordering::Relaxed) > 2, "and more than once");
+    editor.until("to hear of it", |_, editor| editor.closed.is_some()).await;
+    assert_eq!(editor.closed, Some(Event::LetGo));
+    late.0.send_replace(view(2, &["to"]));
+    pair.goes_on().await;
 }

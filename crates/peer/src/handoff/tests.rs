@@ -33,6 +33,7 @@ fn what_a_target_says_arrives_as_it_was_said() {
     for said in [
         ToSource::Accept,
         ToSource::Busy,
+        ToSource::Behind,
         ToSource::Refuse,
         ToSource::Warm { slot },
         ToSource::Claimed { epoch },

@@ -48,7 +48,7 @@ impl Offer {
         match view {
             Some(view) if view.owner(&self.document) == this => Answer::Yes,
             Some(view) if known || view.version() >= self.ring => Answer::No,
-            Some(_) | None => Answer::Later,
+            Some(_) | None => Answer::Behind,
         }
     }
 }
@@ -78,9 +78,10 @@ pub enum ToTarget {
 pub enum ToSource {
     /// The target makes the document resident.
     Accept,
-    /// The target takes too many documents at the moment, or its ring is older than the offer's: the same offer is welcome
-    /// later.
+    /// The target takes too many documents at the moment: the same offer is welcome later.
     Busy,
+    /// The target's ring is older than the offer's: the same offer may be welcome later.
+    Behind,
     /// The target does not take this document.
     Refuse,
     /// The target has everything through this slot.

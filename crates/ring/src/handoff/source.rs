@@ -18,8 +18,8 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 /// ─────────▶ Offered ─────────▶ Warming ────────▶ Sealing ─────────▶ Sealed ─────────────────────────▶ over: Moved
 ///              │                  │                 │                  │
 ///              ├ Busy ─▶ over: Busy                 │ late, lost,      │ late, lost, Failed,
-///              ├ Refuse ─▶ over: Refused            │ out of turn:     │ Claimed with a low epoch,
-///              │                  │                 │ unseal,          │ out of turn: claim again
+///              ├ Behind ─▶ over: Behind             │ out of turn:     │ Claimed with a low epoch,
+///              ├ Refuse ─▶ over: Refused            │ unseal,          │ out of turn: claim again
 ///              └─ late, lost,     │                 ▼ over: Aborted    ▼
 ///                 out of turn ────┴─▶ over: Aborted                 Claiming ── own fence is in ─▶ over: TakenBack
 ///                                                                      └────── fenced ──────────▶ over: Ended
@@ -58,6 +58,8 @@ pub enum SourceEnd {
     Moved,
     /// The target takes it later.
     Busy,
+    /// The target may take it later: it does not know the ring yet. If that lasts, it is as good as dead.
+    Behind,
     /// The target does not take it.
     Refused,
     /// Nothing has changed: it was given up before the document was sealed.
@@ -117,6 +119,7 @@ impl Source {
                 self.enter(State::Warming, Some(now + WARM_TIMEOUT), None)
             }
             (State::Offered, SourceInput::Heard(ToSource::Busy)) => self.over(SourceEnd::Busy, None),
+            (State::Offered, SourceInput::Heard(ToSource::Behind)) => self.over(SourceEnd::Behind, None),
             (State::Offered, SourceInput::Heard(ToSource::Refuse)) => self.over(SourceEnd::Refused, None),
             (State::Warming, SourceInput::Heard(ToSource::Warm { .. })) => {
                 self.enter(State::Sealing, Some(now + SEAL_TIMEOUT), Some(SourceStep::Seal))

@@ -15,7 +15,7 @@ const SEAL_TIMEOUT: Duration = Duration::from_secs(35);
 ///   begin: yes           loaded           Seal               the fence is in
 /// ─────────────▶ Warming ───────▶ Warm ─────────▶ Claiming ─────────────────────▶ over: Owned
 ///      │            │               │                 │ lost, out of turn: the log decides, as without
-///      │ no, later  │ late, lost, out of turn:        │
+///      │ not now    │ late, lost, out of turn:        │
 ///      ▼            └───────────────┤ forget it       │
 ///   over: Declined                  ▼                 │
 ///                              over: Abandoned        │
@@ -45,8 +45,10 @@ pub(super) enum State {
 pub enum Answer {
     /// It takes the document.
     Yes,
-    /// It takes too many at the moment, or does not know the ring of the offer yet.
+    /// It takes too many at the moment.
     Later,
+    /// It does not know the ring of the offer yet.
+    Behind,
     /// It should not own this document, as far as it knows, or takes none any more.
     No,
 }
@@ -104,6 +106,7 @@ impl Target {
                 (State::Warming, Some(now + SEAL_TIMEOUT), steps)
             }
             Answer::Later => declined(ToSource::Busy),
+            Answer::Behind => declined(ToSource::Behind),
             Answer::No => declined(ToSource::Refuse),
         };
         (Self { state, due_at }, steps)

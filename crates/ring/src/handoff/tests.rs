@@ -74,6 +74,7 @@ fn a_document_that_is_offered_accepted_warm_sealed_and_claimed_has_moved() {
 #[test]
 fn an_offer_that_is_not_taken_changes_nothing() {
     assert_eq!(then(vec![], heard(ToSource::Busy)), (Some(SourceEnd::Busy), None));
+    assert_eq!(then(vec![], heard(ToSource::Behind)), (Some(SourceEnd::Behind), None));
     assert_eq!(then(vec![], heard(ToSource::Refuse)), (Some(SourceEnd::Refused), None));
     for input in [SourceInput::Late, SourceInput::Lost, heard(ToSource::Failed), heard(WARM), heard(CLAIMED)]
     {
@@ -105,6 +106,7 @@ fn a_source_in_doubt_claims_again_and_the_log_decides() {
         heard(low),
         heard(ToSource::Accept),
         heard(ToSource::Busy),
+        heard(ToSource::Behind),
     ] {
         let mut inputs = sealed();
         inputs.push(doubt);
@@ -165,7 +167,9 @@ fn a_target_that_is_warm_and_told_to_claims() {
 
 #[test]
 fn a_target_that_takes_nothing_says_why() {
-    for (answer, said) in [(Answer::Later, ToSource::Busy), (Answer::No, ToSource::Refuse)] {
+    for (answer, said) in
+        [(Answer::Later, ToSource::Busy), (Answer::Behind, ToSource::Behind), (Answer::No, ToSource::Refuse)]
+    {
         let (target, steps) = Target::begin(answer, start());
         assert_eq!((target.end(), steps), (Some(TargetEnd::Declined), vec![TargetStep::Say(said)]));
     }
@@ -296,7 +300,7 @@ proptest! {
             SourceEnd::Moved | SourceEnd::Ended => prop_assert_eq!(target, Some(TargetEnd::Owned)),
             SourceEnd::TakenBack => prop_assert_ne!(target, Some(TargetEnd::Owned)),
             SourceEnd::Aborted => prop_assert_eq!(owners, 0, "nobody claimed"),
-            SourceEnd::Busy | SourceEnd::Refused => prop_assert!(false, "the target takes it"),
+            SourceEnd::Busy | SourceEnd::Behind | SourceEnd::Refused => prop_assert!(false, "the target takes it"),
         }
         if matches!(trouble, Trouble::None) {
             prop_assert_eq!(source, SourceEnd::Moved);
@@ -323,14 +327,14 @@ fn a_target_whose_ring_is_older_than_the_offer_asks_for_time() {
     let (offer, this) = (offer(), "this".parse().unwrap());
     let (older, newer) = (offer.ring.get() - 1, offer.ring.get());
     let answer = |version, nodes: &[&str], known| offer.answer(Some(&ring(version, nodes)), known, &this);
-    assert_eq!(answer(older, &["a"], false), Answer::Later, "it may be this node's by the next version");
+    assert_eq!(answer(older, &["a"], false), Answer::Behind, "it may be this node's by the next version");
     assert_eq!(
         answer(older, &["a"], true),
         Answer::No,
         "the offer's version has changed nothing in the view"
     );
     assert_eq!(answer(newer, &["a"], false), Answer::No);
-    assert_eq!(offer.answer(None, false, &this), Answer::Later);
+    assert_eq!(offer.answer(None, false, &this), Answer::Behind);
     for (version, known) in [(older, false), (older, true), (newer, false)] {
         assert_eq!(answer(version, &["this"], known), Answer::Yes);
     }

@@ -19,9 +19,10 @@ fn seal() -> Seal {
     Seal { last: Slot::new(9), epoch: Epoch::new(3), presence: Vec::new() }
 }
 
-const SOURCE_INPUTS: [&str; 12] = [
+const SOURCE_INPUTS: [&str; 13] = [
     "Accept",
     "Busy",
+    "Behind",
     "Refuse",
     "Warm",
     "Claimed 4",
@@ -38,6 +39,7 @@ fn source_input(name: &str) -> SourceInput {
     let said = match name {
         "Accept" => ToSource::Accept,
         "Busy" => ToSource::Busy,
+        "Behind" => ToSource::Behind,
         "Refuse" => ToSource::Refuse,
         "Warm" => ToSource::Warm { slot: Slot::new(8) },
         "Claimed 4" => ToSource::Claimed { epoch: Epoch::new(4) },
@@ -134,22 +136,23 @@ fn the_source_has_these_transitions_and_no_others() {
     let expected = [
         "Offered | Accept | Warming | -",
         "Offered | Busy | Over(Busy) | -",
+        "Offered | Behind | Over(Behind) | -",
         "Offered | Refuse | Over(Refused) | -",
         "Offered | Warm, Claimed 4, Claimed 3, Failed, lost, late, sealed, claimed | Over(Aborted) | -",
         "Offered | ended | Over(Ended) | -",
-        "Warming | Accept, Busy, Refuse, Claimed 4, Claimed 3, Failed, lost, late, sealed, claimed | Over(Aborted) | -",
+        "Warming | Accept, Busy, Behind, Refuse, Claimed 4, Claimed 3, Failed, lost, late, sealed, claimed | Over(Aborted) | -",
         "Warming | Warm | Sealing | Seal",
         "Warming | ended | Over(Ended) | -",
-        "Sealing | Accept, Busy, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, claimed | Over(Aborted) | Unseal",
+        "Sealing | Accept, Busy, Behind, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, claimed | Over(Aborted) | Unseal",
         "Sealing | sealed | Sealed | Say",
         "Sealing | ended | Over(Ended) | -",
-        "Sealed | Accept, Busy, Refuse, Warm, Claimed 3, Failed, lost, late, sealed, claimed | Claiming | Claim",
+        "Sealed | Accept, Busy, Behind, Refuse, Warm, Claimed 3, Failed, lost, late, sealed, claimed | Claiming | Claim",
         "Sealed | Claimed 4 | Over(Moved) | Forward",
         "Sealed | ended | Over(Ended) | -",
-        "Claiming | Accept, Busy, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, sealed | Claiming | -",
+        "Claiming | Accept, Busy, Behind, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, sealed | Claiming | -",
         "Claiming | claimed | Over(TakenBack) | -",
         "Claiming | ended | Over(Ended) | -",
-        "Over | Accept, Busy, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, sealed, claimed, ended | Over(Busy) | -",
+        "Over | Accept, Busy, Behind, Refuse, Warm, Claimed 4, Claimed 3, Failed, lost, late, sealed, claimed, ended | Over(Busy) | -",
     ];
     assert_same(&rows(&states, &SOURCE_INPUTS, tell), &expected);
 }
