@@ -438,10 +438,12 @@ impl World {
         let Some(resident) = self.resident(node, document, number) else { return };
         let Some(of) = &resident.document else { return };
         let (sealed, claimed, epoch) = (of.sealed(), of.claimed(), of.epoch());
+        let writing = resident.append.is_some();
         let seal = sealed.then(|| Seal { last: of.last_slot(), epoch, presence: of.presence(now) });
         let sealing = seal.and_then(|seal| Some((resident.movers.sealing.take()?, seal)));
         let claiming = claimed.then(|| resident.movers.claiming.take()).flatten();
         if let Some((talk, seal)) = sealing {
+            assert!(!writing, "{document} was given away with a slot in flight (I3)");
             self.source_answered(node, document, talk, SourceInput::Sealed(seal));
         }
         match claiming {

@@ -126,3 +126,19 @@ fn versions_lints_and_licence_come_from_the_workspace() {
         }
     }
 }
+
+/// `cargo xtask mutants` asks for it on its command line, and nothing else does.
+#[test]
+fn no_build_has_faults_unless_it_is_asked_for_by_name() {
+    for package in &metadata().packages {
+        let name = &package.name;
+        let has = package.features.contains_key("faults");
+        assert_eq!(has, ["ringleaf-types", "ringleaf"].contains(&name.as_str()), "{name}");
+        let asks = |feature: &String| feature.contains("faults");
+        let others = package.features.iter().filter(|(name, _)| *name != "faults");
+        assert!(!others.flat_map(|(_, asked)| asked).any(asks), "{name} has them in another feature");
+        for dependency in &package.dependencies {
+            assert!(!dependency.features.iter().any(asks), "{name} asks {} for them", dependency.name);
+        }
+    }
+}

@@ -103,3 +103,13 @@ fn the_licences_are_there() {
         assert!(text(file).unwrap_or_default().len() > 500, "{file} is missing");
     }
 }
+
+#[test]
+fn every_fault_is_made_in_one_place() {
+    let sources: Vec<_> = sources().filter(|(file, _)| file.starts_with("crates/")).collect();
+    for fault in ringleaf_types::faults::Fault::ALL {
+        let asked = format!("faults::active(Fault::{fault:?})");
+        let places: usize = sources.iter().map(|(_, text)| text.matches(&asked).count()).sum();
+        assert_eq!(places, 1, "{asked}");
+    }
+}

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{ClientId, Clock, Limits, Presence, RouterId, Subject};
 
 use ringleaf_wire::lib0::{write_var_bytes, write_var_uint};
@@ -186,7 +187,8 @@ impl Awareness {
             let renewed_at = now.checked_sub(age).unwrap_or(now);
             self.put(client, Entry { clock, state, subject, raised_by, renewed_at }, limits, now);
         }
-        self.missing_at = (!self.missing.is_empty()).then(|| now + ATTACH_TIMEOUT);
+        let timeout = if faults::active(Fault::AwarenessRemoved) { Duration::ZERO } else { ATTACH_TIMEOUT };
+        self.missing_at = (!self.missing.is_empty()).then(|| now + timeout);
     }
 
     /// A session is here.

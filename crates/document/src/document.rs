@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{
     Body, CloseReason, DocumentId, Epoch, Incarnation, Limits, MessageNumber, NodeId, Presence, Record,
     Rights, RouterId, Slot, Snapshot, Subject,
@@ -445,7 +446,8 @@ impl Document {
 
     /// Whether it takes no new slot and none is in flight: whatever was acknowledged is in the log.
     pub fn sealed(&self) -> bool {
-        self.sealed && !self.log.busy() && self.recovering.is_none()
+        let busy = self.log.busy() && !faults::active(Fault::SealedInFlight);
+        self.sealed && !busy && self.recovering.is_none()
     }
 
     /// Whether it takes no new slot, be one in flight or not.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{MessageNumber, RouterId, SessionId, Slot};
 use ringleaf_wire::Event;
 
@@ -86,7 +87,7 @@ impl Gate {
     /// What the shell is told next, now that everything through `slot` is durable. Called while the gathered updates
     /// are still to be written: all earlier batches are durable.
     pub(crate) fn release(&mut self, slot: Slot) -> Option<Effect> {
-        if self.held.front()?.batch >= self.gathering {
+        if self.held.front()?.batch >= self.gathering && !faults::active(Fault::AcknowledgeOutOfOrder) {
             return None;
         }
         let held = self.held.pop_front()?;

@@ -12,6 +12,7 @@
 //! Who moves it: [`Log::begin`] (there is something to write), [`Log::decided`] (the store has answered) and
 //! [`Log::tail`] (the check every few seconds). It knows records and slots, not what is in them.
 
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{Body, Epoch, Incarnation, NodeId, Record, Slot, Writer};
 
 use crate::AppendOutcome;
@@ -91,7 +92,8 @@ impl Log {
     pub(crate) fn begin(&mut self, body: Body) -> (Slot, Record) {
         assert!(self.in_flight.is_none(), "one append in flight, never two (R2)");
         assert!(!self.fenced, "a fenced document writes nothing (R5)");
-        let epoch = if self.epoch == Epoch::ZERO { self.highest.next() } else { self.epoch };
+        let fence = if faults::active(Fault::NoFence) { self.highest } else { self.highest.next() };
+        let epoch = if self.epoch == Epoch::ZERO { fence } else { self.epoch };
         self.write(epoch, body)
     }
 

@@ -14,6 +14,13 @@ use crate::exit::EXIT_CODES;
 pub(crate) use document::{Content, Doc, DocList, PinnedDocument, Quarantine};
 pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Rebalance, Ring, Server, Simulate, WeightOrOwn};
 
+/// What a program says that it is.
+pub(crate) const VERSION: &str = if cfg!(feature = "faults") {
+    concat!(env!("CARGO_PKG_VERSION"), "+faults")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 const SETTINGS: &str = "\
 Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of
 ringleaf.toml (listen = \"…\", log_filter = \"…\"). Flags win over the environment, which wins over the
@@ -21,7 +28,7 @@ file. The limits are in the file's section [limits]; `ringleaf config show --ori
 
 /// A collaborative-editing server for Yjs: every edit durable before anyone sees it.
 #[derive(Debug, Parser)]
-#[command(name = "ringleaf", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "ringleaf", version = VERSION, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]

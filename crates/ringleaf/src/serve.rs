@@ -17,6 +17,7 @@ use ringleaf_node::{Node, NodeConfig};
 use ringleaf_peer::{Links, PeerServer};
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{Incarnation, Limits};
 use ringleaf_wire::{Peers, SessionHost};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,7 +25,7 @@ use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Documents, Drain, Facts, Faults, Health, Metrics, Others, Serving, Stage};
-use crate::cli::{Clustered, Serve};
+use crate::cli::{Clustered, Serve, VERSION};
 use crate::cluster::{self, Membership};
 use crate::config::{Config, Resolved, Role};
 use crate::exit::{Exit, Failure};
@@ -376,12 +377,16 @@ fn write_ports(file: &Path, addresses: Addresses) -> Result<(), Failure> {
 
 /// Says what was started: a banner for a person, log lines for everyone else.
 fn announce(config: &Config, addresses: Addresses) {
+    if cfg!(feature = "faults") {
+        let fault = faults::chosen().map_or("none", Fault::name);
+        warn!(fault, "this program was built to be wrong on purpose: it is for tests only");
+    }
     if config.log == LogFormat::Text && std::io::stderr().is_terminal() {
         banner::print(config, addresses);
         return;
     }
     info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
         node = %config.node_id,
         editors = %addresses.editors,
         admin = %addresses.admin,

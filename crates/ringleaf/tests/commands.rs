@@ -317,6 +317,19 @@ fn the_version_is_text_or_json() {
     assert_eq!(json(&run(folder.path(), &["version", "-o", "json"]))["version"], version);
 }
 
+/// The other builds are what `cargo xtask mutants` makes.
+#[cfg(not(feature = "faults"))]
+#[test]
+fn a_fault_cannot_be_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [["config", "check"], ["serve", "--listen=127.0.0.1:0"]] {
+        let mut command = ringleaf(folder.path());
+        let output = command.args(arguments).env("RINGLEAF_FAULT", "no-fence").output().unwrap();
+        assert_eq!(code(&output), 7, "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("RINGLEAF_FAULT"), "{output:?}");
+    }
+}
+
 #[test]
 fn every_shell_gets_completions() {
     let folder = tempfile::tempdir().unwrap();

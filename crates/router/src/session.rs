@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{Limits, MessageNumber, Rights, SessionId, Slot, Subject};
 use ringleaf_wire::{ClientMessage, Request, lib0};
 
@@ -295,6 +296,9 @@ impl Session {
     pub fn lost(&mut self) {
         self.owner = Owner::Detached;
         self.submitted = 0;
+        if faults::active(Fault::UnacknowledgedDropped) {
+            self.forget_messages();
+        }
         self.asked = 0;
         // What answered this owner answers no question of the next one: there it is a change like any other.
         self.past_owners_ask += std::mem::take(&mut self.owner_asks);

@@ -9,6 +9,7 @@
 //! Start reading at [`DocumentId`], then [`Record`].
 
 mod close_reason;
+pub mod faults;
 mod id;
 mod limits;
 mod presence;

@@ -41,7 +41,7 @@ enum Chore {
     Test(test::TestOptions),
     /// Break a cluster again and again under load; the last line is the verdict
     Chaos(chaos::ChaosOptions),
-    /// Break a copy of the program on purpose, and show that the tests notice each time
+    /// Build a program that can be told to be wrong, and show that the tests notice each time
     Mutants(mutants::MutantsOptions),
     /// Put the same load on ringleaf and its peers, and compare
     Bench(bench::BenchOptions),

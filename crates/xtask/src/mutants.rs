@@ -1,16 +1,19 @@
-//! `cargo xtask mutants`: breaks a copy of the program in ways that have cost somebody their data once, one at a time, and
-//! shows that the tests notice each.
+//! `cargo xtask mutants`: builds one more program, which can be told to be wrong in ways that have cost somebody their data once,
+//! and shows that the tests notice each.
 //!
-//! The changes are to the text, so that the program itself has nothing of them. A mutant that does not build, or whose
-//! place in the text has gone, is an error and not a success.
+//! The mistakes are `ringleaf_types::faults`. They are chosen as a process starts, and only a build with the feature `faults` has
+//! them: the tests' own as well as the server that they start. A mistake counts as noticed by a test that fails with it and
+//! passes, in the same build, without.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::workspace;
+use crate::test::binaries::{self, Binary, Built};
+use crate::test::run::{self, How, Outcome, Test};
+use crate::{prepare, workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct MutantsOptions {
@@ -18,150 +21,156 @@ pub(crate) struct MutantsOptions {
     filter: Option<String>,
 }
 
-/// One way to be wrong, and the tests that must notice.
+/// A mistake, and who should notice it: a part of the tests' names, the likeliest first.
 struct Mutant {
-    name: &'static str,
-    file: &'static str,
-    /// Stands there once.
-    right: &'static str,
-    wrong: &'static str,
-    package: &'static str,
-    /// As `cargo test` takes them.
-    tests: &'static [&'static str],
+    /// As `ringleaf_types::faults` calls it.
+    fault: &'static str,
+    tests: &'static [(&'static str, &'static str)],
 }
 
+/// Real processes.
+const RING: &str = "tests/ring";
+/// The real core of many nodes and routers, in virtual time.
+const SIMULATION: &str = "tests/simulation";
+
 const MUTANTS: [Mutant; 7] = [
+    Mutant { fault: "no-fence", tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")] },
     Mutant {
-        name: "no fence",
-        file: "crates/document/src/log.rs",
-        right: "if self.epoch == Epoch::ZERO { self.highest.next() } else { self.epoch }",
-        wrong: "if self.epoch == Epoch::ZERO { self.highest } else { self.epoch }",
-        package: "ringleaf-document",
-        tests: &["--test", "scenarios", "ownership::"],
+        fault: "load-before-claim",
+        tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")],
     },
     Mutant {
-        name: "load before claim",
-        file: "crates/document/src/document/durable.rs",
-        right: "Decided::Late(slot, record) => {\n                self.foreign(slot, record);",
-        wrong: "Decided::Late(_, _) => {",
-        package: "ringleaf-document",
-        tests: &["--test", "scenarios", "ownership::"],
+        fault: "acknowledge-out-of-order",
+        tests: &[(RING, "nodes_that_are_killed"), (SIMULATION, "every_seed")],
     },
     Mutant {
-        name: "acknowledge out of order",
-        file: "crates/document/src/gate.rs",
-        right: "if self.held.front()?.batch >= self.gathering {",
-        wrong: "if self.held.front()?.batch > self.gathering {",
-        package: "ringleaf-document",
-        tests: &["--test", "scenarios"],
+        fault: "awareness-removed-on-handoff",
+        tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")],
+    },
+    Mutant { fault: "view-goes-backwards", tests: &[(SIMULATION, "every_seed")] },
+    Mutant {
+        fault: "router-drops-unacknowledged",
+        tests: &[(RING, "outlives_the_owner"), (SIMULATION, "every_seed")],
     },
     Mutant {
-        name: "removal of awareness on handoff",
-        file: "crates/document/src/awareness.rs",
-        right: "self.missing_at = (!self.missing.is_empty()).then(|| now + ATTACH_TIMEOUT);",
-        wrong: "self.missing_at = (!self.missing.is_empty()).then_some(now);",
-        package: "ringleaf-document",
-        tests: &["--test", "scenarios", "handoff::"],
-    },
-    Mutant {
-        name: "sealed before the slot in flight is durable",
-        file: "crates/document/src/document.rs",
-        right: "self.sealed && !self.log.busy() && self.recovering.is_none()",
-        wrong: "self.sealed && self.recovering.is_none()",
-        package: "ringleaf-document",
-        tests: &["--test", "scenarios", "handoff::"],
-    },
-    Mutant {
-        name: "view goes backwards",
-        file: "crates/coordinator/src/etcd/picture.rs",
-        right: "if same && revision < self.seen {",
-        wrong: "if same && revision == u64::MAX {",
-        package: "ringleaf-coordinator",
-        tests: &["--lib", "picture"],
-    },
-    Mutant {
-        name: "router drops unacknowledged updates on re-attach",
-        file: "crates/router/src/session.rs",
-        right: "self.owner = Owner::Detached;\n        self.submitted = 0;",
-        wrong: "self.owner = Owner::Detached;\n        self.submitted = 0;\n        self.forget_messages();",
-        package: "ringleaf-router",
-        tests: &["--lib", "session"],
+        fault: "sealed-with-a-slot-in-flight",
+        tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")],
     },
 ];
 
+/// Who noticed, and after how long.
+struct Caught {
+    fault: &'static str,
+    by: Option<Test>,
+    took: Duration,
+}
+
 pub(crate) fn run(options: &MutantsOptions) -> anyhow::Result<ExitCode> {
-    let wanted = |mutant: &&Mutant| options.filter.as_ref().is_none_or(|part| mutant.name.contains(part));
+    for line in prepare::for_tests() {
+        println!("warning: {line}");
+    }
+    let survivors = survivors(options.filter.as_deref())?;
+    Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The mistakes that no test notices, and the tests that say nothing since they fail without one, too.
+pub(crate) fn survivors(filter: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let wanted = |mutant: &&Mutant| filter.is_none_or(|part| mutant.fault.contains(part));
     let mutants: Vec<&Mutant> = MUTANTS.iter().filter(wanted).collect();
     if mutants.is_empty() {
         bail!("there is no such mutant");
     }
-    let tree = copy()?;
-    let mut survived = 0;
-    for mutant in &mutants {
-        let caught_by = play(mutant, &tree).with_context(|| mutant.name)?;
-        survived += usize::from(caught_by.is_empty());
-        println!("{:8} {}", if caught_by.is_empty() { "SURVIVED" } else { "caught" }, mutant.name);
-        for test in caught_by {
-            println!("         by {test}");
-        }
+    let started_at = Instant::now();
+    let built = build().context("no program to be wrong")?;
+    println!("built in {:.0} s", started_at.elapsed().as_secs_f64());
+    let mut rows = Vec::new();
+    for mutant in mutants {
+        rows.push(play(mutant, &built)?);
     }
-    println!("{} mutants, {survived} survived", mutants.len());
-    Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let red = control(&rows, &built);
+    let noticed = |row: &Caught| row.by.as_ref().is_some_and(|test| !red.contains(&test.title()));
+    println!("\n{:<30} {:<84} {:>7}", "fault", "caught by", "seconds");
+    for row in &rows {
+        let by = if noticed(row) { row.by.as_ref().map(Test::title) } else { None };
+        println!(
+            "{:<30} {:<84} {:>7.1}",
+            row.fault,
+            by.as_deref().unwrap_or("NOBODY"),
+            row.took.as_secs_f64()
+        );
+    }
+    let survivors = rows.iter().filter(|row| !noticed(row)).map(|row| row.fault.to_owned());
+    let survivors: Vec<String> = survivors.chain(red.iter().cloned()).collect();
+    let caught = rows.iter().filter(|row| noticed(row)).count();
+    println!("{caught} of {} mutants caught in {:.0} s", rows.len(), started_at.elapsed().as_secs_f64());
+    Ok(survivors)
 }
 
-/// The tests that fail with it.
-fn play(mutant: &Mutant, tree: &Path) -> anyhow::Result<Vec<String>> {
-    let file = tree.join(mutant.file);
-    let right = std::fs::read_to_string(&file).with_context(|| mutant.file)?;
-    if right.matches(mutant.right).count() != 1 {
-        bail!("{} does not say `{}` once", mutant.file, mutant.right);
-    }
-    std::fs::write(&file, right.replace(mutant.right, mutant.wrong))?;
-    let output = test(mutant, tree);
-    std::fs::write(&file, right)?;
-    let output = output?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // Nothing but a failed test counts: neither a mutant that does not build nor a filter that finds no test.
-    let failed = |line: &str| {
-        let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-        Some(name.to_owned())
-    };
-    let failed: Vec<String> = text.lines().filter_map(failed).collect();
-    let ran = text.lines().any(|line| line.starts_with("test "));
-    if !ran || (failed.is_empty() && !output.status.success()) {
-        bail!("its tests did not run:\n{text}{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(failed)
+/// In a folder of its own, so that nobody takes this program for the right one.
+fn build() -> anyhow::Result<Built> {
+    let folder = workspace::target().join("faults");
+    let folder = folder.to_str().context("the path of target is not UTF-8")?;
+    let packages = ["--package", "ringleaf", "--package", "ringleaf-tests", "--features", "ringleaf/faults"];
+    // Cargo builds the server because `commands` is a test of its package.
+    let tests = ["--test", "commands", "--test", "ring", "--test", "simulation", "--target-dir", folder];
+    binaries::build(&[packages.as_slice(), &tests].concat())
 }
 
-fn test(mutant: &Mutant, tree: &Path) -> anyhow::Result<Output> {
-    let mut command = workspace::cargo();
-    command.current_dir(tree).args(["test", "--package", mutant.package]).args(mutant.tests);
-    command.env("CARGO_TARGET_DIR", workspace::target().join("mutants/build"));
-    command.output().context("cargo could not be started")
+/// Runs the tests that should notice, until one does.
+fn play(mutant: &Mutant, built: &Built) -> anyhow::Result<Caught> {
+    let started_at = Instant::now();
+    let mut by = None;
+    for (binary, part) in mutant.tests {
+        let test = find(binary, part, built)?;
+        let how = How { server: &built.server, long: false, fault: Some(mutant.fault) };
+        let finished = run::run_one(test.clone(), how);
+        let word = if finished.outcome == Outcome::Failed { "noticed" } else { "passed" };
+        println!("{word:<8} {:7.1} s  {}: {}", finished.took.as_secs_f64(), mutant.fault, test.title());
+        if finished.outcome == Outcome::Failed {
+            println!("                    {}", reason(&finished.output));
+            by = Some(test);
+            break;
+        }
+    }
+    Ok(Caught { fault: mutant.fault, by, took: started_at.elapsed() })
 }
 
-/// What git knows of the workspace, beside it. Files that did not change stay as they are, so that cargo need not build
-/// them again.
-fn copy() -> anyhow::Result<PathBuf> {
-    let (from, tree) = (workspace::root(), workspace::target().join("mutants/tree"));
-    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(&from).output()?;
-    if !listed.status.success() {
-        bail!("git does not list the files of {}", from.display());
-    }
-    for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
-        let (source, copy) = (from.join(name), tree.join(name));
-        // A file that was deleted and not committed yet.
-        let Ok(text) = std::fs::read(&source) else { continue };
-        if std::fs::read(&copy).is_ok_and(|copied| copied == text) {
-            continue;
+/// The same program and the same tests with no mistake: which of them fail nevertheless.
+fn control(rows: &[Caught], built: &Built) -> Vec<String> {
+    let mut tests: Vec<&Test> = rows.iter().filter_map(|row| row.by.as_ref()).collect();
+    tests.sort_by_key(|test| test.title());
+    tests.dedup_by_key(|test| test.title());
+    let mut red = Vec::new();
+    for test in tests {
+        let how = How { server: &built.server, long: false, fault: None };
+        let finished = run::run_one(test.clone(), how);
+        let passed = finished.outcome == Outcome::Passed;
+        let word = if passed { "passed" } else { "FAILED" };
+        println!("{word:<8} {:7.1} s  no fault: {}", finished.took.as_secs_f64(), test.title());
+        if !passed {
+            println!("{}", finished.output);
+            red.push(test.title());
         }
-        if let Some(folder) = copy.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::fs::write(&copy, text).with_context(|| copy.display().to_string())?;
     }
-    Ok(tree)
+    red
+}
+
+fn find(binary: &str, part: &str, built: &Built) -> anyhow::Result<Test> {
+    let of = |of: &&Binary| of.name == binary;
+    let binary = built.tests.iter().find(of).with_context(|| format!("{binary} was not built"))?;
+    let mut names = binary.tests()?;
+    names.retain(|name| name.contains(part));
+    match <[String; 1]>::try_from(names) {
+        Ok([name]) => Ok(Test { binary: binary.clone(), name }),
+        Err(names) => bail!("{part} is no name of one test of {}: {names:?}", binary.name),
+    }
+}
+
+/// What a failed test said first.
+fn reason(output: &str) -> &str {
+    let mut lines =
+        output.lines().skip_while(|line| !(line.starts_with("thread '") && line.contains("panicked at")));
+    lines.nth(1).unwrap_or("it did not say why")
 }
 
 #[cfg(test)]
@@ -169,11 +178,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mutant_has_its_place_in_the_text() {
-        for mutant in &MUTANTS {
-            let text = std::fs::read_to_string(workspace::root().join(mutant.file)).unwrap();
-            assert_eq!(text.matches(mutant.right).count(), 1, "{}", mutant.name);
-            assert_ne!(mutant.right, mutant.wrong);
-        }
+    fn the_first_panic_is_the_reason() {
+        let output = "running 1 test\nthread 'a' (7) panicked at b.rs:1:2:\nlost one\nthread 'c' panicked at d:\nlater";
+        assert_eq!(reason(output), "lost one");
+        assert_eq!(reason("ended by signal 9"), "it did not say why");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringleaf_ring::{ClusterId, Member, MemberState, Pins, RingView, VirtualNodes, Weight};
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{DocumentId, NodeId, RingVersion};
 
 use super::operator::Orders;
@@ -129,7 +130,7 @@ impl Picture {
     pub fn listed(&mut self, cluster: ClusterId, revision: u64, facts: Facts, now: Instant) -> Verdict {
         // Versions of different clusters do not compare: an etcd that was set up anew starts from one again.
         let same = self.view.as_ref().is_none_or(|view| view.cluster() == cluster);
-        if same && revision < self.seen {
+        if same && revision < self.seen && !faults::active(Fault::ViewBackwards) {
             return Verdict::Older;
         }
         self.replace(cluster, revision, facts, now)

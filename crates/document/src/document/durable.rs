@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ringleaf_types::faults::{self, Fault};
 use ringleaf_types::{Body, CloseReason, NodeId, Record, Slot, Snapshot};
 use ringleaf_wire::Event;
 
@@ -112,6 +113,9 @@ impl Document {
 
     /// A slot that somebody else wrote.
     fn foreign(&mut self, slot: Slot, record: Record) {
+        if faults::active(Fault::LoadBeforeClaim) {
+            return;
+        }
         self.gate.intrude(slot);
         if let Body::Updates(updates) = &record.body {
             for update in updates {

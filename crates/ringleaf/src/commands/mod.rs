@@ -16,7 +16,7 @@ mod verdict;
 
 use std::io::{IsTerminal, Write};
 
-use crate::cli::{Cli, Command, Doc, NodeOr};
+use crate::cli::{self, Cli, Command, Doc, NodeOr};
 use crate::config::Role;
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -47,8 +47,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             output::print_bytes(&script)
         }
         Command::Version { output } => {
-            let json = serde_json::json!({ "name": "ringleaf", "version": env!("CARGO_PKG_VERSION") });
-            output::answer(output.format, &json, || format!("ringleaf {}\n", env!("CARGO_PKG_VERSION")))
+            let json = serde_json::json!({ "name": "ringleaf", "version": cli::VERSION });
+            output::answer(output.format, &json, || format!("ringleaf {}\n", cli::VERSION))
         }
     }
 }

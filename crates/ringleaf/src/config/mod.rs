@@ -17,7 +17,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ringleaf_types::NodeId;
+use ringleaf_types::{NodeId, faults};
 
 pub(crate) use file::FileText;
 pub(crate) use problem::{Origin, Problem, Problems, nearest};
@@ -155,6 +155,7 @@ impl Building {
         for (name, text) in environment {
             if OTHER_VARIABLES.contains(&name.as_str())
                 || name.starts_with(TEST_VARIABLES)
+                || (name == faults::VARIABLE && cfg!(feature = "faults"))
                 || set_by_kubernetes(name)
             {
                 continue;

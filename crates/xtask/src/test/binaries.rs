@@ -28,9 +28,10 @@ pub(crate) struct Built {
     pub(crate) server: PathBuf,
 }
 
-pub(crate) fn build() -> anyhow::Result<Built> {
+/// Builds what `cargo test` would run with these arguments.
+pub(crate) fn build(what: &[&str]) -> anyhow::Result<Built> {
     let mut command = workspace::cargo();
-    command.args(["test", "--quiet", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    command.args(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics"]).args(what);
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     let (mut tests, mut server) = (BTreeMap::new(), None);

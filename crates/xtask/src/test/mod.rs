@@ -3,16 +3,16 @@
 //! Each Rust test runs in a process of its own, so that a hang or an abort costs one test and each has a time.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::prepare;
+use crate::{mutants, prepare};
 
-mod binaries;
+pub(crate) mod binaries;
 mod checks;
 mod report;
-mod run;
+pub(crate) mod run;
 
 use report::Report;
 
@@ -40,10 +40,28 @@ pub(crate) fn run(options: &TestOptions) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     checks::run(options, &mut report);
     // The page goes into the binary, so it was built by the checks.
-    match binaries::build() {
+    match binaries::build(&["--workspace"]) {
         Ok(built) => run::run_all(&built, options, &mut report),
         Err(error) => report.failed("build", started_at.elapsed(), &format!("{error:#}")),
     }
     checks::documentation_tests(options, &mut report);
+    mistakes(options, &mut report);
     Ok(report.finish(started_at.elapsed()))
+}
+
+/// Whether the tests notice what they are there for.
+fn mistakes(options: &TestOptions, report: &mut Report) {
+    const NAME: &str = "check: every mutant is caught";
+    if !options.wants(NAME) {
+        return;
+    }
+    if !options.long {
+        return report.skipped(NAME, Duration::ZERO, "runs with --long, and as `cargo xtask mutants`");
+    }
+    let started_at = Instant::now();
+    match mutants::survivors(None) {
+        Ok(survivors) if survivors.is_empty() => report.passed(NAME, started_at.elapsed()),
+        Ok(survivors) => report.failed(NAME, started_at.elapsed(), &survivors.join("\n")),
+        Err(error) => report.failed(NAME, started_at.elapsed(), &format!("{error:#}")),
+    }
 }

@@ -25,30 +25,30 @@ const WAITING: &str = "waiting::";
 const ALONE: &str = "alone::";
 
 #[derive(Debug, Clone)]
-struct Test {
-    binary: Binary,
-    name: String,
+pub(crate) struct Test {
+    pub(crate) binary: Binary,
+    pub(crate) name: String,
 }
 
 impl Test {
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {}", self.binary.name, self.name)
     }
 }
 
-#[derive(Debug)]
-enum Outcome {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
     Passed,
     Skipped(String),
     Failed,
 }
 
 #[derive(Debug)]
-struct Finished {
-    test: Test,
-    took: Duration,
-    outcome: Outcome,
-    output: String,
+pub(crate) struct Finished {
+    pub(crate) test: Test,
+    pub(crate) took: Duration,
+    pub(crate) outcome: Outcome,
+    pub(crate) output: String,
 }
 
 pub(crate) fn run_all(built: &Built, options: &TestOptions, report: &mut Report) {
@@ -79,16 +79,18 @@ pub(crate) fn run_all(built: &Built, options: &TestOptions, report: &mut Report)
         }
     }
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let how = How { server: &built.server, long: options.long };
+    let how = How { server: &built.server, long: options.long, fault: None };
     run_side_by_side(working, cores, waiting, how, report);
     run_side_by_side(alone, 1, Vec::new(), how, report);
 }
 
 /// What every test is told.
 #[derive(Debug, Clone, Copy)]
-struct How<'a> {
-    server: &'a Path,
-    long: bool,
+pub(crate) struct How<'a> {
+    pub(crate) server: &'a Path,
+    pub(crate) long: bool,
+    /// The mistake that the server and the tests make; only what `mutants` has built can.
+    pub(crate) fault: Option<&'a str>,
 }
 
 fn run_side_by_side(working: Vec<Test>, cores: usize, waiting: Vec<Test>, how: How<'_>, report: &mut Report) {
@@ -131,7 +133,7 @@ fn show(finished: &Finished, report: &mut Report) {
     }
 }
 
-fn run_one(test: Test, how: How<'_>) -> Finished {
+pub(crate) fn run_one(test: Test, how: How<'_>) -> Finished {
     let started_at = Instant::now();
     let mut command = Command::new(&test.binary.path);
     command.args([&test.name, "--exact", "--nocapture"]);
@@ -140,6 +142,9 @@ fn run_one(test: Test, how: How<'_>) -> Finished {
     }
     command.current_dir(&test.binary.folder).env("CARGO_MANIFEST_DIR", &test.binary.folder);
     command.env("RINGLEAF_BINARY", how.server);
+    if let Some(fault) = how.fault {
+        command.env("RINGLEAF_FAULT", fault);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that a test that hangs is ended together with the servers that it started.
     command.process_group(0);
