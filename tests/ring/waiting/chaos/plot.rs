@@ -19,7 +19,9 @@ const LOW: f64 = 1e-3;
 const HIGH: f64 = 1e2;
 const POINTS_MAX: usize = 600;
 /// More would hide each other; what a band is its title says all the same.
-const WORDS_MAX: usize = 45;
+const WORDS_MAX: usize = 60;
+/// From one to the next.
+const WORD_WIDTH: f64 = 11.0;
 
 fn x(at: f64, end: f64) -> f64 {
     LEFT + (WIDTH - LEFT - RIGHT) * (at / end).min(1.0)
@@ -54,24 +56,28 @@ pub(super) fn draw(timeline: &Timeline, faults: &[Suffered], title: &str) -> Str
 /// Dark while it lasts, darker where another one does too, light until everything acknowledges again. Above that a lane
 /// for each that overlaps, so that one sees which is which.
 fn bands(svg: &mut String, faults: &[Suffered], end: f64) {
-    let mut bouts: Vec<_> = faults.iter().map(|suffered| (suffered.bout, suffered)).collect();
-    bouts.dedup_by_key(|(bout, _)| *bout);
-    for (_, suffered) in bouts {
+    // Those of a bout say the same of its end.
+    for suffered in faults.chunk_by(|one, next| one.bout == next.bout).map(|bout| &bout[0]) {
         let (healed, well) = (suffered.healed.as_secs_f64(), suffered.well.as_secs_f64());
         rectangle(svg, [x(healed, end), x(well, end)], [TOP, HEIGHT - BOTTOM], "#fdf0ee", 1.0);
     }
-    for (suffered, lane) in faults.iter().zip(lanes(faults)) {
+    let lanes = lanes(faults);
+    let above = TOP - LANE * lanes.iter().max().map_or(0.0, |lane| (lane + 1) as f64) - 4.0;
+    let mut word_at = 0.0_f64;
+    for (suffered, lane) in faults.iter().zip(lanes) {
         let across = [suffered.begun, suffered.over].map(|at| x(at.as_secs_f64(), end));
+        let color = LANE_COLORS[lane % LANE_COLORS.len()];
         let _ = writeln!(svg, "<g><title>{}</title>", escaped(&suffered.to_string()));
         rectangle(svg, across, [TOP, HEIGHT - BOTTOM], "#e2574c", 0.25);
         let top = TOP - LANE * (lane + 1) as f64;
-        rectangle(svg, across, [top + 1.0, top + LANE - 1.0], LANE_COLORS[lane % LANE_COLORS.len()], 1.0);
+        rectangle(svg, across, [top + 1.0, top + LANE - 1.0], color, 1.0);
         if faults.len() <= WORDS_MAX {
-            let (x, y) = (across[0] + 3.0, TOP - LANE * lanes(faults).max().unwrap_or(0) as f64 - LANE - 4.0);
+            // Beside the word before it, also where they begin at the same time.
+            word_at = (across[0] + 3.0).max(word_at + WORD_WIDTH);
             let _ = writeln!(
                 svg,
-                "<text x=\"{x:.1}\" y=\"{y}\" font-size=\"9\" fill=\"{}\" transform=\"rotate(-50 {x:.1} {y})\">{}</text>",
-                LANE_COLORS[lane % LANE_COLORS.len()],
+                "<text x=\"{word_at:.1}\" y=\"{above}\" font-size=\"9\" fill=\"{color}\" \
+                 transform=\"rotate(-50 {word_at:.1} {above})\">{}</text>",
                 suffered.fault.word()
             );
         }
@@ -80,7 +86,7 @@ fn bands(svg: &mut String, faults: &[Suffered], end: f64) {
 }
 
 /// For each fault the lowest lane that nobody has while it lasts.
-fn lanes(faults: &[Suffered]) -> impl Iterator<Item = usize> {
+fn lanes(faults: &[Suffered]) -> Vec<usize> {
     let mut taken: Vec<(usize, &Suffered)> = Vec::new();
     for one in faults {
         let is_free = |lane: &usize| {
@@ -90,7 +96,7 @@ fn lanes(faults: &[Suffered]) -> impl Iterator<Item = usize> {
         let lane = (0..).find(is_free).unwrap_or_default();
         taken.push((lane, one));
     }
-    taken.into_iter().map(|(lane, _)| lane).collect::<Vec<_>>().into_iter()
+    taken.into_iter().map(|(lane, _)| lane).collect()
 }
 
 fn rectangle(svg: &mut String, [left, right]: [f64; 2], [top, bottom]: [f64; 2], color: &str, opacity: f64) {
