@@ -35,17 +35,21 @@ fn must_serve(faults: &[(Duration, Fault)], nodes: &[String], routers: &[String]
     let store_lost = all().any(|fault| matches!(fault, Fault::Cut { way: Way::Store, .. }));
     let etcd_lost =
         all().any(|fault| matches!(fault, Fault::Cut { way: Way::Etcd, .. } | Fault::EtcdAway { .. }));
-    let excused = store_away || (store_lost && etcd_lost);
+    // Its sockets stay, so nobody goes elsewhere.
+    let router_stopped =
+        all().any(|fault| matches!(fault, Fault::Freeze { node, .. } if routers.contains(node)));
+    let excused = store_away || router_stopped || (store_lost && etcd_lost);
     !excused && nodes.iter().any(of_use) && routers.iter().any(of_use)
 }
 
 type Card = fn(&mut Deck) -> Fault;
 
 /// What there is. The second kill is no mistake.
-const CARDS: [Card; 17] = [
+const CARDS: [Card; 18] = [
     |deck| Fault::Kill { node: deck.node(), away: deck.span(AWAY_MAX / 2) },
     |deck| Fault::Kill { node: deck.node(), away: deck.span(AWAY_MAX / 2) },
     |deck| Fault::Freeze { node: deck.node(), away: deck.span(AWAY_MAX) },
+    |deck| Fault::Freeze { node: deck.router(), away: deck.span(AWAY_MAX) },
     |deck| Fault::Restart { node: deck.node() },
     |deck| Fault::Drain { node: deck.node() },
     |deck| {
@@ -218,6 +222,7 @@ mod tests {
         assert!(!serves(&[kill("n1"), store_away]));
         assert!(serves(&[kill_router("r1"), cut(Way::One("r2".into()))]));
         assert!(!serves(&[kill_router("r1"), kill_router("r2")]));
+        assert!(!serves(&[Fault::Freeze { node: "r1".into(), away }]));
         assert!(serves(&[cut(Way::Store)]));
         assert!(!serves(&[cut(Way::Store), etcd_away]));
     }
