@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -313,6 +314,11 @@ impl Cluster {
 
     pub fn is_running(&mut self, name: &str) -> bool {
         !self.last(name).has_ended()
+    }
+
+    /// How it ended, once it has.
+    pub fn exit_status(&mut self, name: &str) -> Option<ExitStatus> {
+        self.last(name).exit_status()
     }
 
     /// The nodes that have a document in memory, of those that answer.

@@ -300,11 +300,15 @@ impl Server {
 
     /// How it ended, once it has.
     pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
-        wait_for("the server ends", within, || self.child.try_wait().expect("it is our child"))
+        wait_for("the server ends", within, || self.exit_status())
+    }
+
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
     }
 
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("it is our child").is_some()
+        self.exit_status().is_some()
     }
 
     /// Where everything is that it wrote to stderr.

@@ -156,6 +156,7 @@ impl Run {
     /// was served in spite of all, if that was waited for.
     fn let_break(&mut self, load: &Load, bout: &Bout) -> (Vec<(Fault, Instant, Instant)>, Option<Duration>) {
         let begun_at = Instant::now();
+        self.arena.alone = bout.faults.len() == 1;
         let mut coming = bout.faults.iter();
         let mut next = coming.next();
         let mut active: Vec<(&Fault, Instant)> = Vec::new();

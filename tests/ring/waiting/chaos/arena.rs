@@ -70,6 +70,8 @@ pub(super) struct Arena {
     /// Nodes that are to serve.
     there: usize,
     active: Vec<Fault>,
+    /// Faults come one at a time just now: what is ordered has no reason to fail.
+    pub(super) alone: bool,
     /// The last one about each node.
     orders: BTreeMap<String, Child>,
     /// Started again, and not waited for yet.
@@ -93,7 +95,8 @@ impl Arena {
         let there = options.nodes;
         let (each, orders) = (options.each, BTreeMap::new());
         let (active, launched, ends) = (Vec::new(), Vec::new(), Vec::new());
-        let arena = Self { cluster, each, ways, there, active, orders, launched, ends };
+        let alone = true;
+        let arena = Self { cluster, each, ways, there, active, alone, orders, launched, ends };
         arena.cluster.nodes().iter().for_each(|node| arena.aim(node));
         Some(arena)
     }
@@ -152,6 +155,11 @@ impl Arena {
     /// It is healed. Whoever was ended is started again, and is not waited for: what it needs may be away.
     pub(super) fn end(&mut self, fault: &Fault) {
         self.active.retain(|active| active != fault);
+        if let (Some(name), None) = (fault.victim(), fault.away()) {
+            let status = self.cluster.exit_status(name);
+            let in_order = status.is_none_or(|status| status.success());
+            assert!(in_order || !self.alone, "{name} ended with {status:?} and nothing else was broken");
+        }
         match fault {
             Fault::Freeze { node, .. } => self.cluster.server(node).signal("CONT"),
             Fault::Kill { node, .. }
