@@ -33,17 +33,18 @@ const RING: &str = "tests/ring";
 /// The real core of many nodes and routers, in virtual time.
 const SIMULATION: &str = "tests/simulation";
 
+// Order: the simulation first where it can tell. It needs a second, and no load on this machine makes it fail.
 const MUTANTS: [Mutant; 7] = [
-    Mutant { fault: "no-fence", tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")] },
+    Mutant { fault: "no-fence", tests: &[(SIMULATION, "every_seed"), (RING, "live_documents_move")] },
     Mutant {
         fault: "load-before-claim",
-        tests: &[(RING, "live_documents_move"), (SIMULATION, "every_seed")],
+        tests: &[(SIMULATION, "every_seed"), (RING, "live_documents_move")],
     },
     // It takes two batches and a death between them, which chance must bring about among processes.
     Mutant { fault: "acknowledge-out-of-order", tests: &[(SIMULATION, "every_seed")] },
     Mutant {
         fault: "awareness-removed-on-handoff",
-        tests: &[(RING, "live_documents_move"), (SIMULATION, "moves_are_not_seen")],
+        tests: &[(SIMULATION, "moves_are_not_seen"), (RING, "live_documents_move")],
     },
     // It takes an etcd member that lags behind the others.
     Mutant { fault: "view-goes-backwards", tests: &[(SIMULATION, "every_seed")] },
