@@ -61,8 +61,8 @@ pub(crate) enum End {
 pub(crate) fn start(
     shared: &Arc<Shared>,
     resident: Arc<Resident>,
-    mailbox: mpsc::Receiver<Command>,
-    steps: mpsc::Receiver<Step>,
+    mailbox: mpsc::Receiver<Box<Command>>,
+    steps: mpsc::Receiver<Box<Step>>,
 ) {
     let ending = Ending { shared: Arc::clone(shared), resident: Arc::clone(&resident) };
     let task = DocumentTask {
@@ -101,7 +101,7 @@ pub(crate) fn start(
 /// Order: the fields are dropped from first to last. The mailbox shuts, routers hear the farewell, and only then the
 /// registry says that the document is absent.
 struct DocumentTask {
-    mailbox: mpsc::Receiver<Command>,
+    mailbox: mpsc::Receiver<Box<Command>>,
     moving: moving::Moving,
     routers: Routers,
     shared: Arc<Shared>,
@@ -197,29 +197,33 @@ impl Drop for Ending {
 }
 
 impl DocumentTask {
-    async fn run(mut self) {
-        let span = info_span!(parent: None, "document", document = %self.resident.document);
-        let stop = self.resident.stop.clone();
-        let loaded = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            // Boxed, like all that is long and rare: a task that serves does not carry the memory for it.
-            loaded = Box::pin(load(&self.shared, &self.resident).instrument(span.clone())) => loaded,
-        };
-        let end = match loaded {
-            Ok(loaded) => {
-                self.snapshot_upto = loaded.snapshot_upto;
-                self.resident.facts.touch(Instant::now());
-                // A span is entered at every poll, which is dear for a task that is polled for every update: what this
-                // says at levels that are usually logged names the document by itself.
-                let span = if enabled!(Level::DEBUG) { span.clone() } else { Span::none() };
-                self.serve(loaded.document).instrument(span).await
-            }
-            Err(LoadEnd::Quarantined) => End::Quarantined(None),
-            Err(LoadEnd::StoreClosed) => End::StoreClosed,
-            Err(LoadEnd::NoRoom) => End::NoRoom,
-        };
-        Box::pin(self.end(end).instrument(span)).await;
+    /// Not an `async fn`: that would hold the task twice, as it came and as its own variable.
+    #[expect(clippy::manual_async_fn, reason = "a document that only waits is small")]
+    fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let span = info_span!(parent: None, "document", document = %self.resident.document);
+            let stop = self.resident.stop.clone();
+            let loaded = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                // Boxed, like all that is long and rare: a task that serves does not carry the memory for it.
+                loaded = Box::pin(load(&self.shared, &self.resident).instrument(span.clone())) => loaded,
+            };
+            let end = match loaded {
+                Ok(loaded) => {
+                    self.snapshot_upto = loaded.snapshot_upto;
+                    self.resident.facts.touch(Instant::now());
+                    // A span is entered at every poll, which is dear for a task that is polled for every update: what this
+                    // says at levels that are usually logged names the document by itself.
+                    let span = if enabled!(Level::DEBUG) { span.clone() } else { Span::none() };
+                    self.serve(loaded.document).instrument(span).await
+                }
+                Err(LoadEnd::Quarantined) => End::Quarantined(None),
+                Err(LoadEnd::StoreClosed) => End::StoreClosed,
+                Err(LoadEnd::NoRoom) => End::NoRoom,
+            };
+            Box::pin(self.end(end).instrument(span)).await;
+        }
     }
 
     async fn serve(&mut self, mut document: Box<Document>) -> End {
@@ -284,7 +288,7 @@ impl DocumentTask {
         }
         self.mailbox.close();
         while let Ok(command) = self.mailbox.try_recv() {
-            match command {
+            match *command {
                 Command::Open { reply, .. } => {
                     // Whoever opened may have gone.
                     let _ = reply.send(Err(reason));

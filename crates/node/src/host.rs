@@ -18,15 +18,20 @@ pub(crate) struct Host {
     pub(crate) attached: Attached,
 }
 
+/// What could not be put into the mailbox comes back as it was.
+fn sent(command: Command) -> Request {
+    match command {
+        Command::Request { request, .. } => request,
+        other => unreachable!("{other:?} was not sent"),
+    }
+}
+
 impl DocumentHost for Host {
     fn try_submit(&self, request: Request) -> Result<(), SubmitError> {
         let command = Command::Request { router: self.router, attachment: self.attached.attachment, request };
-        self.resident.mailbox.try_send(command).map_err(|refused| match refused {
-            TrySendError::Full(Command::Request { request, .. }) => SubmitError::Full(request),
-            TrySendError::Closed(Command::Request { request, .. }) => SubmitError::Gone(request),
-            TrySendError::Full(_) | TrySendError::Closed(_) => {
-                unreachable!("the command that was sent comes back")
-            }
+        self.resident.mailbox.try_send(Box::new(command)).map_err(|refused| match refused {
+            TrySendError::Full(command) => SubmitError::Full(sent(*command)),
+            TrySendError::Closed(command) => SubmitError::Gone(sent(*command)),
         })
     }
 

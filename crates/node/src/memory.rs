@@ -130,7 +130,7 @@ fn make_room(shared: &Shared, excess: usize) {
     let mut asked = 0;
     for index in longest_unused(weights, excess) {
         // A full mailbox is not one that nobody uses.
-        asked += usize::from(unused[index].mailbox.try_send(Command::MakeRoom).is_ok());
+        asked += usize::from(unused[index].mailbox.try_send(Box::new(Command::MakeRoom)).is_ok());
     }
     debug!(asked, "documents were asked to make room");
 }

@@ -35,8 +35,9 @@ pub(crate) struct Stopping;
 #[derive(Debug)]
 pub(crate) struct Resident {
     pub(crate) document: DocumentId,
-    pub(crate) mailbox: mpsc::Sender<Command>,
-    pub(crate) steps: mpsc::Sender<Step>,
+    /// In boxes: a channel has memory for 32 messages from the start, and most documents do nothing.
+    pub(crate) mailbox: mpsc::Sender<Box<Command>>,
+    pub(crate) steps: mpsc::Sender<Box<Step>>,
     /// Says that the mailbox has room again. Not the mailbox's own queue of senders: a permit that is only looked at goes
     /// to the next who waits, so with many waiting all permits go round for ever, and nobody who tries finds one.
     room: Notify,
@@ -215,7 +216,7 @@ impl Registry {
         &self,
         document: &DocumentId,
         mailbox_requests_max: usize,
-        start: impl FnOnce(Arc<Resident>, mpsc::Receiver<Command>, mpsc::Receiver<Step>),
+        start: impl FnOnce(Arc<Resident>, mpsc::Receiver<Box<Command>>, mpsc::Receiver<Box<Step>>),
     ) -> Result<Arc<Resident>, Stopping> {
         let mut state = self.state.lock().expect("no holder of this lock panics");
         if state.stopping {

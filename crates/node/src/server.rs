@@ -122,7 +122,7 @@ impl Node {
             self.shared.set_hurry();
             for resident in &residents {
                 // Wakes it; a document whose mailbox is full is awake.
-                let _ = resident.mailbox.try_send(Command::MakeRoom);
+                let _ = resident.mailbox.try_send(Box::new(Command::MakeRoom));
             }
             let _ = timeout_at(deadline, ended).await;
         }
@@ -176,7 +176,7 @@ impl Node {
             resident.facts.set_must_load();
         }
         let (reply, mut answer) = oneshot::channel();
-        if resident.mailbox.send(ask(reply)).await.is_ok() {
+        if resident.mailbox.send(Box::new(ask(reply))).await.is_ok() {
             // A command that slips in while the mailbox shuts lies there unread, so its answer is not all that is
             // waited for.
             let answer = tokio::select! {

@@ -18,13 +18,13 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Handoffs that wait for this document.
 pub(super) struct Moving {
-    pub(super) steps: mpsc::Receiver<Step>,
+    pub(super) steps: mpsc::Receiver<Box<Step>>,
     sealing: Option<oneshot::Sender<Seal>>,
     claiming: Option<oneshot::Sender<Epoch>>,
 }
 
 impl Moving {
-    pub(super) fn new(steps: mpsc::Receiver<Step>) -> Self {
+    pub(super) fn new(steps: mpsc::Receiver<Box<Step>>) -> Self {
         Self { steps, sealing: None, claiming: None }
     }
 

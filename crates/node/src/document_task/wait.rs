@@ -42,12 +42,12 @@ impl DocumentTask {
             () = resident.stop.cancelled(), if !*stopping => Woken::Stop,
             end = async { append.as_mut().expect("there is one").await }, if append.is_some() => Woken::Append(end),
             Some(answer) = answers.next(), if !answers.is_empty() => Woken::Answer(answer),
-            Some(step) = moving.steps.recv() => Woken::Step(step),
+            Some(step) = moving.steps.recv() => Woken::Step(*step),
             () = timer.as_mut(), if timed => Woken::Deadline,
             command = mailbox.recv(), if listening => {
                 resident.made_room(mailbox.is_empty());
                 // The registry holds a sender, so no command is the end of everything.
-                command.map_or(Woken::Stop, Woken::Command)
+                command.map_or(Woken::Stop, |command| Woken::Command(*command))
             },
             // Order: behind the mailbox, so that what a router sent before it went is carried out first.
             Some((router, attachment)) = routers.departures.next(), if listening && !routers.departures.is_empty() =>

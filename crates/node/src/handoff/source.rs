@@ -107,6 +107,6 @@ impl Leaving<'_> {
             SourceStep::Forward => Step::Forward { to: self.owner.node.clone(), ring: self.ring },
         };
         // A document that has ended is noticed by the next wait.
-        let _ = self.resident.steps.send(step).await;
+        let _ = self.resident.steps.send(Box::new(step)).await;
     }
 }

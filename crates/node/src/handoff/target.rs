@@ -122,7 +122,7 @@ impl Coming<'_> {
     async fn tell(&mut self, step: Step) {
         if let Some(resident) = &self.resident {
             // One that has ended drops the reply.
-            let _ = resident.steps.send(step).await;
+            let _ = resident.steps.send(Box::new(step)).await;
         }
     }
 }
