@@ -22,8 +22,8 @@ pub(crate) const VERSION: &str = if cfg!(feature = "faults") {
 };
 
 const SETTINGS: &str = "\
-Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of
-ringleaf.toml (listen = \"…\", log_filter = \"…\"). Flags win over the environment, which wins over the
+Every flag is also an environment variable (RINGLEAF_LISTEN, RINGLEAF_LOG_FILTER, …) and a line of \
+ringleaf.toml (listen = \"…\", log_filter = \"…\"). Flags win over the environment, which wins over the \
 file. The limits are in the file's section [limits]; `ringleaf config show --origin` prints everything.";
 
 /// A collaborative-editing server for Yjs: every edit durable before anyone sees it.
@@ -129,7 +129,33 @@ pub(crate) struct Process {
     pub(crate) print_config: bool,
 }
 
-/// Flags of a process in a cluster.
+/// Flags of a node beyond those of every process in a cluster.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Hosting {
+    #[command(flatten)]
+    pub(crate) clustered: Clustered,
+    /// Database that the nodes share, as postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Where other processes connect [default: 127.0.0.1:1236]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Other processes")]
+    peer: Option<String>,
+    /// What others are told of --peer [default: what it is]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Other processes")]
+    advertise: Option<String>,
+    /// Let in only certificates with this DNS name; *.nodes.internal is any name directly below (may be repeated)
+    /// [default: any of --peer-ca]
+    #[arg(long, value_name = "NAME", help_heading = "Other processes")]
+    peer_allowed_names: Vec<String>,
+    /// How much to own next to the others, 1 to 64 [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Ring")]
+    weight: Option<String>,
+    /// Where this node stands, for people
+    #[arg(long, value_name = "NAME", help_heading = "Ring")]
+    zone: Option<String>,
+}
+
+/// Flags of every process in a cluster.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Clustered {
     /// Where etcd is (may be repeated)
@@ -153,18 +179,9 @@ pub(crate) struct Clustered {
     /// Name of the cluster; several can share one etcd [default: ringleaf]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    /// Database that the nodes share, as postgres://USER@HOST/DATABASE (nodes only)
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
     /// Folder for what is known of the ring, for a start while etcd is away [default: ./ringleaf-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where other processes connect (nodes only) [default: 127.0.0.1:1236]
-    #[arg(long, value_name = "ADDRESS", help_heading = "Other processes")]
-    peer: Option<String>,
-    /// What others are told of --peer (nodes only) [default: what it is]
-    #[arg(long, value_name = "HOST:PORT", help_heading = "Other processes")]
-    advertise: Option<String>,
     /// Certificates that other processes are checked against
     #[arg(long, value_name = "FILE", help_heading = "Other processes")]
     peer_ca: Option<PathBuf>,
@@ -174,21 +191,11 @@ pub(crate) struct Clustered {
     /// The certificate's key
     #[arg(long, value_name = "FILE", help_heading = "Other processes")]
     peer_key: Option<PathBuf>,
-    /// Let in only certificates with this DNS name; *.nodes.internal is any name directly below (nodes only, may be
-    /// repeated) [default: any of --peer-ca]
-    #[arg(long, value_name = "NAME", help_heading = "Other processes")]
-    peer_allowed_names: Vec<String>,
-    /// How much to own next to the others, 1 to 64 (nodes only) [default: 1]
-    #[arg(long, value_name = "NUMBER", help_heading = "Ring")]
-    weight: Option<String>,
-    /// Where this node stands, for people (nodes only)
-    #[arg(long, value_name = "NAME", help_heading = "Ring")]
-    zone: Option<String>,
     #[command(flatten)]
     pub(crate) process: Process,
 }
 
-type Settings = Vec<(&'static str, Raw)>;
+pub(crate) type Settings = Vec<(&'static str, Raw)>;
 
 fn words<const N: usize>(words: [(&'static str, Option<String>); N]) -> Settings {
     words.into_iter().filter_map(|(key, word)| Some((key, Raw::Word(word?)))).collect()
@@ -233,6 +240,22 @@ impl Process {
     }
 }
 
+impl Hosting {
+    /// The flags that were given, by the settings that they set.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = words([
+            ("store", self.store.clone()),
+            ("peer", self.peer.clone()),
+            ("advertise", self.advertise.clone()),
+            ("weight", self.weight.clone()),
+            ("zone", self.zone.clone()),
+        ]);
+        settings.extend(list("peer_allowed_names", &self.peer_allowed_names));
+        settings.extend(self.clustered.settings());
+        settings
+    }
+}
+
 impl Clustered {
     /// The flags that were given, by the settings that they set.
     pub(crate) fn settings(&self) -> Settings {
@@ -243,18 +266,12 @@ impl Clustered {
             ("etcd_cert", path(self.etcd_cert.as_ref())),
             ("etcd_key", path(self.etcd_key.as_ref())),
             ("cluster", self.cluster.clone()),
-            ("store", self.store.clone()),
             ("data", path(self.data.as_ref())),
-            ("peer", self.peer.clone()),
-            ("advertise", self.advertise.clone()),
             ("peer_ca", path(self.peer_ca.as_ref())),
             ("peer_cert", path(self.peer_cert.as_ref())),
             ("peer_key", path(self.peer_key.as_ref())),
-            ("weight", self.weight.clone()),
-            ("zone", self.zone.clone()),
         ]);
         settings.extend(list("etcd", &self.etcd));
-        settings.extend(list("peer_allowed_names", &self.peer_allowed_names));
         settings.extend(self.process.settings());
         settings
     }
@@ -371,6 +388,8 @@ pub(crate) enum StoreCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Read the configuration and say what is wrong with it
+    // These print it anyway, or not at all.
+    #[command(mut_arg("print_config", |flag| flag.hide(true)))]
     Check {
         #[command(flatten)]
         output: Output,
@@ -378,6 +397,7 @@ pub(crate) enum ConfigCommand {
         serve: Serve,
     },
     /// Print the configuration that `serve` would use
+    #[command(mut_arg("print_config", |flag| flag.hide(true)))]
     Show {
         /// Say where each value comes from
         #[arg(long)]
@@ -506,6 +526,55 @@ mod tests {
         };
         assert_eq!(weight, WeightOrOwn::Own);
         assert!(parse("ringleaf node weight n1 65").is_err());
+    }
+
+    /// The help of a command, as a terminal of 80 columns shows it.
+    fn help(of: &str) -> String {
+        let mut command = Cli::command().term_width(80);
+        command.build();
+        let found = of.split_whitespace().fold(&mut command, |command, name| {
+            command.find_subcommand_mut(name).unwrap_or_else(|| panic!("there is no {name}"))
+        });
+        found.render_long_help().to_string()
+    }
+
+    #[test]
+    fn each_server_lists_the_flags_that_it_takes_and_no_others() {
+        let nodes = ["--store", "--peer", "--advertise", "--peer-allowed-names", "--weight", "--zone"];
+        let cluster = ["--etcd", "--etcd-ca", "--cluster", "--peer-ca", "--peer-cert", "--peer-key"];
+        let lists = |of: &str, flag: &str| {
+            help(of).lines().any(|line| line.split([' ', ',']).any(|word| word == flag))
+        };
+        for flag in nodes {
+            assert!(lists("node", flag), "{flag}");
+            assert!(!lists("router", flag) && !lists("serve", flag), "{flag}");
+            assert!(parse(&format!("ringleaf router {flag} 1")).is_err(), "{flag}");
+        }
+        for flag in cluster {
+            assert!(lists("node", flag) && lists("router", flag) && !lists("serve", flag), "{flag}");
+        }
+        for of in ["serve", "node", "router"] {
+            assert!(lists(of, "--listen") && lists(of, "--print-config"), "{of}");
+        }
+        assert!(lists("serve", "--memory") && !lists("node", "--memory"));
+        assert!(!lists("config check", "--print-config") && !lists("config show", "--print-config"));
+    }
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        fn names(command: &clap::Command, above: &str, all: &mut Vec<String>) {
+            all.push(above.to_owned());
+            for below in command.get_subcommands() {
+                names(below, &format!("{above} {}", below.get_name()), all);
+            }
+        }
+        let mut all = Vec::new();
+        names(&Cli::command(), "", &mut all);
+        for of in all {
+            for line in help(&of).lines() {
+                assert!(line.chars().count() <= 80, "{of}: {line}");
+            }
+        }
     }
 
     #[test]

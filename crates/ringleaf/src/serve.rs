@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Documents, Drain, Facts, Faults, Health, Metrics, Others, Serving, Stage};
-use crate::cli::{Clustered, Serve, VERSION};
+use crate::cli::{Clustered, Hosting, Serve, VERSION};
 use crate::cluster::{self, Membership};
 use crate::config::{Config, Resolved, Role};
 use crate::exit::{Exit, Failure};
@@ -46,9 +46,14 @@ pub(crate) fn alone(serve: &Serve) -> Result<(), Failure> {
     run(commands::config::load(serve)?, serve.process.print_config)
 }
 
-/// `ringleaf node` and `ringleaf router`.
-pub(crate) fn clustered(role: Role, flags: &Clustered) -> Result<(), Failure> {
-    run(commands::config::load_clustered(role, flags)?, flags.process.print_config)
+/// `ringleaf node`.
+pub(crate) fn node(flags: &Hosting) -> Result<(), Failure> {
+    run(commands::config::load_node(flags)?, flags.clustered.process.print_config)
+}
+
+/// `ringleaf router`.
+pub(crate) fn router(flags: &Clustered) -> Result<(), Failure> {
+    run(commands::config::load_router(flags)?, flags.process.print_config)
 }
 
 fn run(resolved: Resolved, print_config: bool) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ringleaf_ring::{VirtualNodes, Weight};
 use ringleaf_types::NodeId;
 
-use super::{Clustered, Output, Target};
+use super::{Hosting, Output, Target};
 
 /// Which server.
 #[derive(Debug, Clone, Args)]
@@ -35,7 +35,7 @@ pub(crate) struct NodeOr {
     #[command(subcommand)]
     pub(crate) command: Option<NodeCommand>,
     #[command(flatten)]
-    pub(crate) run: Clustered,
+    pub(crate) run: Hosting,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +108,7 @@ pub(crate) enum Ring {
         server: Server,
     },
     /// Say what a change would move, before anything moves
+    #[command(override_usage = "ringleaf ring plan [OPTIONS] <CHANGE>...")]
     Plan(Plan),
     /// Write a ring configuration (see ring-config/default.toml) for the whole cluster
     Apply {

@@ -2,21 +2,28 @@
 
 use serde_json::json;
 
-use crate::cli::{Clustered, ConfigCommand, Format, Output, Serve};
+use crate::cli::{Clustered, ConfigCommand, Format, Hosting, Output, Process, Serve, Settings};
 use crate::config::{Problems, Resolved, Role, Sources, resolve};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
 
 /// Reads all sources for the flags of `serve`.
 pub(crate) fn load(serve: &Serve) -> Result<Resolved, Failure> {
-    Sources::gather(Role::Alone, serve.settings(), serve.process.config.as_deref())
-        .and_then(|sources| resolve(&sources))
-        .map_err(failure)
+    load_all(Role::Alone, serve.settings(), &serve.process)
 }
 
-/// Reads all sources for the flags of a process in a cluster.
-pub(crate) fn load_clustered(role: Role, flags: &Clustered) -> Result<Resolved, Failure> {
-    Sources::gather(role, flags.settings(), flags.process.config.as_deref())
+/// Reads all sources for the flags of `node`.
+pub(crate) fn load_node(flags: &Hosting) -> Result<Resolved, Failure> {
+    load_all(Role::Node, flags.settings(), &flags.clustered.process)
+}
+
+/// Reads all sources for the flags of `router`.
+pub(crate) fn load_router(flags: &Clustered) -> Result<Resolved, Failure> {
+    load_all(Role::Router, flags.settings(), &flags.process)
+}
+
+fn load_all(role: Role, flags: Settings, process: &Process) -> Result<Resolved, Failure> {
+    Sources::gather(role, flags, process.config.as_deref())
         .and_then(|sources| resolve(&sources))
         .map_err(failure)
 }

@@ -17,7 +17,6 @@ mod verdict;
 use std::io::{IsTerminal, Write};
 
 use crate::cli::{self, Cli, Command, Doc, NodeOr};
-use crate::config::Role;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
@@ -25,8 +24,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(serve) => crate::serve::alone(&serve),
         Command::Node(NodeOr { command: Some(command), .. }) => nodes::run(command),
-        Command::Node(NodeOr { command: None, run }) => crate::serve::clustered(Role::Node, &run),
-        Command::Router(flags) => crate::serve::clustered(Role::Router, &flags),
+        Command::Node(NodeOr { command: None, run }) => crate::serve::node(&run),
+        Command::Router(flags) => crate::serve::router(&flags),
         Command::Status(command) => status::status(&command),
         Command::Top(command) => top::top(&command),
         Command::Ring(command) => ring::run(command),
