@@ -41,7 +41,7 @@ pub(super) fn top(command: &Top) -> Result<(), Failure> {
     let client = Client::open(&command.server.target())?;
     let format = command.server.output.format;
     // Nobody can see it change: one picture.
-    let terminal = if command.once || format == Format::Json { None } else { Terminal::enter() };
+    let terminal = if command.once || format == Format::Json { None } else { Terminal::enter()? };
     match terminal {
         Some(terminal) => watch(command, client, terminal),
         None => {

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,13 +12,15 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwins
 use super::screen::{Room, sort_of};
 use crate::admin::Sort;
 use crate::exit::Failure;
-use crate::output;
+use crate::{output, signals};
 
 /// The other screen, without a cursor, and lines that end at the edge; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const CTRL_C: u8 = 3;
 const ESCAPE: u8 = 0x1b;
+/// So long the terminal may take to be as it was, when a signal asks for it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where nobody says how large it is.
 const USUAL: Room = Room { columns: 80, rows: 24 };
 
@@ -45,26 +49,29 @@ impl Key {
 /// The terminal is as it was before when this is dropped.
 pub(super) struct Terminal {
     before: Termios,
+    asked_to_end: Arc<AtomicBool>,
     drawn: Vec<String>,
     room: Room,
 }
 
 impl Terminal {
     /// None: nobody watches, or nobody could press a key.
-    pub(super) fn enter() -> Option<Self> {
-        if !std::io::stdout().is_terminal() {
-            return None;
-        }
+    pub(super) fn enter() -> Result<Option<Self>, Failure> {
         let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok()?;
+        let before = tcgetattr(&stdin).ok().filter(|_| std::io::stdout().is_terminal());
+        let Some(before) = before else { return Ok(None) };
+        // Order: before the terminal changes.
+        let asked_to_end = signals::asked_to_end(LEAVE_TIMEOUT)?;
         let mut modes = before.clone();
         // Ctrl-C is a key too: a signal would leave the terminal as it is.
         modes
             .local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN);
-        tcsetattr(&stdin, OptionalActions::Now, &modes).ok()?;
+        if tcsetattr(&stdin, OptionalActions::Now, &modes).is_err() {
+            return Ok(None);
+        }
         let _nobody_listens = std::io::stdout().write_all(ENTER.as_bytes());
-        Some(Self { before, drawn: Vec::new(), room: Room { columns: 0, rows: 0 } })
+        Ok(Some(Self { before, asked_to_end, drawn: Vec::new(), room: Room { columns: 0, rows: 0 } }))
     }
 
     /// How large it is now.
@@ -88,7 +95,11 @@ impl Terminal {
         let stdin = std::io::stdin();
         let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
         let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
+        let polled = poll(&mut fds, Some(&timeout));
+        if self.asked_to_end.load(Ordering::Relaxed) {
+            return Some(Key::Quit);
+        }
+        match polled {
             Ok(0) | Err(_) => return None,
             Ok(_) => {}
         }
