@@ -43,10 +43,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run a node of a cluster (it hosts documents, and serves editors too), or look after nodes
     #[command(after_help = SETTINGS, args_override_self = true)]
-    Node(NodeOr),
+    Node(Box<NodeOr>),
     /// Run a router of a cluster: it serves editors and hosts nothing
     #[command(after_help = SETTINGS, args_override_self = true)]
-    Router(Clustered),
+    Router(Box<Clustered>),
     /// Is the server well, and its cluster, and what are they doing?
     Status(Status),
     /// Watch the nodes and the busiest documents, as they change (q quits)

@@ -23,8 +23,10 @@ use crate::output;
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(serve) => crate::serve::alone(&serve),
-        Command::Node(NodeOr { command: Some(command), .. }) => nodes::run(command),
-        Command::Node(NodeOr { command: None, run }) => crate::serve::node(&run),
+        Command::Node(node) => match *node {
+            NodeOr { command: Some(command), .. } => nodes::run(command),
+            NodeOr { command: None, run } => crate::serve::node(&run),
+        },
         Command::Router(flags) => crate::serve::router(&flags),
         Command::Status(command) => status::status(&command),
         Command::Top(command) => top::top(&command),

@@ -61,19 +61,20 @@ fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width || width < SHORT {
         return cut(text, width);
     }
-    let mut left = width / 2;
-    let end: Vec<char> = text
-        .chars()
-        .rev()
-        .take_while(|char| {
-            let needed = char.width().unwrap_or(0);
-            let fits = needed <= left;
-            left = left.saturating_sub(needed);
-            fits
-        })
-        .collect();
+    let end: Vec<char> = fitting(text.chars().rev(), width / 2).collect();
     let end: String = end.into_iter().rev().collect();
     cut(text, width - end.width()) + &end
+}
+
+/// The first of these that have room.
+fn fitting(chars: impl Iterator<Item = char>, width: usize) -> impl Iterator<Item = char> {
+    let mut left = width;
+    chars.take_while(move |char| {
+        let needed = char.width().unwrap_or(0);
+        let fits = needed <= left;
+        left = left.saturating_sub(needed);
+        fits
+    })
 }
 
 /// As much of a text as has room; the last place says that there is more.
@@ -81,16 +82,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let mut left = width.saturating_sub(1);
-    let mut cut: String = text
-        .chars()
-        .take_while(|char| {
-            let needed = char.width().unwrap_or(0);
-            let fits = needed <= left;
-            left = left.saturating_sub(needed);
-            fits
-        })
-        .collect();
+    let mut cut: String = fitting(text.chars(), width.saturating_sub(1)).collect();
     if width > 0 {
         cut.push('…');
     }
