@@ -105,6 +105,12 @@ impl Node {
         }
     }
 
+    /// Says that this node alone cannot reach the store, or that it can again. While it cannot, documents that others should
+    /// own are not waited for to flush: what is not stored stays with their routers, as after a crash.
+    pub fn set_store_lost(&self, lost: bool) {
+        self.shared.handoffs.set_store_lost(lost);
+    }
+
     /// Takes no more documents, lets each flush what it has taken, and ends all tasks (I18). What has not flushed
     /// within this time, because the store is away, is cut off.
     ///

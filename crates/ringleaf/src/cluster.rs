@@ -343,17 +343,27 @@ impl Membership {
                 if alone {
                     warn!("the store cannot be reached from here: others take the documents");
                     let draining = Member { state: MemberState::Draining, ..member.clone() };
+                    // Order: before the ring changes, which is what moves the documents.
+                    self.tell_documents(true);
                     self.coordinator.register(draining).await?;
                     aside.set(true);
                 }
             }
             Advice::ComeBack => {
                 info!("the store can be reached again: back on the ring");
+                self.tell_documents(false);
                 self.coordinator.register(member.clone()).await?;
                 aside.set(false);
             }
         }
         Ok(())
+    }
+
+    /// What leaves need not wait for a store that this node alone has lost.
+    fn tell_documents(&self, store_lost: bool) {
+        if let Some(node) = self.health.host() {
+            node.set_store_lost(store_lost);
+        }
     }
 
     /// Others own this node's documents from now on.

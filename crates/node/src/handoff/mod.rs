@@ -21,7 +21,7 @@ mod source;
 mod target;
 mod window;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub(crate) struct Handoffs {
     /// Documents on their way from here.
     going: AtomicUsize,
     look: Notify,
+    /// This node alone cannot reach the store: nothing flushes here.
+    store_lost: AtomicBool,
     moved: AtomicU64,
     forgotten: AtomicU64,
     let_go: AtomicU64,
@@ -84,6 +86,7 @@ impl Handoffs {
             coming: Places::default(),
             going: AtomicUsize::new(0),
             look: Notify::new(),
+            store_lost: AtomicBool::new(false),
             moved: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
             let_go: AtomicU64::new(0),
@@ -94,6 +97,15 @@ impl Handoffs {
     /// Has it looked at once what others should own.
     pub(crate) fn look_at_once(&self) {
         self.look.notify_one();
+    }
+
+    /// This node alone cannot reach the store, or it can again.
+    pub(crate) fn set_store_lost(&self, lost: bool) {
+        self.store_lost.store(lost, Ordering::Relaxed);
+    }
+
+    fn store_lost(&self) -> bool {
+        self.store_lost.load(Ordering::Relaxed)
     }
 
     /// Documents on their way from here.
@@ -112,9 +124,12 @@ impl Handoffs {
         self.let_go.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets the resident flush and end.
+    /// Lets the resident flush and end. Without a store there is no use in waiting for the first.
     fn let_go(&self, resident: &Arc<Resident>) {
         resident.stop.cancel();
+        if self.store_lost() {
+            resident.abandon.cancel();
+        }
         self.leaving().push((Arc::clone(resident), Instant::now()));
     }
 

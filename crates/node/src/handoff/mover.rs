@@ -292,7 +292,13 @@ impl Mover {
     ) -> usize {
         let now = Instant::now();
         let (began, std_now) = (began_at.into_std(), now.into_std());
-        let others = match self.setbacks.failed(owner, &resident.document, began, std_now, leaves(shared)) {
+        let setback = if shared.handoffs.store_lost() {
+            // What is in flight stays so: no try will be better.
+            Setback::LetAllGo
+        } else {
+            self.setbacks.failed(owner, &resident.document, began, std_now, leaves(shared))
+        };
+        let others = match setback {
             Setback::Rest => {
                 let rested = self.setbacks.next(std_now).map_or(now, Instant::from_std);
                 self.look_at = self.look_at.min(rested);

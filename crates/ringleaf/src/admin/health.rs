@@ -114,7 +114,7 @@ impl Health {
     }
 
     /// The same.
-    pub(super) fn host(&self) -> Option<&Node> {
+    pub(crate) fn host(&self) -> Option<&Node> {
         self.documents.as_ref().map(|documents| &*documents.node)
     }
 
