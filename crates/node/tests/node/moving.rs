@@ -317,3 +317,34 @@ async fn a_target_that_stays_behind_the_ring_does_not_hold_up_a_drain() {
     late.0.send_replace(view(2, &["to"]));
     pair.goes_on().await;
 }
+
+/// From the ring's change, with a slot in flight that the store never decides, to the editor's hearing of it.
+async fn leaves_with_a_silent_store(store_lost: bool) -> Duration {
+    let pair = pair(usize::MAX);
+    let mut editor = Editor::join(&pair.from, "notes", 1).await;
+    editor.type_in("before").await;
+    editor.all_acknowledged().await;
+    pair.store.appends(Fault::Hold);
+    editor.type_in(", and never stored").await;
+    let acknowledged = editor.acknowledged;
+    pair.from.set_store_lost(store_lost);
+    let left_at = Instant::now();
+    pair.ring.0.send_replace(view(2, &["to"]));
+    editor.until("to hear of it", |_, editor| editor.closed.is_some()).await;
+    let took = left_at.elapsed();
+    assert_eq!(editor.closed, Some(Event::LetGo));
+    assert_eq!(editor.acknowledged, acknowledged, "what is abandoned stays with its router");
+    pair.store.appends(Fault::None);
+    // It never reached the log: the new owner finds what was acknowledged.
+    pair.goes_on().await;
+    took
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_alone_lost_the_store_does_not_wait_for_its_documents_to_flush() {
+    let waits = leaves_with_a_silent_store(false).await;
+    let lost = leaves_with_a_silent_store(true).await;
+    let flush = Duration::from_secs(2);
+    assert!(flush <= waits, "a store that is only slow is waited for: {waits:?}");
+    assert!(lost < flush, "one that is lost is not: {lost:?}");
+}

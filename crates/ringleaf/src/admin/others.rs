@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use ringleaf_coordinator::{Etcd, Ring};
 use ringleaf_peer::{AdminAnswer, AdminError, AdminRequest, Links};
 use ringleaf_ring::{Member, RingView};
@@ -87,20 +87,32 @@ impl Others {
         }
     }
 
-    /// Whether some other node reaches the store.
+    /// Whether some other node reaches the store. The first that does is enough: one that is dead keeps nobody waiting.
     pub(crate) async fn reach_the_store(&self) -> bool {
         let Some(view) = self.ring.borrow().clone() else { return false };
-        let answers = self.ask_all(&view, &request("GET", "/api/v1/status", &Value::Null)).await;
-        let statuses = answers.iter().filter_map(|answered| answered.answer.as_ref().ok());
-        let mut checks = statuses.filter_map(|status| status["checks"].as_array()).flatten();
-        checks.any(|check| check["name"] == "store" && check["ok"] == true)
+        let request = request("GET", "/api/v1/status", &Value::Null);
+        let reached = self.asked(&view, &request).any(|answered| async move {
+            let checks = answered.answer.as_ref().ok().and_then(|status| status["checks"].as_array());
+            checks.is_some_and(|checks| {
+                checks.iter().any(|check| check["name"] == "store" && check["ok"] == true)
+            })
+        });
+        reached.await
     }
 
     /// Asks all other members at once. In the order of their names.
     pub(super) async fn ask_all(&self, view: &RingView, request: &AdminRequest) -> Vec<Answered> {
+        let mut answers: Vec<Answered> = self.asked(view, request).collect().await;
+        answers.sort_by(|a, b| a.node.cmp(&b.node));
+        answers
+    }
+
+    /// All other members are asked; their answers come in the order in which they give them.
+    fn asked(&self, view: &RingView, request: &AdminRequest) -> impl Stream<Item = Answered> + '_ {
         let others = view.members().iter().filter(|member| !self.is_here(&member.node)).cloned();
-        let mut answers: Vec<Answered> = stream::iter(others.collect::<Vec<Member>>())
-            .map(|member| {
+        let request = request.clone();
+        stream::iter(others.collect::<Vec<Member>>())
+            .map(move |member| {
                 let request = request.clone();
                 async move {
                     let answer = self.ask_one(&member, request).await;
@@ -108,10 +120,6 @@ impl Others {
                 }
             })
             .buffer_unordered(ASKED_AT_ONCE)
-            .collect()
-            .await;
-        answers.sort_by(|a, b| a.node.cmp(&b.node));
-        answers
     }
 }
 
