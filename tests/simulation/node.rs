@@ -57,6 +57,8 @@ pub(crate) struct Hosted {
 /// A document of another node that a router is brought to.
 pub(crate) struct Relay {
     pub(crate) router: Channel,
+    pub(crate) document: DocumentId,
+    pub(crate) to: NodeId,
     pub(crate) opened: bool,
 }
 

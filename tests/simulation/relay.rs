@@ -13,13 +13,14 @@ impl World {
     pub(crate) fn relay_opens(&mut self, node: usize, router: Channel, other: &NodeId, opening: Opening) {
         let denied = [opening.denied, vec![self.nodes[node].id.clone()]].concat();
         let opening = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
-        let target = Place::Node(self.node_named(other));
+        let (target, to) = (Place::Node(self.node_named(other)), other.clone());
         self.say(format_args!("{:?} relays {} to {target:?}", Place::Node(node), opening.document));
         self.connect(Place::Node(node), target, move |world, link| {
             let Some(link) = link else { return world.refuse(router, OpenError::Unreachable) };
+            let document = opening.document.clone();
             let channel = world.open_channel(link, opening);
             world.nodes[node].relayed.insert(router, channel);
-            world.nodes[node].relays.insert(channel, Relay { router, opened: false });
+            world.nodes[node].relays.insert(channel, Relay { router, document, to, opened: false });
         });
     }
 
@@ -39,9 +40,15 @@ impl World {
         let Some(relay) = self.nodes[node].relays.get_mut(&channel) else { return };
         let router = relay.router;
         relay.opened |= matches!(down, Down::Opened);
-        if matches!(down, Down::Refused(_)) {
-            self.nodes[node].relays.remove(&channel);
-            self.nodes[node].relayed.remove(&router);
+        if let Down::Refused(error) = &down {
+            let now = self.now();
+            let of = &mut self.nodes[node];
+            if let Some(relay) = of.relays.remove(&channel)
+                && matches!(error, OpenError::Moved { .. })
+            {
+                of.hold_offs.denied(&relay.document, &relay.to, now);
+            }
+            of.relayed.remove(&router);
             self.close_channel(channel);
         }
         self.down(router, down);

@@ -56,6 +56,11 @@ impl Membership {
         self.hold_offs().lost_claim(document, by, now.into_std(), rand::random_range(0.5..1.0));
     }
 
+    /// Another node, which was asked for a router that cannot reach it, says that somebody else has the document.
+    pub(crate) fn denied(&self, document: &DocumentId, by: &NodeId) {
+        self.hold_offs().denied(document, by, Instant::now().into_std());
+    }
+
     /// Another node gives the document to this one.
     pub(crate) fn welcome(&self, document: &DocumentId) {
         self.hold_offs().welcome(document);
@@ -105,7 +110,7 @@ impl Membership {
         &self,
         opening: &Opening,
         claimed: bool,
-    ) -> Result<Option<Arc<dyn SessionHost>>, OpenError> {
+    ) -> Result<Option<(NodeId, Arc<dyn SessionHost>)>, OpenError> {
         let view = self.newest(opening.ring).await.ok_or(OpenError::Busy)?;
         let keeps_away = self.hold_offs().keeps_away(&opening.document, Instant::now().into_std());
         match verdict(&view, &self.this, opening, claimed, keeps_away.as_ref()) {
@@ -117,7 +122,7 @@ impl Membership {
                 Some(_) if opening.relayed => Err(OpenError::Busy),
                 Some(other) => {
                     info!(document = %opening.document, target = %other.node, "relay a document for a router");
-                    Ok(Some(self.cluster.peers.host(&other.node, &other.address)))
+                    Ok(Some((other.node.clone(), self.cluster.peers.host(&other.node, &other.address))))
                 }
                 None => {
                     info!(document = %opening.document, "take over a document whose owner does not answer");

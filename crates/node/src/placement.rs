@@ -64,6 +64,14 @@ impl HoldOffs {
             .map(|held_off| held_off.by.clone())
     }
 
+    /// This node was told so by the winner itself: it has let go. Whoever loses again soon keeps away for longer all the same.
+    pub fn denied(&mut self, document: &DocumentId, winner: &NodeId, now: Instant) {
+        let kept = self.documents.get_mut(document).filter(|held_off| held_off.by.as_ref() == Some(winner));
+        if let Some(held_off) = kept {
+            held_off.until = held_off.until.min(now);
+        }
+    }
+
     /// The document is given to this node: there is no duel.
     pub fn welcome(&mut self, document: &DocumentId) {
         self.documents.remove(document);
@@ -146,6 +154,20 @@ mod tests {
         };
         assert_eq!([kept_away(start), kept_away(start), kept_away(start)], [Some(2), Some(4), Some(8)]);
         assert_eq!(kept_away(start + Duration::from_secs(8) + DUEL_TIMEOUT), Some(2));
+    }
+
+    #[test]
+    fn who_is_told_by_the_winner_that_it_has_let_go_keeps_away_no_longer() {
+        let (mut hold_offs, now) = (HoldOffs::default(), Instant::now());
+        let (notes, b): (DocumentId, NodeId) = ("notes".parse().unwrap(), "b".parse().unwrap());
+        hold_offs.lost_claim(&notes, Some(b.clone()), now, 1.0);
+        hold_offs.denied(&notes, &"c".parse().unwrap(), now);
+        assert_eq!(hold_offs.keeps_away(&notes, now), Some(Some(b.clone())), "c did not win");
+        hold_offs.denied(&notes, &b, now);
+        assert_eq!(hold_offs.keeps_away(&notes, now), None);
+        // The duel is not forgotten.
+        hold_offs.lost_claim(&notes, Some(b.clone()), now, 1.0);
+        assert_eq!(hold_offs.keeps_away(&notes, now + HOLD_OFF_FIRST), Some(Some(b)));
     }
 
     #[test]

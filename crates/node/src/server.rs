@@ -219,13 +219,34 @@ impl Node {
     }
 
     /// The host that this document is to be opened at instead, if it is another one.
-    async fn elsewhere(&self, opening: &Opening) -> Result<Option<Arc<dyn SessionHost>>, OpenError> {
+    async fn elsewhere(
+        &self,
+        opening: &Opening,
+    ) -> Result<Option<(NodeId, Arc<dyn SessionHost>)>, OpenError> {
         let Some(membership) = &self.shared.membership else { return Ok(None) };
         let resident = self.shared.registry.find(&opening.document);
         // One that is being let go is not held on to, though its claim is still the newest.
         let claimed = resident
             .is_some_and(|resident| resident.facts.epoch() > Epoch::ZERO && !resident.stop.is_cancelled());
         membership.elsewhere(opening, claimed).await
+    }
+
+    /// Brings a router to a node that it cannot reach.
+    async fn relay(
+        &self,
+        (node, host): (NodeId, Arc<dyn SessionHost>),
+        opening: Opening,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Arc<dyn DocumentHost>, OpenError> {
+        let document = opening.document.clone();
+        let denied = [opening.denied, vec![self.shared.config.node.clone()]].concat();
+        let relayed = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
+        let opened = host.open(relayed, sink).await;
+        if let (Err(OpenError::Moved { .. }), Some(membership)) = (&opened, &self.shared.membership) {
+            // Order: before the router hears it, which takes it for this node's word and comes back at once.
+            membership.denied(&document, &node);
+        }
+        opened
     }
 }
 
@@ -247,9 +268,7 @@ impl SessionHost for Node {
             // Whoever finds that the document has ended looks anew where it is: it may have moved.
             loop {
                 if let Some(owner) = self.elsewhere(&opening).await? {
-                    let denied = [opening.denied, vec![self.shared.config.node.clone()]].concat();
-                    let relayed = Opening { relayed: true, unreachable: Vec::new(), denied, ..opening };
-                    return owner.open(relayed, sink).await;
+                    return self.relay(owner, opening, sink).await;
                 }
                 let (router, refusable) = (opening.router, opening.refusable);
                 if refusable && self.no_room_for(&opening.document) {

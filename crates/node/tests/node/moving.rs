@@ -12,7 +12,7 @@ use ringleaf_peer::{Handoffs, SourceTalk, TargetTalk, in_process};
 use ringleaf_ring::{ClusterId, Member, MemberState, RingView, Weight};
 use ringleaf_store::MemoryStore;
 use ringleaf_types::{Incarnation, NodeId, RingVersion, RouterId};
-use ringleaf_wire::{Event, Opening, Peers, Request, SessionHost};
+use ringleaf_wire::{Event, OpenError, Opening, Peers, Request, SessionHost};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -347,4 +347,36 @@ async fn a_node_that_alone_lost_the_store_does_not_wait_for_its_documents_to_flu
     let flush = Duration::from_secs(2);
     assert!(flush <= waits, "a store that is only slow is waited for: {waits:?}");
     assert!(lost < flush, "one that is lost is not: {lost:?}");
+}
+
+/// The router does not reach the winner, whose answer therefore comes through the node that has lost to it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_keeps_away_serves_again_when_the_winner_says_through_it_that_it_has_let_go() {
+    let (ring, ring_of_target) = (told(), told());
+    ring_of_target.0.send_replace(view(1, &["to"]));
+    let pair = pair_over(&ring, &ring_of_target, usize::MAX, 0);
+    let mut loser = Editor::join(&pair.from, "notes", 1).await;
+    loser.type_in("before").await;
+    loser.all_acknowledged().await;
+    let mut winner = Editor::join(&pair.to, "notes", 2).await;
+    winner.type_in(" and").await;
+    winner.all_acknowledged().await;
+    loser.type_in(" too late").await;
+    loser.until("to hear of the other claim", |_, editor| editor.closed.is_some()).await;
+
+    drop(winner);
+    ring_of_target.0.send_replace(view(2, &["from"]));
+    let let_go = async {
+        while pair.to.moves().forgotten == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, let_go).await.unwrap();
+    let unreachable = vec!["to".parse().unwrap()];
+    let opening = Opening { unreachable, ..Opening::new("notes".parse().unwrap(), RouterId::new(1)) };
+    let first = Editor::open_as(&pair.from, opening.clone()).await.err();
+    let from: NodeId = "from".parse().unwrap();
+    assert_eq!(first, Some(OpenError::Moved { owner: from, ring: RingVersion::new(2) }));
+    ring.0.send_replace(view(2, &["from"]));
+    assert!(Editor::open_as(&pair.from, opening).await.is_ok(), "it keeps away for nobody");
 }
