@@ -96,8 +96,8 @@ pub(crate) struct How<'a> {
 fn run_side_by_side(working: Vec<Test>, cores: usize, waiting: Vec<Test>, how: How<'_>, report: &mut Report) {
     let working = Mutex::new(VecDeque::from(working));
     let waiting = Mutex::new(VecDeque::from(waiting));
-    // At their full figures they take cores as well.
-    let waiting_at_once = if how.long { cores } else { WAITING_AT_ONCE };
+    // At their full figures many of them take cores as well.
+    let waiting_at_once = if how.long { 2 * cores } else { WAITING_AT_ONCE };
     let (sender, receiver) = mpsc::sync_channel::<Finished>(64);
     thread::scope(|scope| {
         for (queue, workers) in [(&waiting, waiting_at_once), (&working, cores)] {
