@@ -51,6 +51,10 @@ const PEER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest answer that is passed on to another process.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
 
+/// A node that starts waits for a store that does not answer for so long, and tries it so often.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
+const STORE_TRY_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Takes the port for other processes, if this one hosts documents.
 pub(crate) fn bind(config: &Config, limits: Arc<Limits>) -> Result<Option<PeerServer>, Failure> {
     if config.role != Role::Node {
@@ -80,10 +84,7 @@ fn in_other_words(error: &TlsError) -> Failure {
 /// A node: it hosts what the ring gives it.
 pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Parts, Failure> {
     let limits = Arc::new(config.limits.clone());
-    let store = PostgresStore::open(&config.store, PostgresOptions::from_limits(&limits))
-        .await
-        .map_err(|error| store_in_words(&error))?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store: Arc<dyn Store> = Arc::new(store(config, &limits).await?);
     let (coordinator, links) = others(config)?;
     let node = Node::start_in(
         Cluster { coordinator: coordinator.clone(), peers: links.clone(), handoffs: links.clone() },
@@ -98,6 +99,27 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
         etcd: Some(coordinator),
         history: History::default(),
     })
+}
+
+/// Opens the store. Where everything starts at once, or the database just restarts, it comes a little later.
+async fn store(config: &Config, limits: &Limits) -> Result<PostgresStore, Failure> {
+    let begun_at = Instant::now();
+    let mut said = false;
+    loop {
+        let error = match PostgresStore::open(&config.store, PostgresOptions::from_limits(limits)).await {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        if !error.may_pass() || begun_at.elapsed() >= STORE_PATIENCE {
+            return Err(store_in_words(&error));
+        }
+        if !said {
+            said = true;
+            let seconds = STORE_PATIENCE.as_secs();
+            warn!(error = chain(&error), seconds, "waiting for the store before anything is served");
+        }
+        sleep(STORE_TRY_INTERVAL).await;
+    }
 }
 
 /// A router: it hosts nothing.

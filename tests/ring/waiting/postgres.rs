@@ -42,6 +42,24 @@ fn a_store_that_restarts_under_load_costs_a_pause_and_nothing_else() {
     ));
 }
 
+/// After a power cut everything starts at once. Found by chaos: a node that was back while the database restarted ended.
+#[test]
+fn a_node_that_starts_before_the_store_waits_for_it() {
+    let options =
+        DEATHS.into_iter().chain(STORE_TROUBLE).fold(ClusterOptions::new(2, 1), ClusterOptions::announce);
+    let Some(mut cluster) = Cluster::start(&options) else { return };
+    cluster.kill("n1");
+    cluster.postgres.stop("INT");
+    cluster.launch_again_there("n1");
+    wait_for("it finds no store", WITHIN, || {
+        cluster.server("n1").log_text().contains("waiting for the store").then_some(())
+    });
+    assert!(cluster.is_running("n1"));
+    cluster.postgres.start_again();
+    cluster.wait_ports("n1");
+    cluster.wait_ready("n1");
+}
+
 /// As if a replica had been promoted that lagged behind: nobody writes in between.
 fn lose_last_rows(cluster: &Cluster) {
     cluster.postgres.sql(

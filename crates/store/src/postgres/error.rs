@@ -1,5 +1,7 @@
 //! What PostgreSQL says, in our words.
 
+use std::error::Error;
+
 use deadpool_postgres::{HookError, PoolError};
 use tokio_postgres::error::SqlState;
 
@@ -9,15 +11,15 @@ use crate::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenPostgresError {
     #[error("this is no address of a PostgreSQL database; write postgres://USER@HOST/DATABASE")]
-    Address(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Address(#[source] Box<dyn Error + Send + Sync>),
     #[error(
         "the certificates for TLS to PostgreSQL could not be used; check SSL_CERT_FILE, or say sslmode=disable"
     )]
-    Certificates(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Certificates(#[source] Box<dyn Error + Send + Sync>),
     #[error(
         "could not open the PostgreSQL store; check that the server runs, the address, and the user's rights"
     )]
-    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Database(#[source] Box<dyn Error + Send + Sync>),
     #[error(
         "PostgreSQL runs with {setting} = {value}, which loses acknowledged edits in a crash; \
          set it to on (server, database, user and address) and start again"
@@ -31,10 +33,35 @@ pub enum OpenPostgresError {
 }
 
 impl OpenPostgresError {
-    pub(super) fn database(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(super) fn database(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Database(source.into())
     }
+
+    /// Whether this may end by itself: nobody answers at the address, or the server is starting, stopping, or has no
+    /// connection left.
+    pub fn may_pass(&self) -> bool {
+        let Self::Database(source) = self else { return false };
+        let causes =
+            std::iter::successors(Some(source.as_ref() as &(dyn Error + 'static)), |error| (*error).source());
+        let passes = |error: &(dyn Error + 'static)| {
+            let of_server = error.downcast_ref::<tokio_postgres::Error>();
+            let of_pool = error.downcast_ref::<PoolError>();
+            of_server
+                .map(|error| error.code().is_none_or(|code| PASSING.contains(code)))
+                .or(of_pool.map(|error| matches!(error, PoolError::Timeout(_))))
+        };
+        // The innermost one knows why.
+        causes.filter_map(passes).last().unwrap_or(false)
+    }
 }
+
+const PASSING: [SqlState; 5] = [
+    SqlState::CANNOT_CONNECT_NOW,
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CRASH_SHUTDOWN,
+    SqlState::TOO_MANY_CONNECTIONS,
+    SqlState::CONNECTION_FAILURE,
+];
 
 /// Whether the same statement may well succeed when it is sent again at once: it was rolled back because of another.
 pub(super) fn means_again(error: &tokio_postgres::Error) -> bool {
