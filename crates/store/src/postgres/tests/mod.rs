@@ -257,6 +257,18 @@ async fn unsafe_settings_are_refused_and_named() {
     let Some(server) = Server::start("fsync = off") else { return };
     let error = PostgresStore::open(&server.address(), PostgresOptions::default()).await.err().unwrap();
     assert!(error.to_string().contains("fsync = off"), "{error}");
+    assert!(!error.may_pass());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_server_that_is_not_there_yet_is_worth_waiting_for() {
+    let Some(server) = shared() else { return };
+    let opened =
+        async |address: &str| PostgresStore::open(address, PostgresOptions::default()).await.err().unwrap();
+    let nobody = opened("host=127.0.0.1 port=1 user=ringleaf dbname=postgres sslmode=disable").await;
+    assert!(nobody.may_pass(), "{nobody:?}");
+    let stranger = opened(&format!("{} dbname=nowhere", server.address())).await;
+    assert!(matches!(stranger, OpenPostgresError::Database(_)) && !stranger.may_pass(), "{stranger:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
