@@ -367,7 +367,9 @@ impl Membership {
                     let draining = Member { state: MemberState::Draining, ..member.clone() };
                     // Order: before the ring changes, which is what moves the documents.
                     self.tell_documents(true);
-                    self.coordinator.register(draining).await?;
+                    let registered = self.coordinator.register(draining).await;
+                    self.tell_documents(registered.is_ok());
+                    registered?;
                     aside.set(true);
                 }
             }
