@@ -7,13 +7,13 @@
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::admin::Faults;
 
@@ -60,8 +60,19 @@ pub(crate) fn start(format: LogFormat, filter: &str, faults: Faults) -> WorkerGu
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
         }
     };
-    tracing_subscriber::registry().with(lines.with_filter(targets)).with(faults).init();
+    subscriber(lines, targets, faults).init();
     guard
+}
+
+/// What writes `lines`, and remembers faults. Whatever neither of the two wants costs a comparison: each has a filter of its own,
+/// since a layer without one wants everything, and then every span of every session would be made and entered.
+fn subscriber<L>(lines: L, targets: Targets, faults: Faults) -> impl Subscriber + Send + Sync
+where
+    L: Layer<Registry> + Send + Sync,
+{
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
+        .with(faults.with_filter(LevelFilter::WARN))
 }
 
 /// Lines that were dropped because nobody reads stderr.
@@ -100,5 +111,42 @@ pub(crate) fn last_words(guess: LogFormat, text: &str) {
                 })
             ),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::subscriber::with_default;
+    use tracing::{debug_span, enabled, info_span, warn};
+
+    use super::*;
+
+    fn with(filter: &str, test: impl FnOnce(&Faults)) {
+        let faults = Faults::default();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+        let subscriber = subscriber(lines, filter.parse().unwrap(), faults.clone());
+        with_default(subscriber, || test(&faults));
+    }
+
+    #[test]
+    fn what_nobody_wants_to_know_is_not_made() {
+        with("info", |_| {
+            assert!(debug_span!("session").is_disabled());
+            assert!(!enabled!(Level::DEBUG));
+            assert!(!info_span!("compaction").is_disabled());
+        });
+    }
+
+    #[test]
+    fn whoever_debugs_gets_the_spans() {
+        with("debug", |_| assert!(!debug_span!("session").is_disabled()));
+    }
+
+    #[test]
+    fn warnings_are_remembered_though_the_log_leaves_them_out() {
+        with("error", |faults| {
+            warn!("the disk is slow");
+            assert_eq!(faults.list().len(), 1);
+        });
     }
 }

@@ -49,12 +49,6 @@ impl Faults {
 }
 
 impl<S: Subscriber> Layer<S> for Faults {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        // Never a reason to switch a line off for the layers beside this one.
-        let _ = metadata;
-        true
-    }
-
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
