@@ -119,6 +119,7 @@ fn holds_everything(state: &[u8], updates: &[Bytes]) -> Result<(), &'static str>
 #[cfg(test)]
 mod tests {
     use ringleaf_types::{Incarnation, Writer};
+    use yrs::updates::encoder::Encode;
     use yrs::{Doc, Text, WriteTxn};
 
     use super::*;
@@ -219,6 +220,38 @@ mod tests {
         assert!(!undeleted.deleted);
         assert_eq!(undeleted.epoch, Epoch::new(3));
         assert_eq!(crate::view::text(&undeleted.state).unwrap(), "ab");
+    }
+
+    /// One item of client 1 at each clock, in the root array `t`.
+    fn valued(values: &[&[u8]]) -> Vec<Bytes> {
+        let item = |(clock, value): (usize, &&[u8])| {
+            let place: &[u8] = if clock == 0 { &[8, 1, 1, b't'] } else { &[0x88, 1, clock as u8 - 1] };
+            [&[1, 1, 1, clock as u8], place, &[1], value, &[0]].concat().into()
+        };
+        values.iter().enumerate().map(item).collect()
+    }
+
+    /// yrs has objects in hash maps, numbers as it likes, and writes both anew.
+    #[test]
+    fn values_stay_as_their_editors_wrote_them() {
+        let object =
+            [&[0x76, 8][..], b"\x01h\x78\x01g\x79\x01f\x7e\x01e\x7e\x01d\x7e\x01c\x7e\x01b\x7e\x01a\x76\x00"]
+                .concat();
+        let values: [&[u8]; 4] = [
+            &object,
+            &[0x7a, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0x7d, 0x40],
+            &[0x75, 1, 0x7d, 5],
+        ];
+        let snapshot = compact(&name(), None, slots(1, &valued(&values))).unwrap();
+        let whole = [&[1, 1, 1, 0, 8, 1, 1, b't', 4][..], &values.concat(), &[0]].concat();
+        assert_eq!(snapshot.state, whole, "one item with all values, as they were");
+        let merged = crate::replica::merge(valued(&values).iter()).unwrap();
+        assert_eq!(Replica::build([merged].iter()).unwrap().full().unwrap(), whole);
+        let half = Replica::build(valued(&values[..2]).iter()).unwrap();
+        let rest = Replica::build(valued(&values).iter()).unwrap();
+        let rest = rest.difference(&half.state_vector().unwrap().encode_v1()).unwrap();
+        assert_eq!(rest, [&[1, 1, 1, 2, 0x88, 1, 1, 2][..], values[2], values[3], &[0]].concat());
     }
 
     #[test]

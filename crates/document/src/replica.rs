@@ -1,8 +1,10 @@
 //! The CRDT, behind `catch_unwind`. Built when something must be computed, thrown away when it breaks or nobody writes.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use ringleaf_wire::stand_in;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, Update};
 
@@ -12,11 +14,23 @@ use crate::seen;
 /// structs that continue each other, which is quadratic in their number, in time and in memory.
 const TRANSACTION_BYTES_MAX: usize = 4 << 10;
 
-/// A yrs document.
+/// A yrs document. What it encodes holds every value as its editor wrote it.
 pub(crate) struct Replica {
     doc: Doc,
+    values: Values,
     #[cfg(test)]
     venom: bool,
+}
+
+/// How values are in a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Values {
+    /// As they are: yrs has met none yet that it would not write as it read it.
+    Plain,
+    /// Stand-ins are among them ([`stand_in`]), to be replaced in whatever is encoded.
+    StandIns,
+    /// As yrs reads them. Nothing is encoded.
+    Literal,
 }
 
 /// The CRDT did not do what it should with bytes that passed the scan. The replica that said so must not be used again.
@@ -43,6 +57,7 @@ impl Replica {
     pub(crate) fn new() -> Self {
         Self {
             doc: Doc::with_options(options()),
+            values: Values::Plain,
             #[cfg(test)]
             venom: false,
         }
@@ -58,6 +73,13 @@ impl Replica {
         }
         replica.settled()?;
         Ok(replica)
+    }
+
+    /// A stored state for people to look at: with values as yrs reads them, or with stand-ins if it cannot.
+    pub(crate) fn to_look_at(state: &Bytes) -> Result<Self, Broken> {
+        let mut literal = Self { values: Values::Literal, ..Self::new() };
+        let read = literal.replay(std::iter::once(state)).and_then(|()| literal.settled());
+        read.map(|()| literal).or_else(|_| Self::build(std::iter::once(state)))
     }
 
     fn replay<'a>(&mut self, updates: impl Iterator<Item = &'a Bytes>) -> Result<(), Broken> {
@@ -84,7 +106,8 @@ impl Replica {
             for update in updates.drain(..) {
                 #[cfg(test)]
                 sabotage(&update, &mut self.venom);
-                transaction.apply_update(decode(&update)?).map_err(undecodable)?;
+                let update = decode_hidden(&update, &mut self.values)?;
+                transaction.apply_update(update).map_err(undecodable)?;
             }
             Ok(())
         })
@@ -94,7 +117,7 @@ impl Replica {
         guarded("apply", || {
             #[cfg(test)]
             sabotage(update, &mut self.venom);
-            let update = decode(update)?;
+            let update = decode_hidden(update, &mut self.values)?;
             let mut transaction = self.doc.transact_mut();
             transaction.apply_update(update).map_err(undecodable)?;
             if transaction.has_missing_updates() { Err(Broken::Pending) } else { Ok(()) }
@@ -112,7 +135,7 @@ impl Replica {
         guarded("encode", || {
             #[cfg(test)]
             assert!(!self.venom, "sabotage");
-            Ok(self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into())
+            self.encode(&StateVector::default())
         })
     }
 
@@ -121,8 +144,14 @@ impl Replica {
         guarded("encode", || {
             let seen = StateVector::decode_v1(state_vector)
                 .map_err(|error| Broken::Undecodable { why: error.to_string() })?;
-            Ok(self.doc.transact().encode_state_as_update_v1(&seen).into())
+            self.encode(&seen)
         })
+    }
+
+    /// R6: never `encode_diff_v1`, which leaves out what is pending.
+    fn encode(&self, seen: &StateVector) -> Result<Bytes, Broken> {
+        assert!(self.values != Values::Literal, "what is looked at is not encoded");
+        shown(self.doc.transact().encode_state_as_update_v1(seen), self.values)
     }
 
     /// The state vector, as yrs has it.
@@ -138,9 +167,12 @@ impl Replica {
 /// Merges updates into one. Quadratic in their number.
 pub(crate) fn merge<'a>(updates: impl Iterator<Item = &'a Bytes>) -> Result<Bytes, Broken> {
     guarded("merge", || {
+        let mut values = Values::Plain;
+        let hidden: Vec<_> =
+            updates.map(|update| hidden(update, &mut values)).collect::<Result<_, Broken>>()?;
         let merged =
-            yrs::merge_updates_v1(updates).map_err(|error| Broken::Undecodable { why: error.to_string() })?;
-        Ok(merged.into())
+            yrs::merge_updates_v1(hidden).map_err(|error| Broken::Undecodable { why: error.to_string() })?;
+        shown(merged, values)
     })
 }
 
@@ -151,6 +183,31 @@ pub(crate) fn guarded<T>(
     work: impl FnOnce() -> Result<T, Broken>,
 ) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Broken::Panicked { during }))
+}
+
+fn decode_hidden(update: &[u8], values: &mut Values) -> Result<Update, Broken> {
+    decode(&hidden(update, values)?)
+}
+
+/// An update with stand-ins where they are needed.
+fn hidden<'a>(update: &'a [u8], values: &mut Values) -> Result<Cow<'a, [u8]>, Broken> {
+    if *values == Values::Literal {
+        return Ok(Cow::Borrowed(update));
+    }
+    let hidden = stand_in::hide(update).map_err(|why| Broken::Undecodable { why: why.to_string() })?;
+    if hidden.is_some() {
+        *values = Values::StandIns;
+    }
+    Ok(hidden.map_or(Cow::Borrowed(update), Cow::Owned))
+}
+
+/// What yrs has encoded, with the values in place of their stand-ins.
+fn shown(encoded: Vec<u8>, values: Values) -> Result<Bytes, Broken> {
+    if values != Values::StandIns {
+        return Ok(encoded.into());
+    }
+    let shown = stand_in::show(&encoded).map_err(|why| Broken::Undecodable { why: why.to_string() })?;
+    Ok(shown.unwrap_or(encoded).into())
 }
 
 fn decode(update: &[u8]) -> Result<Update, Broken> {

@@ -13,7 +13,7 @@ use crate::replica::{Broken, Replica, guarded};
 ///
 /// The state does not decode.
 pub fn json(state: &[u8]) -> Result<Value, Broken> {
-    let replica = Replica::build(std::iter::once(&Bytes::copy_from_slice(state)))?;
+    let replica = Replica::to_look_at(&Bytes::copy_from_slice(state))?;
     guarded("view", || {
         let transaction = replica.doc().transact();
         let members = transaction.root_refs().map(|(name, root)| {
@@ -52,7 +52,7 @@ fn guess(transaction: &impl ReadTxn, name: &str) -> Any {
 ///
 /// The state does not decode.
 pub fn text(state: &[u8]) -> Result<String, Broken> {
-    let replica = Replica::build(std::iter::once(&Bytes::copy_from_slice(state)))?;
+    let replica = Replica::to_look_at(&Bytes::copy_from_slice(state))?;
     guarded("view", || {
         let mut names: Vec<String> =
             replica.doc().transact().root_refs().map(|(name, _)| name.to_owned()).collect();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 use ringleaf_wire::lib0::{ANY_NESTING_MAX, Reader};
 use ringleaf_wire::scan::{self, Kind, ScanLimits, Struct, Visit};
-use ringleaf_wire::{ClientMessage, Cut, ServerMessage, y_websocket};
+use ringleaf_wire::{ClientMessage, Cut, ServerMessage, stand_in, y_websocket};
 
 /// Every decoder takes the bytes for its own.
 pub fn all(bytes: &[u8]) {
@@ -32,6 +32,15 @@ pub fn frame(bytes: &[u8]) {
         assert_eq!(y_websocket::decode(again).collect::<Vec<_>>(), [message]);
     }
     assert!(messages.ignored_bytes() <= bytes.len());
+}
+
+/// What stands in for values goes through the scan, and gives back what it stands for.
+pub fn stand_ins(update: &[u8]) {
+    if let Some(hidden) = stand_in::hide(update).unwrap() {
+        let limits = ScanLimits::stored();
+        assert_eq!(scan::update(&hidden, &limits, &mut ()), Ok(()));
+        assert_eq!(stand_in::show(&hidden).unwrap().as_deref(), Some(update));
+    }
 }
 
 /// A value ends where the next one begins.
@@ -71,6 +80,7 @@ pub fn update(bytes: &[u8]) {
     if scan::update(bytes, &ScanLimits::default(), &mut found).is_err() {
         return;
     }
+    stand_ins(bytes);
     let mut cut = Cut::new();
     let mut kept: Vec<Struct<'_>> = Vec::new();
     for item in &found.structs {

@@ -23,6 +23,8 @@ pub mod scan;
 
 pub mod cut;
 
+pub mod stand_in;
+
 pub mod host;
 
 pub use cut::Cut;

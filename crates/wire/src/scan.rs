@@ -8,12 +8,12 @@
 //! The walk does not recurse and does not allocate (only when clients stand in an unusual order does it remember which
 //! ones it has met). Every count is compared with the bytes that are left, every clock with 2^31 − 1, every string is
 //! UTF-8, every JSON text parses, and no byte is left over. What a scan accepts, the CRDT library decodes to the same
-//! structs, without a panic and in memory in proportion to the bytes.
+//! structs, without a panic and in memory in proportion to the bytes, once [`stand_in::hide`](crate::stand_in::hide) has
+//! put the values out of its reach that it would change.
 //!
-//! Its limits are for attacks. It refuses three things that an honest program could send, because the CRDT library
+//! Its limits are for attacks. It refuses two things that an honest program could send, because the CRDT library
 //! (yrs 0.28) would misread them and damage the document: the JSON content of Yjs before 2020
-//! ([`Refusal::LegacyJson`]), XML hooks and weak links ([`Refusal::UnsupportedType`]), and embedded JSON that is nested
-//! deeper than 127 or holds numbers that it cannot hold ([`Refusal::Json`]).
+//! ([`Refusal::LegacyJson`]), and XML hooks and weak links ([`Refusal::UnsupportedType`]).
 //!
 //! What it cannot see, because one update does not show it, the document's judge sees: whether what an update refers to
 //! is there, how deeply shared types are nested over many updates, and whether it contradicts what is known.

@@ -124,15 +124,15 @@ fn clocks_end_at_the_largest_signed_number() {
 }
 
 #[test]
-fn values_may_be_nested_512_deep_and_embedded_json_127() {
+fn values_and_embedded_json_may_be_nested_512_deep() {
     let any = |depth: usize| item(8, &[&[1][..], &[0x75, 1].repeat(depth - 1), &[0x75, 0]].concat());
     assert_eq!(scan(&any(512)), Ok(()));
     assert_eq!(scan(&any(513)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
     assert_eq!(scan(&any(1_000_000)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
     let json =
         |depth: usize| item(5, &text(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes()));
-    assert_eq!(scan(&json(127)), Ok(()));
-    assert_eq!(scan(&json(128)), Err(Refusal::Json { client: client() }));
+    assert_eq!(scan(&json(512)), Ok(()));
+    assert_eq!(scan(&json(513)), Err(Refusal::Json { client: client() }));
     assert_eq!(scan(&json(1_000_000)), Err(Refusal::Json { client: client() }));
 }
 
@@ -267,18 +267,9 @@ fn is_json(text_content: &str) -> bool {
     scan(&item(5, &text(text_content.as_bytes()))).is_ok()
 }
 
+/// Passing over it, serde_json asks for no more than the grammar, as `JSON.parse` does.
 fn serde_takes(text_content: &str) -> bool {
-    fn holds(value: &serde_json::Value) -> bool {
-        match value {
-            serde_json::Value::Number(number) => {
-                number.as_u64().is_none_or(|number| i64::try_from(number).is_ok())
-            }
-            serde_json::Value::Array(values) => values.iter().all(holds),
-            serde_json::Value::Object(values) => values.values().all(holds),
-            _ => true,
-        }
-    }
-    serde_json::from_str::<serde_json::Value>(text_content).is_ok_and(|value| holds(&value))
+    serde_json::from_str::<serde::de::IgnoredAny>(text_content).is_ok()
 }
 
 fn json() -> impl Strategy<Value = serde_json::Value> {
@@ -303,7 +294,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn json_is_what_the_crdt_librarys_parser_takes(
+    fn json_is_what_another_parser_takes(
         value in json(),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), r#"[\[\]{}",:0-9eE.+\-tfn \\ud]"#), 0..3),
         pretty in any::<bool>(),
@@ -326,23 +317,23 @@ proptest! {
 }
 
 #[test]
-fn numbers_that_the_crdt_library_cannot_hold_are_not_json() {
+fn whatever_browsers_write_is_json() {
     for (text, expected) in [
         ("9223372036854775807", true),
-        ("9223372036854775808", false),
-        ("18446744073709551615", false),
+        ("9223372036854775808", true),
+        ("18446744073709551615", true),
         ("18446744073709551616", true),
         ("-9223372036854775809", true),
         ("1e308", true),
-        ("1e309", false),
+        ("1e309", true),
         ("1e-999", true),
         ("01", false),
         ("-", false),
         ("1.", false),
         (r#""\ud83d\ude00""#, true),
-        (r#""\ud83d""#, false),
-        (r#""\ude00""#, false),
-        (r#""\ud83d\u0041""#, false),
+        (r#""\ud83d""#, true),
+        (r#""\ude00""#, true),
+        (r#""\ud83d\u0041""#, true),
     ] {
         assert_eq!(is_json(text), expected, "{text}");
         assert_eq!(serde_takes(text), expected, "{text}");

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ringleaf_wire::stand_in;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, StateVector, Transact, Update};
 
@@ -188,10 +189,19 @@ fn take(case: &[Vec<u8>]) -> Outcome {
     }
 }
 
+/// As the server hands it to the library.
+fn hidden(update: &[u8]) -> Vec<u8> {
+    stand_in::hide(update).unwrap().unwrap_or_else(|| update.to_vec())
+}
+
+fn shown(encoded: Vec<u8>) -> Vec<u8> {
+    stand_in::show(&encoded).unwrap().unwrap_or(encoded)
+}
+
 fn apply_all(case: &[Vec<u8>]) -> Outcome {
     let doc = Doc::with_client_id(999);
     for bytes in case {
-        let Ok(update) = Update::decode_v1(bytes) else { return Outcome::NotDecoded };
+        let Ok(update) = Update::decode_v1(&hidden(bytes)) else { return Outcome::NotDecoded };
         if doc.transact_mut().apply_update(update).is_err() {
             return Outcome::Refused;
         }
@@ -200,15 +210,17 @@ fn apply_all(case: &[Vec<u8>]) -> Outcome {
         }
     }
     PEAK.store(memory("VmHWM:"), std::sync::atomic::Ordering::Relaxed);
-    let state = doc.transact().encode_state_as_update_v1(&StateVector::default());
+    let state = shown(doc.transact().encode_state_as_update_v1(&StateVector::default()));
     let vector = doc.transact().state_vector();
     drop(doc);
     // Few updates are merged before they are published.
     if (2..=16).contains(&case.len()) {
-        let Ok(merged) = yrs::merge_updates_v1(case) else { return Outcome::NotDecoded };
+        let updates: Vec<Vec<u8>> = case.iter().map(|update| hidden(update)).collect();
+        let Ok(merged) = yrs::merge_updates_v1(updates) else { return Outcome::NotDecoded };
+        let merged = shown(merged);
         let editor = Doc::with_client_id(997);
         for piece in crate::cases::admit(&[merged]) {
-            let Ok(update) = Update::decode_v1(&piece) else { return Outcome::NotDecoded };
+            let Ok(update) = Update::decode_v1(&hidden(&piece)) else { return Outcome::NotDecoded };
             if editor.transact_mut().apply_update(update).is_err() {
                 return Outcome::Refused;
             }
@@ -221,7 +233,7 @@ fn apply_all(case: &[Vec<u8>]) -> Outcome {
     let again = Doc::with_client_id(998);
     // As the server loads it: judged, and perhaps in pieces.
     for piece in crate::cases::admit(&[state]) {
-        let Ok(update) = Update::decode_v1(&piece) else { return Outcome::NotDecoded };
+        let Ok(update) = Update::decode_v1(&hidden(&piece)) else { return Outcome::NotDecoded };
         if again.transact_mut().apply_update(update).is_err() {
             return Outcome::Refused;
         }

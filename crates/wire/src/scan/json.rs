@@ -3,20 +3,16 @@
 /// The deepest nesting that can be followed: one bit each.
 const NESTING_MAX: usize = 512;
 
-/// The deepest nesting of JSON that the CRDT library reads.
-const CRDT_NESTING_MAX: usize = 127;
-
 /// Whether the text is one JSON object, as `JSON.parse` takes it.
 pub(super) fn object(text: &str, nesting_max: usize) -> bool {
-    let mut json = Json::new(text, nesting_max.min(NESTING_MAX), false);
+    let mut json = Json::new(text, nesting_max.min(NESTING_MAX));
     json.space();
     json.peek() == Some(b'{') && json.document()
 }
 
-/// Whether the text is one JSON value that the CRDT library can hold. It is stricter than `JSON.parse`: it takes no
-/// lone surrogates, no numbers beyond a 64-bit float, no integers from 2^63 to 2^64, and no nesting beyond 127.
-pub(super) fn for_crdt(text: &str, nesting_max: usize) -> bool {
-    Json::new(text, nesting_max.min(CRDT_NESTING_MAX), true).document()
+/// Whether the text is one JSON value, as `JSON.parse` takes it.
+pub(super) fn value(text: &str, nesting_max: usize) -> bool {
+    Json::new(text, nesting_max.min(NESTING_MAX)).document()
 }
 
 struct Json<'a> {
@@ -26,13 +22,12 @@ struct Json<'a> {
     nesting_max: usize,
     /// One bit for each open container: set for an object.
     objects: [u64; NESTING_MAX / 64],
-    for_crdt: bool,
 }
 
 impl<'a> Json<'a> {
-    fn new(text: &'a str, nesting_max: usize, for_crdt: bool) -> Self {
+    fn new(text: &'a str, nesting_max: usize) -> Self {
         let bytes = text.as_bytes();
-        Self { bytes, at: 0, depth: 0, nesting_max, objects: [0; NESTING_MAX / 64], for_crdt }
+        Self { bytes, at: 0, depth: 0, nesting_max, objects: [0; NESTING_MAX / 64] }
     }
 
     fn document(mut self) -> bool {
@@ -127,28 +122,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The rest of a `\u` escape, and of the second half of a pair.
+    /// The rest of a `\u` escape. Half of a surrogate pair is as good as any: JavaScript's strings have them.
     fn escape(&mut self) -> Option<()> {
-        let unit = self.hex()?;
-        if !self.for_crdt {
-            return Some(());
-        }
-        match unit {
-            0xd800..=0xdbff => {
-                self.word(b"\\u")?;
-                (0xdc00..=0xdfff).contains(&self.hex()?).then_some(())
-            }
-            0xdc00..=0xdfff => None,
-            _ => Some(()),
-        }
-    }
-
-    fn hex(&mut self) -> Option<u32> {
-        let mut unit = 0;
         for _ in 0..4 {
-            unit = unit * 16 + char::from(self.next()?).to_digit(16)?;
+            self.next()?.is_ascii_hexdigit().then_some(())?;
         }
-        Some(unit)
+        Some(())
     }
 
     /// The rest of a number, of which one byte has been read.
@@ -161,15 +140,12 @@ impl<'a> Json<'a> {
             b'1'..=b'9' => self.digits(),
             _ => return None,
         }
-        let mut integer = true;
         if self.peek() == Some(b'.') {
-            integer = false;
             self.at += 1;
             self.digit()?;
             self.digits();
         }
         if let Some(b'e' | b'E') = self.peek() {
-            integer = false;
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
@@ -177,14 +153,7 @@ impl<'a> Json<'a> {
             self.digit()?;
             self.digits();
         }
-        // Short numbers are in every range.
-        if !self.for_crdt || (integer && self.at - begin < 19) {
-            return Some(());
-        }
-        let text = std::str::from_utf8(&self.bytes[begin..self.at]).ok()?;
-        let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
-        let beyond_signed = integer && text.parse::<u64>().is_ok_and(|number| number > i64::MAX as u64);
-        (finite && !beyond_signed).then_some(())
+        Some(())
     }
 
     fn digits(&mut self) {

@@ -82,7 +82,7 @@ pub enum Refusal {
         /// Whose.
         client: ClientId,
     },
-    /// A JSON text does not parse, or cannot be held by the CRDT library.
+    /// A JSON text does not parse, or is nested too deeply.
     #[error("a JSON text of client {client} is not usable")]
     Json {
         /// Whose.

@@ -9,7 +9,7 @@ use crate::lib0::{Malformed, Reader};
 pub type Id = (ClientId, Clock);
 
 /// The fewest bytes that a client and its structs take: a count, an id, a clock, and one struct.
-pub(super) const CLIENT_BYTES_MIN: usize = 3 + STRUCT_BYTES_MIN;
+pub(crate) const CLIENT_BYTES_MIN: usize = 3 + STRUCT_BYTES_MIN;
 
 /// The fewest bytes that a struct takes.
 const STRUCT_BYTES_MIN: usize = 2;
@@ -102,7 +102,7 @@ pub struct Structs<'a> {
 
 impl<'a> Structs<'a> {
     /// Reads the line above the structs of a client.
-    pub(super) fn read(reader: &mut Reader<'a>, limits: &ScanLimits) -> Result<Self, Refusal> {
+    pub(crate) fn read(reader: &mut Reader<'a>, limits: &ScanLimits) -> Result<Self, Refusal> {
         let left = reader.var_uint()?;
         let client = ClientId::new(reader.var_uint()?);
         let clock = clock(reader, client)?;
@@ -262,11 +262,7 @@ impl<'a> Structs<'a> {
 
     fn json(&mut self) -> Result<(), Refusal> {
         let text = self.reader.var_string()?;
-        if json::for_crdt(text, self.nesting_max) {
-            Ok(())
-        } else {
-            Err(Refusal::Json { client: self.client })
-        }
+        if json::value(text, self.nesting_max) { Ok(()) } else { Err(Refusal::Json { client: self.client }) }
     }
 
     fn shared_type(&mut self) -> Result<(), Refusal> {
@@ -296,17 +292,17 @@ pub(crate) const INFO_LEFT: u8 = 0x80;
 pub(crate) const INFO_RIGHT: u8 = 0x40;
 const INFO_PARENT_SUB: u8 = 0x20;
 /// One bit more than any content uses: the CRDT libraries differ in whether they look at it.
-const INFO_CONTENT: u8 = 0x1f;
+pub(crate) const INFO_CONTENT: u8 = 0x1f;
 
 pub(crate) const CONTENT_DELETED: u8 = 1;
 const CONTENT_JSON: u8 = 2;
 const CONTENT_BINARY: u8 = 3;
 pub(crate) const CONTENT_STRING: u8 = 4;
-const CONTENT_EMBED: u8 = 5;
-const CONTENT_FORMAT: u8 = 6;
+pub(crate) const CONTENT_EMBED: u8 = 5;
+pub(crate) const CONTENT_FORMAT: u8 = 6;
 const CONTENT_TYPE: u8 = 7;
 pub(crate) const CONTENT_ANY: u8 = 8;
-const CONTENT_DOC: u8 = 9;
+pub(crate) const CONTENT_DOC: u8 = 9;
 
 /// Reads a clock or a length.
 #[inline]
