@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import WebSocket from 'ws'
 import { contentOfUpdate, load } from './lines.mjs'
+import { setValues, valuesOf } from './values.mjs'
 
 // Providers talk to the console; stdout is ours.
 console.log = console.info = console.error
@@ -136,6 +137,9 @@ const verbs = {
       if (random(4) === 0) await turn()
     }
   },
+  /** Values that are easily changed on their way. */
+  setValues: ({ name }) => setValues(client(name).doc),
+  values: ({ name }) => valuesOf(client(name).doc),
   text: ({ name }) => line.text(client(name).doc),
   content: ({ name }) => line.content(client(name).doc),
   digests: ({ names }) => each(names).map(({ doc }) => digest(line.content(doc))),

@@ -43,7 +43,7 @@ export const contentOfUpdate = (update) => {
 
 const word = (random) => Array.from({ length: 1 + random(8) }, () => String.fromCharCode(97 + random(26))).join('')
 
-const value = (random) => [random(1000), word(random), random(2) === 0, null, { [word(random)]: [random(9), word(random)] }][random(5)]
+const value = (random) => [random(1000), word(random), random(2) === 0, null, { [word(random)]: [random(9), word(random)], [word(random)]: random(1e9) / 7, [word(random)]: {} }][random(5)]
 
 const yjs13 = {
   Y: Yjs13,

@@ -15,4 +15,5 @@ mod replay;
 mod stopping;
 mod storm;
 mod unread;
+mod values;
 mod waiting;

@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tracing::{debug, info_span};
 
 use crate::admin::{AdminAnswer, AdminError, AdminRequest, BODY_BYTES_MAX, Body, request_chunks};
-use crate::bounds::request_bytes_max;
+use crate::bounds::{WINDOW_BYTES, request_bytes_max};
 use crate::convert::node_in;
 use crate::handoff::{self, Handoffs, SourceTalk};
 use crate::link::Link;
@@ -36,7 +36,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
 /// With the interval: a silent host is noticed within 2 s.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
-const WINDOW_BYTES: u32 = 4 << 20;
 
 /// What links need to know.
 pub struct LinksConfig {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::{debug, debug_span, error, info_span};
 
+use crate::bounds::WINDOW_BYTES;
 use crate::outbox::FRAME_BYTES_MAX;
 use crate::proto;
 use crate::proto::peer_server::PeerServer as Generated;
@@ -27,7 +28,6 @@ const ACCEPTED_MAX: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
-const WINDOW_BYTES: u32 = 4 << 20;
 
 /// What a server needs to know.
 pub struct PeerConfig {

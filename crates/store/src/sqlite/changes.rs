@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
@@ -112,6 +112,24 @@ impl Answer {
 }
 
 impl Change {
+    /// How many have waited for the commit that it is in: the updates of a slot, or whoever wanted it.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::CreateSlot { record: Record { body: Body::Updates(updates), .. }, .. } => updates.len().max(1),
+            Self::CreateSlot { .. }
+            | Self::CreateLargeSlot { .. }
+            | Self::CreateSnapshot { .. }
+            | Self::AddPiece { .. }
+            | Self::DeletePieces { .. }
+            | Self::Trim { .. }
+            | Self::Purge { .. }
+            | Self::MarkAttempt { .. }
+            | Self::MarkOutcome { .. }
+            | Self::Quarantine { .. }
+            | Self::Release { .. } => 1,
+        }
+    }
+
     /// About how much it writes.
     pub(super) fn bytes(&self) -> usize {
         match self {

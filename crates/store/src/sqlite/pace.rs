@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 /// Commits start at most once in so many times what one costs.
 const DUTY: u32 = 8;
 
-/// Lets many documents share one commit when commits come thick, and makes nobody wait when they don't.
+/// Lets many updates share one commit when commits come thick, be they of many documents or of one, and makes nobody wait
+/// when they don't.
 ///
 /// The next commit starts no sooner than `min(gap_max, 8 × the cost of a commit)` after the *start* of the last one, and
-/// only while company comes: as soon as a commit held a single change, the next one starts at once. On a slow disk the
+/// only while company comes: as soon as a commit held a single update, the next one starts at once. On a slow disk the
 /// commit itself takes longer than that, so there is no gap at all: what waits gathers while it runs.
 pub(crate) struct Pace {
     gap_max: Duration,
@@ -29,12 +30,12 @@ impl Pace {
         start_at.saturating_duration_since(now)
     }
 
-    /// A commit of so many changes has ended.
-    pub(crate) fn committed(&mut self, started_at: Instant, ended_at: Instant, changes: usize) {
+    /// A commit that held so many updates has ended.
+    pub(crate) fn committed(&mut self, started_at: Instant, ended_at: Instant, held: usize) {
         let cost = ended_at.saturating_duration_since(started_at);
         self.cost = if self.cost.is_zero() { cost } else { (self.cost * 7 + cost) / 8 };
         self.last_started_at = Some(started_at);
-        self.company = changes > 1;
+        self.company = held > 1;
     }
 }
 

@@ -68,9 +68,9 @@ impl Writer {
             }
             self.gather(first);
             let started_at = Instant::now();
-            let changes = self.batch.len();
+            let held = self.batch.iter().map(|job| job.change.held()).sum();
             self.commit_and_answer();
-            self.pace.committed(started_at, Instant::now(), changes);
+            self.pace.committed(started_at, Instant::now(), held);
             if self.checkpointer.committed(self.log_pages.load(Ordering::Relaxed)) {
                 fold(&self.connection, CheckpointMode::PASSIVE);
             }
