@@ -150,6 +150,24 @@ async fn who_does_not_go_is_cut_off_at_the_deadline() {
     drop(editor);
 }
 
+/// Server and editor are on one thread here: when it sleeps, the process does.
+#[tokio::test]
+async fn a_process_that_was_stopped_for_long_closes_nobody_when_it_goes_on() {
+    let world = start_with(|limits| {
+        limits.keepalive_interval = Duration::from_millis(400);
+        limits.dead_timeout = Duration::from_millis(1_500);
+    });
+    let mut editor = world.synced("notes").await;
+    for number in 1..=2 {
+        std::thread::sleep(Duration::from_secs(2));
+        editor.send(&[number]).await;
+        editor.until_has([number]).await;
+    }
+    // What closes a socket is told before anything that comes later.
+    let signs = editor.awareness.len();
+    editor.until("another sign of life", |editor| editor.awareness.len() > signs).await;
+}
+
 #[tokio::test]
 async fn an_editor_that_sends_too_fast_is_read_later_and_loses_nothing() {
     let world = start_with(|limits| limits.session_messages_per_second_max = 100);
