@@ -105,6 +105,7 @@ impl State {
     pub(crate) fn cut(&mut self) {
         self.open = false;
         self.outbox = Outbox::default();
+        self.session.cut();
     }
 
     /// Hands over what all sessions of the document get.
