@@ -150,6 +150,26 @@ async fn who_does_not_go_is_cut_off_at_the_deadline() {
     drop(editor);
 }
 
+#[tokio::test]
+async fn a_host_without_room_for_what_a_broken_socket_sent_does_not_keep_the_server_from_stopping() {
+    let world = start();
+    let document = world.host.document("notes");
+    let mut broken = world.synced("notes").await;
+    let mut here = world.synced("notes").await;
+    document.lock().full = true;
+    broken.send(&[1]).await;
+    broken.send(&[2]).await;
+    let stream = broken.socket.into_inner();
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    // The first of the two finds out when it is sent this.
+    document.publish(update(&[3]));
+    here.until_has([3]).await;
+    let stopped = tokio::time::timeout(SOON, world.server.stop(Duration::from_millis(300))).await;
+    assert!(stopped.is_ok(), "it has not stopped");
+    assert_eq!(world.server.status(), Default::default());
+}
+
 /// Server and editor are on one thread here: when it sleeps, the process does.
 #[tokio::test]
 async fn a_process_that_was_stopped_for_long_closes_nobody_when_it_goes_on() {

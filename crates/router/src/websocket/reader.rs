@@ -100,6 +100,10 @@ impl Reader {
 
     /// Does all that can be done without waiting.
     pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        if self.shared.tasks.cut.is_cancelled() {
+            // A host that has no room must not keep the process from ending.
+            return Turn::Ended;
+        }
         for _ in 0..READS_PER_TURN {
             let unread = std::mem::take(&mut self.unread);
             let mut rest = &unread[..];
