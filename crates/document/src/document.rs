@@ -6,6 +6,7 @@ mod durable;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ pub struct Document {
     control: Option<Body>,
     /// The state vector to remember when the slot in flight is durable.
     mark: Option<Bytes>,
-    waiting: answers::Waiting,
+    waiting: waiting::Waiting,
     answers: answers::Answers,
     /// The slot that the last [`Event::Publish`] named.
     published: Slot,
@@ -236,7 +237,7 @@ impl Document {
             admitted: Admitted::default(),
             control: None,
             mark: None,
-            waiting: answers::Waiting::default(),
+            waiting: waiting::Waiting::default(),
             answers: answers::Answers::default(),
             published: last,
             substantial: last,
@@ -255,7 +256,7 @@ impl Document {
         if self.over {
             return;
         }
-        let woken = matches!(input, Input::Wake);
+        let turn = timers::Turn { woken: matches!(input, Input::Wake), computes: self.may_compute(&input) };
         match input {
             Input::Request { router, request } => self.request(router, request, now),
             Input::RouterGone { router } => self.router_gone(router, now),
@@ -276,7 +277,7 @@ impl Document {
             Input::Inherit { presence } => self.inherit(presence, now),
             Input::Wake => {}
         }
-        self.settle(now, woken);
+        self.settle(now, turn);
     }
 
     /// The next thing to do, in order. The shell asks until there is nothing.

@@ -80,6 +80,7 @@ pub(crate) fn start(
         questions: Questions::default(),
         timer: Box::pin(tokio::time::sleep_until(Instant::now())),
         timer_set: false,
+        commands_first: 0,
         snapshot_upto: Slot::ZERO,
         measured_at: None,
         measure_due: None,
@@ -118,6 +119,8 @@ struct DocumentTask {
     questions: Questions,
     timer: Pin<Box<Sleep>>,
     timer_set: bool,
+    /// So many commands came while an answer was computed: they go before the next one.
+    commands_first: usize,
     /// What the newest snapshot covers.
     snapshot_upto: Slot,
     /// When its memory was measured, and when it is to be measured again.
@@ -243,7 +246,14 @@ impl DocumentTask {
             self.hold_append(&mut document, &input);
             let handled = match turn::weight(&document, &input) {
                 Ok(Weight::Light) => self.handle_here(document, input, now),
-                Ok(weight) => Box::pin(self.handle_on_pool(document, input, weight, now)).await,
+                Ok(weight) => {
+                    let answers = turn::answers(&input);
+                    let handled = Box::pin(self.handle_on_pool(document, input, weight, now)).await;
+                    if answers {
+                        self.commands_first = self.mailbox.len();
+                    }
+                    handled
+                }
                 Err(broken) => Err(broken),
             };
             document = match handled {

@@ -40,6 +40,10 @@ use crate::{banner, commands, output};
 const WORKER_STACK_BYTES: usize = 16 << 20;
 /// What is left of the admin port's connections after so long is cut off.
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Each part of the process has so long to stop at least, also when those before it have used up the time.
+const PART_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Work on a document that takes longer is not waited for at the end: nobody hears what comes of it.
+const WORK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `ringleaf serve`.
 pub(crate) fn alone(serve: &Serve) -> Result<(), Failure> {
@@ -66,7 +70,10 @@ fn run(resolved: Resolved, print_config: bool) -> Result<(), Failure> {
     log::panics();
     let metrics = Metrics::install();
     raise_open_files();
-    runtime()?.block_on(Box::pin(serve_until_stopped(config, faults, metrics)))
+    let runtime = runtime()?;
+    let ended = runtime.block_on(Box::pin(serve_until_stopped(config, faults, metrics)));
+    runtime.shutdown_timeout(WORK_STOP_TIMEOUT);
+    ended
 }
 
 /// Every socket is an open file, and the usual soft limit of 1,024 is for programs that are older than that.
@@ -232,15 +239,16 @@ struct Stopping<'a> {
 impl Stopping<'_> {
     /// The admin port answers until the end, so that one can watch.
     async fn stop(&self, membership: Membership, limits: &Limits) {
+        let time = Time::new(self.drain_timeout, limits, Instant::now());
         if self.parts.links.is_some() {
             // Order: documents first, because the others can take them over while this process still holds its editors.
             membership.leave_ring().await;
-            self.drain_node(limits).await;
-            self.running.stop(limits.stop_timeout).await;
+            self.drain_node(&time).await;
+            self.running.stop(time.left(Instant::now())).await;
         } else {
             // Order: editors first, so that nothing new comes; then what they sent is made durable.
-            self.running.stop(limits.stop_timeout).await;
-            self.stop_node(limits).await;
+            self.running.stop(time.left(Instant::now())).await;
+            self.stop_node(&time).await;
         }
         membership.end().await;
         if let Some(documents) = &self.parts.documents {
@@ -249,18 +257,36 @@ impl Stopping<'_> {
         self.tasks.stop(ADMIN_STOP_TIMEOUT).await;
     }
 
-    async fn drain_node(&self, limits: &Limits) {
+    async fn drain_node(&self, time: &Time) {
         if let Some(documents) = &self.parts.documents {
             let drained = documents.node.drain(self.drain_timeout).await;
-            let stopped = documents.node.stop(limits.stop_timeout).await;
+            let stopped = documents.node.stop(time.left(Instant::now())).await;
             self.drain.end(drained, stopped).await;
         }
     }
 
-    async fn stop_node(&self, limits: &Limits) {
+    async fn stop_node(&self, time: &Time) {
         if let Some(documents) = &self.parts.documents {
-            documents.node.stop(limits.stop_timeout).await;
+            documents.node.stop(time.left(Instant::now())).await;
         }
+    }
+}
+
+/// How long stopping may take, all parts together.
+struct Time {
+    deadline: Instant,
+    stop_timeout: Duration,
+}
+
+impl Time {
+    fn new(all: Duration, limits: &Limits, now: Instant) -> Self {
+        Self { deadline: now + all, stop_timeout: limits.stop_timeout }
+    }
+
+    /// What the next part may take.
+    fn left(&self, now: Instant) -> Duration {
+        let least = self.stop_timeout.min(PART_STOP_TIMEOUT);
+        self.deadline.saturating_duration_since(now).clamp(least, self.stop_timeout)
     }
 }
 
@@ -406,5 +432,24 @@ fn announce(config: &Config, addresses: Addresses) {
     }
     for warning in banner::warnings(config, addresses) {
         warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_together_stop_in_the_time_that_there_is_and_each_has_some() {
+        let (now, seconds) = (Instant::now(), Duration::from_secs);
+        let limits = Limits { stop_timeout: seconds(20), ..Limits::default() };
+        let time = Time::new(seconds(20), &limits, now);
+        assert_eq!(time.left(now), seconds(20));
+        assert_eq!(time.left(now + seconds(12)), seconds(8));
+        assert_eq!(time.left(now + seconds(20)), seconds(5));
+        // An operator gives a drain an hour: that is not for those who do not go afterwards.
+        assert_eq!(Time::new(seconds(3_600), &limits, now).left(now), seconds(20));
+        let limits = Limits { stop_timeout: seconds(1), ..limits };
+        assert_eq!(Time::new(seconds(1), &limits, now).left(now + seconds(9)), seconds(1));
     }
 }

@@ -179,9 +179,11 @@ impl Connection {
         self.cut();
     }
 
-    /// Looks whether the peer still lives and whether it must be sent a sign of life. Called every `interval`.
-    pub(crate) fn sweep(&self, now: Instant, interval: Duration) {
+    /// Looks whether the peer still lives and whether it must be sent a sign of life. Called every `interval`, but for the
+    /// time that this process has `slept`.
+    pub(crate) fn sweep(&self, now: Instant, slept: Duration, interval: Duration) {
         let mut locked = self.lock();
+        locked.slept(slept, now);
         let due = locked.inner.state.due(interval, &self.shared.limits, now);
         let (frames, count) = match due {
             Due::Nothing => return,

@@ -21,6 +21,7 @@ use crate::shared::Shared;
 
 mod inbox;
 mod round;
+mod sweeps;
 mod task;
 mod window;
 

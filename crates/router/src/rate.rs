@@ -14,6 +14,10 @@ pub(crate) struct Rate {
 /// What a fragment of a message costs at least, so that empty ones are not read for ever.
 const FRAGMENT_BYTES: usize = 1 << 10;
 
+/// Limit: questions per second of one session, whose answers may have to be computed. Each is charged like the messages
+/// that it takes the place of. A stock client asks once per connection.
+const QUESTIONS_PER_SECOND_MAX: u32 = 8;
+
 /// A bucket holds what may be sent in one second.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -31,6 +35,16 @@ impl Rate {
     /// Charges a fragment, beside the message that it is a part of.
     pub(crate) fn charge_fragment(&mut self, limits: &Limits, now: Instant) {
         pay(&mut self.bytes_paid_at, FRAGMENT_BYTES, limits.session_bytes_per_second_max, now);
+    }
+
+    /// Charges a question, beside the message that it came in.
+    pub(crate) fn charge_question(&mut self, now: Instant) {
+        pay(&mut self.messages_paid_at, 1, QUESTIONS_PER_SECOND_MAX, now);
+    }
+
+    /// When the next of the messages at hand may be taken, however many bytes these have cost. `None`: now.
+    pub(crate) fn next_message_at(&self, now: Instant) -> Option<Instant> {
+        self.messages_paid_at.checked_sub(BURST).filter(|&at| at > now)
     }
 
     /// When the next message may be read. `None`: now.
@@ -78,6 +92,22 @@ mod tests {
         rate.charge(10_000, &limits(), start);
         let wait = rate.next_at(start).unwrap() - start;
         assert!(wait > Duration::from_millis(8_990) && wait < Duration::from_millis(9_010), "{wait:?}");
+    }
+
+    /// One frame may hold thousands.
+    #[test]
+    fn questions_are_dear_and_what_was_read_with_them_waits_too() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        rate.charge(100_000, &limits(), start);
+        assert_eq!(rate.next_message_at(start), None, "a large message is taken at once");
+        for _ in 0..QUESTIONS_PER_SECOND_MAX {
+            assert_eq!(rate.next_message_at(start), None);
+            rate.charge_question(start);
+        }
+        let wait = rate.next_message_at(start).unwrap() - start;
+        assert!(wait < Duration::from_secs(1) / QUESTIONS_PER_SECOND_MAX, "{wait:?}");
+        assert_eq!(rate.next_message_at(start + wait), None);
     }
 
     #[test]

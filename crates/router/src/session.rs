@@ -33,6 +33,8 @@ pub struct Session {
     owner: Owner,
     /// The editor is gone. What it sent is still brought to the owner.
     ended: bool,
+    /// Nothing reaches the editor any more, and something of what it sent may still come.
+    unreachable: bool,
 
     /// Messages that are not yet acknowledged, in the order of their numbers.
     outstanding: VecDeque<Outstanding>,
@@ -112,6 +114,8 @@ pub enum Taken {
     Kept,
     /// The editor may not write.
     Dropped,
+    /// The editor would not hear the answer.
+    Ignored,
 }
 
 impl Session {
@@ -122,6 +126,7 @@ impl Session {
             subject,
             owner: Owner::Detached,
             ended: false,
+            unreachable: false,
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,
             last_number: MessageNumber::default(),
@@ -171,6 +176,10 @@ impl Session {
     pub fn take(&mut self, message: ClientMessage, limits: &Limits) -> Taken {
         match message {
             ClientMessage::Update { .. } if self.rights == Rights::ReadOnly => return Taken::Dropped,
+            // Nobody would hear the answer, and it may be dear.
+            ClientMessage::SyncRequest { .. } | ClientMessage::QueryAwareness if self.unreachable => {
+                return Taken::Ignored;
+            }
             ClientMessage::Update { update } => self.number(update, false),
             ClientMessage::SyncAnswer { update } => {
                 let answer = self.answers_owner();
@@ -211,14 +220,20 @@ impl Session {
         self.awareness_owed = Some(payload);
     }
 
+    /// The editor's socket takes nothing any more: only what the editor says is still of use, not what it asks.
+    pub fn cut(&mut self) {
+        self.unreachable = true;
+        self.questions = VecDeque::new();
+        self.asked = 0;
+        self.query_owed = false;
+    }
+
     /// The editor is gone: its presence goes with it, its messages stay.
     pub fn end(&mut self) {
+        self.cut();
         self.ended = true;
-        self.questions.clear();
-        self.asked = 0;
         self.awareness = None;
         self.awareness_owed = None;
-        self.query_owed = false;
     }
 
     /// What the editor sent has nowhere to go any more.
@@ -469,7 +484,7 @@ impl Session {
 
     /// The socket has taken all that waited: now the editor can be brought up to date.
     pub fn drained(&mut self) {
-        if std::mem::take(&mut self.awareness_missed) && !self.ended {
+        if std::mem::take(&mut self.awareness_missed) && !self.unreachable {
             self.query_owed = true;
         }
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::*;
+use ringleaf_wire::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -239,4 +240,49 @@ async fn a_crowd_that_comes_back_is_not_kept_out_by_what_it_left_behind() {
     document.until("the others are detached", |hosting| hosting.sessions() == 0).await;
     document.release();
     wait_for("nobody waits any more", || world.server.status() == Default::default()).await;
+}
+
+/// Questions that are all different, each in a frame of its own.
+fn questions(count: u8) -> Vec<u8> {
+    (0..count).flat_map(|number| frame(0x82, &sync_frame(0, &[1, 1, number]))).collect()
+}
+
+fn asks(requests: &[Request]) -> usize {
+    requests.iter().filter(|request| matches!(request, Request::SyncRequest { .. })).count()
+}
+
+#[tokio::test]
+async fn what_a_socket_asked_that_broke_is_not_brought_to_anybody_and_what_it_said_is() {
+    let world = start();
+    let document = world.host.document("notes");
+    let editor = world.synced("notes").await;
+    let before = asks(&document.requests());
+    document.hold();
+    let mut stream = editor.socket.into_inner();
+    let last_words = frame(0x82, &sync_frame(2, &update(&[1])));
+    stream.write_all(&[questions(120), last_words].concat()).await.unwrap();
+    // It reads no more before it is answered, and by then there is nobody who hears it.
+    document.until("it has asked", |hosting| asks(&hosting.log) > before).await;
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    document.release();
+    document.until("its last words", |hosting| hosting.has(1)).await;
+    document.until("it detached", |hosting| matches!(hosting.log.last(), Some(Request::Detach { .. }))).await;
+    let asked = asks(&document.requests()) - before;
+    assert!(asked <= 8, "{asked} questions of somebody who is gone");
+}
+
+#[tokio::test]
+async fn questions_are_paced_however_many_come_in_one_frame() {
+    let world = start();
+    let mut editor = world.synced("notes").await;
+    let answers = editor.answers;
+    let started = Instant::now();
+    let many: Vec<u8> = (0..16).flat_map(|number| sync_frame(0, &[1, 1, number])).collect();
+    editor.send_raw(many).await;
+    editor.send(&[1]).await;
+    editor.until_has([1]).await;
+    editor.until("all answers", |editor| editor.answers == answers + 16).await;
+    // Eight a second, and those of one second are free.
+    assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
 }

@@ -151,6 +151,44 @@ async fn who_does_not_go_is_cut_off_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_host_without_room_for_what_a_broken_socket_sent_does_not_keep_the_server_from_stopping() {
+    let world = start();
+    let document = world.host.document("notes");
+    let mut broken = world.synced("notes").await;
+    let mut here = world.synced("notes").await;
+    document.lock().full = true;
+    broken.send(&[1]).await;
+    broken.send(&[2]).await;
+    let stream = broken.socket.into_inner();
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    // The first of the two finds out when it is sent this.
+    document.publish(update(&[3]));
+    here.until_has([3]).await;
+    let stopped = tokio::time::timeout(SOON, world.server.stop(Duration::from_millis(300))).await;
+    assert!(stopped.is_ok(), "it has not stopped");
+    assert_eq!(world.server.status(), Default::default());
+}
+
+/// Server and editor are on one thread here: when it sleeps, the process does.
+#[tokio::test]
+async fn a_process_that_was_stopped_for_long_closes_nobody_when_it_goes_on() {
+    let world = start_with(|limits| {
+        limits.keepalive_interval = Duration::from_millis(400);
+        limits.dead_timeout = Duration::from_millis(1_500);
+    });
+    let mut editor = world.synced("notes").await;
+    for number in 1..=2 {
+        std::thread::sleep(Duration::from_secs(2));
+        editor.send(&[number]).await;
+        editor.until_has([number]).await;
+    }
+    // What closes a socket is told before anything that comes later.
+    let signs = editor.awareness.len();
+    editor.until("another sign of life", |editor| editor.awareness.len() > signs).await;
+}
+
+#[tokio::test]
 async fn an_editor_that_sends_too_fast_is_read_later_and_loses_nothing() {
     let world = start_with(|limits| limits.session_messages_per_second_max = 100);
     let document = world.host.document("notes");

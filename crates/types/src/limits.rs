@@ -122,7 +122,8 @@ pub struct Limits {
     /// Sockets are closed spread over so long, so that the editors do not come back all at once. Over a longer time when
     /// there are so many that they would come back faster than `connections_per_second_max`.
     pub close_spread: Duration,
-    /// Everything that is left after so long is cut off.
+    /// Everything that is left after so long is cut off. Sockets and documents share it; whoever comes second has a few
+    /// seconds in any case.
     pub stop_timeout: Duration,
 }
 

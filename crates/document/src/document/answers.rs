@@ -1,6 +1,15 @@
 //! What editors and routers ask for: answers are made when nothing is being written, once for all who wait.
+//!
+//! Those at hand are given at once. Those that take long to compute are made one at a time, in a turn of their own:
+//!
+//! ```text
+//!  asked ──▶ at hand? ──yes──▶ answered
+//!               └──no──▶ in turn ──woken──▶ one is computed ──▶ one slot is written, if something waits for that ──▶ …
+//! ```
+//!
+//! So nobody waits longer for his edit, or for the answer to his question, because somebody else asks a lot (I14).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,6 +17,7 @@ use ringleaf_types::{RouterId, SessionId, Slot};
 use ringleaf_wire::{Event, Request};
 
 use super::Document;
+use super::waiting::Next;
 use crate::Input;
 use crate::gate::Output;
 use crate::replica::{self, Broken, Replica};
@@ -34,34 +44,6 @@ const WHOLE_BYTES_MAX: usize = 16 << 10;
 
 /// The state vector of an editor that has nothing.
 const NOTHING_SEEN: &[u8] = &[0];
-
-/// Who waits for the next moment at which nothing is being written.
-#[derive(Default)]
-pub(super) struct Waiting {
-    syncs: Vec<(SessionKey, Bytes)>,
-    catch_ups: Vec<(RouterId, Slot)>,
-    pub(super) exports: Vec<u64>,
-}
-
-impl Waiting {
-    pub(super) fn forget(&mut self, key: SessionKey) {
-        self.syncs.retain(|(of, _)| *of != key);
-    }
-
-    pub(super) fn router_gone(&mut self, router: RouterId) {
-        self.syncs.retain(|((of, _), _)| *of != router);
-        self.catch_ups.retain(|(of, _)| *of != router);
-    }
-
-    pub(super) fn clear_sessions(&mut self) {
-        self.syncs.clear();
-        self.catch_ups.clear();
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.syncs.is_empty() && self.catch_ups.is_empty() && self.exports.is_empty()
-    }
-}
 
 /// Answers that are still true, so that a crowd costs as much as one.
 #[derive(Default)]
@@ -97,25 +79,30 @@ impl Document {
         let request = match input {
             Input::Request { request, .. } => match request {
                 Request::Update { update, .. } => self.weight_of_update(update),
-                Request::SyncRequest { state_vector, .. } => self.weight_of_answer(state_vector),
-                Request::CatchUp { from } if !self.busy() && self.stored.few_after(*from).is_none() => {
+                Request::SyncRequest { state_vector, .. } if self.may_compute(input) => {
+                    self.weight_of_answer(state_vector)
+                }
+                Request::CatchUp { from }
+                    if self.may_compute(input) && self.stored.few_after(*from).is_none() =>
+                {
                     self.weight_of_replica()
                 }
-                Request::CatchUp { .. }
+                Request::SyncRequest { .. }
+                | Request::CatchUp { .. }
                 | Request::Attach { .. }
                 | Request::Detach { .. }
                 | Request::Awareness { .. }
                 | Request::QueryAwareness { .. } => Weight::Light,
             },
             Input::Import { update, .. } => self.weight_of_update(update),
-            Input::Export { .. } => self.weight_of_full(),
+            Input::Export { .. } if self.may_compute(input) => self.weight_of_full(),
             Input::Compacted { snapshot } if snapshot.state.len() > HEAVY_BYTES => Weight::Heavy,
-            Input::Appended { .. } | Input::Saved if !self.waiting.is_empty() => self.weight_of_replica(),
             Input::Tail { last, .. } if *last < self.log.last() => self.weight_of_full(),
-            Input::Wake if !self.waiting.is_empty() => self.weight_of_replica(),
+            Input::Wake if self.may_compute(input) => self.weight_of_replica(),
             Input::Wake if self.timers.fold_due => self.weight_of_replica(),
             Input::RouterGone { .. }
             | Input::Appended { .. }
+            | Input::Export { .. }
             | Input::Tail { .. }
             | Input::Compacted { .. }
             | Input::CompactionFailed
@@ -146,10 +133,6 @@ impl Document {
     }
 
     fn weight_of_answer(&self, state_vector: &[u8]) -> Weight {
-        if self.busy() {
-            // It waits, and is paid for by what ends the wait.
-            return Weight::Light;
-        }
         match self.lacks(state_vector) {
             Ok(Lacks::Nothing) => Weight::Light,
             Ok(Lacks::Everything) | Err(_) => self.weight_of_full(),
@@ -157,9 +140,54 @@ impl Document {
         }
     }
 
-    /// Something admitted is not durable yet.
-    fn busy(&self) -> bool {
-        self.log.busy() || !self.gathered.is_empty()
+    /// Whether an answer may be computed in this turn. Where that is not so, what the input brings goes first.
+    pub(super) fn may_compute(&self, input: &Input) -> bool {
+        match input {
+            Input::Wake => self.answers_due(),
+            Input::Request { request: Request::SyncRequest { .. } | Request::CatchUp { .. }, .. }
+            | Input::Export { .. } => {
+                self.may_answer() && !self.has_work() && !self.waiting.owes() && !self.waiting.slot_first
+            }
+            Input::Request { .. }
+            | Input::RouterGone { .. }
+            | Input::Appended { .. }
+            | Input::Tail { .. }
+            | Input::Compacted { .. }
+            | Input::CompactionFailed
+            | Input::Saved
+            | Input::SaveFailed
+            | Input::Delete
+            | Input::Undelete
+            | Input::Import { .. }
+            | Input::Seal
+            | Input::Unseal
+            | Input::Claim
+            | Input::TakeOver { .. }
+            | Input::Inherit { .. } => false,
+        }
+    }
+
+    /// Nothing is being written.
+    pub(super) fn may_answer(&self) -> bool {
+        !self.log.busy() && self.recovering.is_none() && !self.sealed
+    }
+
+    /// The next wake computes an answer.
+    pub(super) fn answers_due(&self) -> bool {
+        self.may_answer() && self.waiting.owes() && !(self.has_work() && self.waiting.slot_first)
+    }
+
+    /// Whether an answer costs little.
+    fn at_hand(&self, lacks: &Lacks) -> bool {
+        match lacks {
+            Lacks::Nothing => true,
+            Lacks::Everything => self.weight_of_full() == Weight::Light,
+            Lacks::Since(state_vector) => {
+                let computed = self.answers.difference.as_ref().is_some_and(|(of, _)| of == state_vector);
+                let still_true = self.answers.version == self.version;
+                (computed && still_true) || self.weight_of_replica() == Weight::Light
+            }
+        }
     }
 
     fn weight_of_full(&self) -> Weight {
@@ -227,35 +255,85 @@ impl Document {
         }
     }
 
-    /// Answers everybody who waits. Called when nothing is in flight: what has gathered meanwhile is in the answers,
-    /// so they leave when that is durable.
-    pub(super) fn answer(&mut self) {
+    /// Answers everybody whose answer is at hand, and one of the others if it `computes`. Called when nothing is in flight:
+    /// what has gathered meanwhile is in the answers, so they leave when that is durable.
+    pub(super) fn answer(&mut self, computes: bool) {
         if self.waiting.is_empty() {
             return;
         }
+        self.answer_syncs();
+        self.answer_catch_ups();
+        if self.weight_of_full() == Weight::Light {
+            self.answer_exports();
+        }
+        if !computes || self.over {
+            return;
+        }
+        match self.waiting.next() {
+            Some(Next::Exports) => self.answer_exports(),
+            Some(Next::CatchUp(from)) => self.answer_catch_up(from),
+            Some(Next::Sync(state_vector)) => self.answer_in_turn(&state_vector),
+            None => return,
+        }
+        self.waiting.slot_first = true;
+    }
+
+    /// Looks at those who have asked since the last time.
+    fn answer_syncs(&mut self) {
         let mut groups: BTreeMap<(RouterId, Lacks), Vec<SessionId>> = BTreeMap::new();
-        for ((router, session), state_vector) in std::mem::take(&mut self.waiting.syncs) {
-            if let Ok(lacks) = self.lacks(&state_vector) {
-                groups.entry((router, lacks)).or_default().push(session);
+        for (key, state_vector) in std::mem::take(&mut self.waiting.syncs) {
+            let Ok(lacks) = self.lacks(&state_vector) else { continue };
+            if self.at_hand(&lacks) && !self.waiting.in_turn.contains_key(&key) {
+                groups.entry((key.0, lacks)).or_default().push(key.1);
+            } else {
+                self.waiting.in_turn.entry(key).or_default().push_back(state_vector);
             }
         }
         for ((router, lacks), sessions) in groups {
             let Some(update) = self.what(&lacks) else { return };
             self.leave(Output::SyncAnswer { router, sessions, update });
         }
-        let catch_ups: std::collections::BTreeSet<_> =
-            std::mem::take(&mut self.waiting.catch_ups).into_iter().collect();
-        for (router, from) in catch_ups {
-            let lacks = match self.stored.seen_at(from) {
-                Some(state_vector) if from <= self.log.last() => Lacks::Since(state_vector),
-                Some(_) | None => Lacks::Everything,
-            };
-            let Some(update) = self.what(&lacks) else { return };
-            self.leave(Output::CaughtUp { router, from, update });
+    }
+
+    fn answer_in_turn(&mut self, state_vector: &Bytes) {
+        let lacks = self.lacks(state_vector).unwrap_or(Lacks::Everything);
+        let Some(update) = self.what(&lacks) else { return };
+        for (router, sessions) in self.waiting.take_all(state_vector) {
+            self.leave(Output::SyncAnswer { router, sessions, update: update.clone() });
         }
+    }
+
+    fn answer_catch_ups(&mut self) {
+        let slots: BTreeSet<Slot> = self.waiting.catch_ups.iter().map(|(_, from)| *from).collect();
+        for from in slots {
+            if self.at_hand(&self.lacks_after(from)) {
+                self.answer_catch_up(from);
+            }
+        }
+    }
+
+    /// Answers all routers that lack what came after this slot.
+    fn answer_catch_up(&mut self, from: Slot) {
+        let Some(update) = self.what(&self.lacks_after(from)) else { return };
+        let waiting = std::mem::take(&mut self.waiting.catch_ups);
+        let (answered, others) = waiting.into_iter().partition(|(_, of)| *of == from);
+        self.waiting.catch_ups = others;
+        for (router, from) in BTreeSet::from_iter(answered) {
+            self.leave(Output::CaughtUp { router, from, update: update.clone() });
+        }
+    }
+
+    fn answer_exports(&mut self) {
         for ticket in std::mem::take(&mut self.waiting.exports) {
             let Some(state) = self.full_state() else { return };
             self.leave(Output::Exported { ticket, state });
+        }
+    }
+
+    fn lacks_after(&self, from: Slot) -> Lacks {
+        match self.stored.seen_at(from) {
+            Some(state_vector) if from <= self.log.last() => Lacks::Since(state_vector),
+            Some(_) | None => Lacks::Everything,
         }
     }
 

@@ -36,6 +36,17 @@ pub(super) struct Timers {
     pub(super) compact_not_before: Option<Instant>,
     pub(super) save_again: bool,
     hold_until: Option<Instant>,
+    /// When the document was last told something.
+    told_at: Instant,
+}
+
+/// What a turn may do beside what its input says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Nothing has happened but that a deadline has passed.
+    pub(super) woken: bool,
+    /// One answer that is not at hand.
+    pub(super) computes: bool,
 }
 
 impl Timers {
@@ -51,6 +62,7 @@ impl Timers {
             compact_not_before: None,
             save_again: false,
             hold_until: None,
+            told_at: now,
         }
     }
 }
@@ -64,6 +76,7 @@ impl Document {
         let busy = self.log.busy();
         let held = self.timers.hold_until.filter(|_| !busy && self.has_work() && self.may_hold());
         let fold = self.foldable().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
+        let answers = self.answers_due().then_some(self.timers.told_at);
         [
             self.awareness.due_at(&self.limits, busy),
             self.awareness.sweep_at(),
@@ -72,6 +85,7 @@ impl Document {
             self.idle_at(),
             held,
             fold,
+            answers,
         ]
         .into_iter()
         .flatten()
@@ -94,7 +108,7 @@ impl Document {
         self.waiting.is_empty() && self.control.is_none() && !self.fence_owed
     }
 
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !self.gathered.is_empty() || self.control.is_some() || self.fence_owed
     }
 
@@ -114,31 +128,34 @@ impl Document {
     }
 
     /// Does everything that is due. The tail of every [`Document::handle`].
-    pub(super) fn settle(&mut self, now: Instant, woken: bool) {
+    pub(super) fn settle(&mut self, now: Instant, turn: Turn) {
         if self.over {
             return;
         }
-        self.write(now);
+        self.timers.told_at = now;
+        self.write(now, turn.computes);
         if self.over {
             return;
         }
         self.publish_awareness(now);
         self.look_at_tail(now);
         self.compact_if_long(now);
-        self.rest(now, woken);
+        self.rest(now, turn.woken);
     }
 
-    fn write(&mut self, now: Instant) {
-        if self.log.busy() || self.recovering.is_some() || self.sealed {
+    fn write(&mut self, now: Instant, computes: bool) {
+        if !self.may_answer() {
             return;
         }
         let held = self.timers.hold_until.is_some_and(|at| now < at);
         if self.has_work() && held && self.may_hold() {
             return;
         }
-        self.answer();
-        if !self.over && self.has_work() {
+        self.answer(computes);
+        // Slots and answers that must be computed take turns: the next wake is for an answer.
+        if !self.over && self.has_work() && !self.answers_due() {
             self.begin();
+            self.waiting.slot_first = false;
         }
     }
 

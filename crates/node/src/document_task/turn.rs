@@ -287,6 +287,16 @@ pub(super) fn weight(document: &Document, input: &Input) -> Result<Weight, Broke
         .map_err(|_| Broken::Panicked { sender: sender(input) })
 }
 
+/// Whether what takes long about this input is an answer to somebody, or nothing that anybody waits for.
+pub(super) fn answers(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Wake
+            | Input::Export { .. }
+            | Input::Request { request: Request::SyncRequest { .. } | Request::CatchUp { .. }, .. }
+    )
+}
+
 fn sender(input: &Input) -> Option<(RouterId, SessionId)> {
     let Input::Request { router, request } = input else { return None };
     match request {

@@ -34,8 +34,10 @@ impl DocumentTask {
         }
         let timed = self.set_timer(deadline);
         let listening = !full;
-        let Self { resident, append, answers, moving, mailbox, routers, timer, stopping, abandoned, .. } =
-            self;
+        let timed = timed && (self.commands_first == 0 || !listening);
+        let Self { resident, append, answers, moving, mailbox, routers, timer, .. } = self;
+        let (stopping, abandoned, commands_first) =
+            (&mut self.stopping, &mut self.abandoned, &mut self.commands_first);
         tokio::select! {
             biased;
             () = resident.abandon.cancelled(), if !*abandoned => Woken::Abandon,
@@ -46,6 +48,7 @@ impl DocumentTask {
             () = timer.as_mut(), if timed => Woken::Deadline,
             command = mailbox.recv(), if listening => {
                 resident.made_room(mailbox.is_empty());
+                *commands_first = commands_first.saturating_sub(1);
                 // The registry holds a sender, so no command is the end of everything.
                 command.map_or(Woken::Stop, |command| Woken::Command(*command))
             },

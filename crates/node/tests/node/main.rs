@@ -5,6 +5,7 @@
 mod editor;
 mod faulty_store;
 
+mod asking;
 mod editing;
 mod faults;
 mod long_lives;

@@ -92,10 +92,20 @@ impl State {
         self.reading = reading;
     }
 
+    /// This process did not run for so long: that was not the peer's silence. What it said meanwhile is still to be read, and
+    /// the socket may take again what it did not. Our own silence it was all the same.
+    pub(crate) fn slept(&mut self, time: Duration, now: Instant) {
+        self.heard_at = (self.heard_at + time).min(now);
+        if !self.outbox.is_empty() {
+            self.sent_at = (self.sent_at + time).min(now);
+        }
+    }
+
     /// The socket takes nothing any more. What the editor sent before may still be in it, to be read to its end.
     pub(crate) fn cut(&mut self) {
         self.open = false;
         self.outbox = Outbox::default();
+        self.session.cut();
     }
 
     /// Hands over what all sessions of the document get.

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::inbox::{Published, Told};
 use super::round::{frame, rounds};
+use super::sweeps::Sweeps;
 use super::window::Window;
 use super::{FanOut, Opened, Sink};
 use crate::connection::Connection;
@@ -54,8 +55,8 @@ enum Woken {
 }
 
 pub(super) async fn run(fan_out: Arc<FanOut>, shared: Arc<Shared>) {
-    let sweep_interval = shared.limits.keepalive_interval / SWEEPS_PER_KEEPALIVE;
-    let mut sweep = interval_at(tokio::time::Instant::now() + sweep_interval, sweep_interval);
+    let mut sweeps = Sweeps::new(shared.limits.keepalive_interval / SWEEPS_PER_KEEPALIVE, Instant::now());
+    let mut sweep = interval_at(tokio::time::Instant::now() + sweeps.interval, sweeps.interval);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     shared.metrics.documents.increment(1.0);
     let mut task = Task::new(fan_out, shared);
@@ -73,7 +74,7 @@ pub(super) async fn run(fan_out: Arc<FanOut>, shared: Arc<Shared>) {
         match woken {
             Woken::Told => {}
             Woken::Opened(opened) => task.opened(opened),
-            Woken::Sweep => task.sweep(now, sweep_interval),
+            Woken::Sweep => task.sweep(&mut sweeps, now),
         }
         task.hear(now);
         task.close_due(now);
@@ -352,9 +353,10 @@ impl Task {
         }
     }
 
-    fn sweep(&self, now: Instant, interval: Duration) {
+    fn sweep(&self, sweeps: &mut Sweeps, now: Instant) {
+        let slept = sweeps.slept(now);
         for member in &self.members {
-            member.sweep(now, interval);
+            member.sweep(now, slept, sweeps.interval);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringleaf_types::CloseReason;
 use ringleaf_wire::y_websocket::{self, Messages};
-use ringleaf_wire::{DocumentHost, Request, SubmitError};
+use ringleaf_wire::{ClientMessage, DocumentHost, Request, SubmitError};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -100,6 +100,10 @@ impl Reader {
 
     /// Does all that can be done without waiting.
     pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        if self.shared.tasks.cut.is_cancelled() {
+            // A host that has no room must not keep the process from ending.
+            return Turn::Ended;
+        }
         for _ in 0..READS_PER_TURN {
             let unread = std::mem::take(&mut self.unread);
             let mut rest = &unread[..];
@@ -246,13 +250,19 @@ impl Reader {
                 return Some(Stopped::Blocked(Waits { host, ..Waits::default() }));
             }
             let Some(messages) = &mut self.messages else { break };
+            if let Some(until) = self.rate.next_message_at(now) {
+                return Some(Stopped::Blocked(Waits { until: Some(until), ..Waits::default() }));
+            }
             let Some(message) = messages.next() else {
                 self.shared.metrics.ignored_bytes.increment(messages.ignored_bytes() as u64);
                 self.messages = None;
                 break;
             };
-            if state.session.take(message, limits) == Taken::Dropped {
-                self.shared.metrics.forbidden.increment(1);
+            let asks = matches!(message, ClientMessage::SyncRequest { .. });
+            match state.session.take(message, limits) {
+                Taken::Kept if asks => self.rate.charge_question(now),
+                Taken::Kept | Taken::Ignored => {}
+                Taken::Dropped => self.shared.metrics.forbidden.increment(1),
             }
         }
         let until = self.rate.next_at(now);

@@ -487,6 +487,36 @@ fn time_asks_for_signs_of_life_pings_and_in_the_end_a_close() {
 }
 
 #[test]
+fn the_sleep_of_this_process_is_nobodys_silence() {
+    let limits = Limits::default();
+    let tick = limits.keepalive_interval / 4;
+    let mut world = run(0, &[Step::SocketTakes(usize::MAX)]);
+    let start = world.now;
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    world.state.heard(at(10));
+    world.state.slept(Duration::from_secs(60), at(75));
+    assert_eq!(world.state.due(tick, &limits, at(75)), Due::SignOfLife, "it has heard nothing for long");
+    assert_eq!(world.state.due(tick, &limits, at(85)), Due::SignOfLifeAndPing);
+    assert_eq!(
+        world.state.due(tick, &limits, at(111)),
+        Due::Close(CloseReason::Dead),
+        "it has its full time"
+    );
+    // What was heard after the process woke is not in the future.
+    world.state.heard(at(115));
+    world.state.slept(Duration::from_secs(60), at(116));
+    assert_eq!(world.state.due(tick, &limits, at(131)), Due::SignOfLifeAndPing);
+    // The socket may have room again, and nobody has looked yet.
+    world.socket.room.set(0);
+    world.now = at(116);
+    world.step(Step::Publish);
+    world.step(Step::Hear);
+    world.state.slept(Duration::from_secs(60), at(180));
+    assert_eq!(world.state.due(tick, &limits, at(180)), Due::Nothing);
+    assert_eq!(world.state.due(tick, &limits, at(221)), Due::Close(CloseReason::SlowConsumer));
+}
+
+#[test]
 fn after_a_close_nothing_is_sent() {
     let mut world = run(0, &[Step::SocketTakes(usize::MAX)]);
     assert!(world.state.close(&world.socket, CloseReason::ServiceRestart, &world.limits, world.now));
