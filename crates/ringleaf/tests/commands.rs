@@ -310,6 +310,33 @@ fn the_configuration_is_checked_and_shown_with_origins() {
 }
 
 #[test]
+fn the_configuration_file_that_is_named_is_the_one_that_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("ringleaf.toml"), "node_id = \"standard\"\n").unwrap();
+    std::fs::write(folder.join("bad.toml"), "foo = 1\n").unwrap();
+    std::fs::write(folder.join("good.conf"), "node_id = \"named\"\n").unwrap();
+    std::fs::create_dir(folder.join("data")).unwrap();
+    for command in ["check", "show"] {
+        let bad = run(folder, &["config", command, "bad.toml"]);
+        assert_eq!((code(&bad), stderr(&bad)), (7, "ringleaf: bad.toml:1: there is no setting foo\n".into()));
+        let missing = run(folder, &["config", command, "missing.toml"]);
+        assert_eq!(code(&missing), 7);
+        assert!(
+            stderr(&missing).starts_with("ringleaf: missing.toml: cannot be read: "),
+            "{}",
+            stderr(&missing)
+        );
+        let two = run(folder, &["config", command, "bad.toml", "--config", "good.conf"]);
+        assert_eq!(code(&two), 2, "{}", stderr(&two));
+    }
+    assert_eq!(stdout(&run(folder, &["config", "check", "good.conf"])), "good.conf is fine\n");
+    assert!(stdout(&run(folder, &["config", "show", "good.conf"])).contains("node_id = \"named\"\n"));
+    let shown = stdout(&run(folder, &["config", "show", "data"]));
+    assert!(shown.contains("data = \"data\"\n") && shown.contains("node_id = \"standard\"\n"), "{shown}");
+}
+
+#[test]
 fn the_version_is_text_or_json() {
     let folder = tempfile::tempdir().unwrap();
     let version = env!("CARGO_PKG_VERSION");
