@@ -8,6 +8,7 @@ use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
+use super::overwrite::Overwriting;
 use super::queries;
 use crate::{Created, Mark, StoreError, encoding};
 
@@ -136,6 +137,7 @@ impl Change {
 pub(super) struct Changes {
     known: HashMap<DocumentId, Known>,
     scratch: Vec<u8>,
+    purged: bool,
 }
 
 /// What the writer remembers of a document. Nobody else writes, so it is what the database says.
@@ -171,7 +173,10 @@ impl Changes {
             }
             Change::AddPiece { rest, piece, bytes } => add_piece(connection, *rest, *piece, bytes),
             Change::DeletePieces { rest } => delete_pieces(connection, *rest),
-            Change::Trim { document, plan } => self.trim(connection, document, *plan),
+            // What is deleted from a page that is written anyway can be overwritten for nothing.
+            Change::Trim { document, plan } => {
+                overwriting(connection, "fast", || self.trim(connection, document, *plan))
+            }
             Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
             Change::MarkAttempt { document } => mark_attempt(connection, document),
             Change::MarkOutcome { document, failed } => mark_outcome(connection, document, failed.as_deref()),
@@ -188,6 +193,12 @@ impl Changes {
     /// After a rollback: what was written in it is void.
     pub(super) fn forget(&mut self) {
         self.known.clear();
+        self.purged = false;
+    }
+
+    /// After a commit: whether it purged anything.
+    pub(super) fn purged(&mut self) -> bool {
+        std::mem::take(&mut self.purged)
     }
 
     fn create_small_slot(
@@ -321,9 +332,12 @@ impl Changes {
         if newer {
             return Ok(Ok(Answer::Yes(false)));
         }
-        connection.execute("DELETE FROM slots WHERE document = ?1", [number])?;
-        connection.execute("DELETE FROM snapshots WHERE document = ?1", [number])?;
-        connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
+        overwriting(connection, "on", || {
+            wipe(connection, number)?;
+            connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])
+        })?;
+        Overwriting::want(connection)?;
+        self.purged = true;
         let beginning = encoding::encode_snapshot(document, tombstone).into();
         let content = Content { beginning, rest: None };
         self.create_snapshot(connection, document, tombstone.upto, tombstone.deleted, &content)
@@ -395,6 +409,39 @@ fn delete_pieces(connection: &Connection, rest: u64) -> Outcome {
         )?
         .execute([rest])?;
     Ok(Ok(Answer::Done))
+}
+
+/// Has SQLite overwrite what the statements in `work` delete: "fast" does so only where it costs no writes.
+fn overwriting<T>(
+    connection: &Connection,
+    how: &str,
+    work: impl FnOnce() -> Result<T, rusqlite::Error>,
+) -> Result<T, rusqlite::Error> {
+    // Any time will do, also inside a transaction: it says what becomes of the pages that are freed from now on.
+    let set = |how| connection.pragma_update_and_check(None, "secure_delete", how, |_| Ok(()));
+    set(how)?;
+    let done = work();
+    set("off")?;
+    done
+}
+
+/// Deletes all rows of a document, and what they held from the file.
+fn wipe(connection: &Connection, number: i64) -> Result<(), rusqlite::Error> {
+    for table in ["slots", "snapshots"] {
+        // Order: zeros first, in place. Deleting moves rows that are still there to other pages, and of those SQLite
+        // overwrites nothing where they were.
+        for statement in [
+            format!(
+                "UPDATE pieces SET bytes = zeroblob(length(bytes))
+                 WHERE rest IN (SELECT rest FROM {table} WHERE document = ?1 AND rest IS NOT NULL)"
+            ),
+            format!("UPDATE {table} SET record = zeroblob(length(record)) WHERE document = ?1"),
+            format!("DELETE FROM {table} WHERE document = ?1"),
+        ] {
+            connection.execute(&statement, [number])?;
+        }
+    }
+    Ok(())
 }
 
 fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {

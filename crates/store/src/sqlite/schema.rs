@@ -33,10 +33,11 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreE
         return Err(OpenStoreError::Unsuitable { database: database.into() });
     }
     migrate(&mut connection, found, &MIGRATIONS).map_err(error)?;
-    // What a process had written in advance when it ended.
+    // What a process had written in advance when it ended. Zeros are seen to by the writer.
     connection
         .execute(
-            "DELETE FROM pieces WHERE rest NOT IN (SELECT rest FROM slots WHERE rest IS NOT NULL
+            "DELETE FROM pieces WHERE rest <> 0
+             AND rest NOT IN (SELECT rest FROM slots WHERE rest IS NOT NULL
                                                    UNION ALL SELECT rest FROM snapshots WHERE rest IS NOT NULL)",
             [],
         )
@@ -61,6 +62,8 @@ pub(super) fn open_for_folding(database: &Path) -> Result<Connection, rusqlite::
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     common(&connection)?;
+    // It never waits for those who read, because the writer would wait with it.
+    connection.busy_timeout(Duration::ZERO)?;
     // It syncs the log before it copies, and the database before the log may start over.
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
