@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
 use super::overwrite::Overwriting;
-use super::queries;
+use super::{queries, schema};
 use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
@@ -173,10 +173,7 @@ impl Changes {
             }
             Change::AddPiece { rest, piece, bytes } => add_piece(connection, *rest, *piece, bytes),
             Change::DeletePieces { rest } => delete_pieces(connection, *rest),
-            // What is deleted from a page that is written anyway can be overwritten for nothing.
-            Change::Trim { document, plan } => {
-                overwriting(connection, "fast", || self.trim(connection, document, *plan))
-            }
+            Change::Trim { document, plan } => self.trim(connection, document, *plan),
             Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
             Change::MarkAttempt { document } => mark_attempt(connection, document),
             Change::MarkOutcome { document, failed } => mark_outcome(connection, document, failed.as_deref()),
@@ -332,10 +329,11 @@ impl Changes {
         if newer {
             return Ok(Ok(Answer::Yes(false)));
         }
-        overwriting(connection, "on", || {
-            wipe(connection, number)?;
-            connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])
-        })?;
+        // Order: only for these statements, since it writes every page that they free.
+        schema::overwrite_deleted(connection, "on")?;
+        let wiped = wipe(connection, number, document);
+        schema::overwrite_deleted(connection, "fast")?;
+        wiped?;
         Overwriting::want(connection)?;
         self.purged = true;
         let beginning = encoding::encode_snapshot(document, tombstone).into();
@@ -411,22 +409,8 @@ fn delete_pieces(connection: &Connection, rest: u64) -> Outcome {
     Ok(Ok(Answer::Done))
 }
 
-/// Has SQLite overwrite what the statements in `work` delete: "fast" does so only where it costs no writes.
-fn overwriting<T>(
-    connection: &Connection,
-    how: &str,
-    work: impl FnOnce() -> Result<T, rusqlite::Error>,
-) -> Result<T, rusqlite::Error> {
-    // Any time will do, also inside a transaction: it says what becomes of the pages that are freed from now on.
-    let set = |how| connection.pragma_update_and_check(None, "secure_delete", how, |_| Ok(()));
-    set(how)?;
-    let done = work();
-    set("off")?;
-    done
-}
-
 /// Deletes all rows of a document, and what they held from the file.
-fn wipe(connection: &Connection, number: i64) -> Result<(), rusqlite::Error> {
+fn wipe(connection: &Connection, number: i64, document: &DocumentId) -> Result<(), rusqlite::Error> {
     for table in ["slots", "snapshots"] {
         // Order: zeros first, in place. Deleting moves rows that are still there to other pages, and of those SQLite
         // overwrites nothing where they were.
@@ -441,7 +425,7 @@ fn wipe(connection: &Connection, number: i64) -> Result<(), rusqlite::Error> {
             connection.execute(&statement, [number])?;
         }
     }
-    Ok(())
+    connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()]).map(drop)
 }
 
 fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {

@@ -116,9 +116,17 @@ fn set_up_writing(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
     // Folding has a thread of its own.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    // What is deleted from a page that is written anyway is overwritten there: that costs no writes.
+    overwrite_deleted(connection, "fast")?;
     // The index pages of a few thousand busy documents.
     connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(mode == "wal")
+}
+
+/// What becomes of deleted content on the disk: "fast" overwrites it where that costs no writes, "on" everywhere. It may be
+/// said at any time, also inside a transaction, and is about what is deleted from then on.
+pub(super) fn overwrite_deleted(connection: &Connection, how: &str) -> Result<(), rusqlite::Error> {
+    connection.pragma_update_and_check(None, "secure_delete", how, |_| Ok(()))
 }
 
 /// The page size stays at SQLite's 4 KiB: with 1, 2 and 8 KiB, small appends to a thousand documents cost the same.

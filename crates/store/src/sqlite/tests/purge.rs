@@ -154,3 +154,34 @@ async fn a_purge_that_was_cut_off_is_finished_after_the_next_start() {
     until_not_found(folder.path(), SECRET).await;
     append(&store, &id("notes"), [slots + 1]).await;
 }
+
+/// While rows are deleted those that are still there move to other pages, and may leave a copy behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_move_during_the_purge_leave_nothing_behind() {
+    let (store, folder) = filled(0).await;
+    let mut random = 1_u64;
+    let mut up_to = |max: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % max
+    };
+    let mut last = 0;
+    let mut others = [0; 3];
+    for _ in 0..300 {
+        let mut appends = Vec::new();
+        for _ in 0..8 {
+            let length = 40 + up_to(1_200) as usize;
+            let other = up_to(6) as usize;
+            let (document, slot, text) = match others.get_mut(other) {
+                Some(slot) => (id(&format!("other {other}")), slot, OTHER),
+                None => (secret(), &mut last, SECRET),
+            };
+            *slot += 1;
+            let (slot, record) = (Slot::new(*slot), record_of(*slot, state_of(text, length)));
+            let store = &store;
+            appends.push(async move { store.create_slot(&document, slot, record).await.unwrap() });
+        }
+        futures_util::future::join_all(appends).await;
+    }
+    purge(&store, last + 1).await;
+    until_not_found(folder.path(), SECRET).await;
+}
