@@ -389,7 +389,7 @@ pub(crate) enum StoreCommand {
 pub(crate) enum ConfigCommand {
     /// Read the configuration and say what is wrong with it
     // These print it anyway, or not at all.
-    #[command(mut_arg("print_config", |flag| flag.hide(true)))]
+    #[command(mut_arg("print_config", |flag| flag.hide(true)), mut_arg("data", file_or_folder))]
     Check {
         #[command(flatten)]
         output: Output,
@@ -397,7 +397,7 @@ pub(crate) enum ConfigCommand {
         serve: Serve,
     },
     /// Print the configuration that `serve` would use
-    #[command(mut_arg("print_config", |flag| flag.hide(true)))]
+    #[command(mut_arg("print_config", |flag| flag.hide(true)), mut_arg("data", file_or_folder))]
     Show {
         /// Say where each value comes from
         #[arg(long)]
@@ -407,6 +407,12 @@ pub(crate) enum ConfigCommand {
         #[command(flatten)]
         serve: Serve,
     },
+}
+
+/// Whoever checks a configuration names its file.
+fn file_or_folder(data: clap::Arg) -> clap::Arg {
+    data.value_name("FILE")
+        .help("Configuration file, as with --config; or the folder that `serve` would be given as DATA")
 }
 
 #[cfg(test)]

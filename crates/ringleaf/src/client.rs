@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::cli::Target;
@@ -13,6 +14,8 @@ use crate::local::Local;
 
 /// The largest answer: a document's state, with room to spare.
 const ANSWER_BYTES_MAX: u64 = 4 << 30;
+/// Larger bodies are announced first.
+const SENT_UNASKED_BYTES_MAX: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything but what may stand in a path segment unescaped.
@@ -107,14 +110,24 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                "not_json",
-                format!("{} answered with something else than JSON: {error}", self.whom()),
-            )
-            .advise("is it a ringleaf admin port?")
-        })
+        serde_json::from_slice(&bytes).map_err(|error| self.no_json(&error))
+    }
+
+    /// An answer that is only shown, with its lines indented.
+    pub(crate) fn json_text(&self, ask: Ask<'_>) -> Result<Vec<u8>, Failure> {
+        let mut bytes = self.bytes(ask)?;
+        if let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
+            return Ok(format!("{value:#}\n").into_bytes());
+        }
+        // Nested too deeply to be read as a value, but not to be checked: it is shown as it came.
+        serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|error| self.no_json(&error))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    fn no_json(&self, error: &serde_json::Error) -> Failure {
+        let message = format!("{} answered with something else than JSON: {error}", self.whom());
+        Failure::new(Exit::Failed, "not_json", message).advise("is it a ringleaf admin port?")
     }
 
     /// Reads an answer of many JSON lines as they come.
@@ -143,7 +156,7 @@ impl Client {
                 let request =
                     ureq::http::Request::builder().method(ask.method).uri(format!("{base}{}", ask.path));
                 let response = match ask.body {
-                    Some((content_type, bytes)) => request
+                    Some((content_type, bytes)) => asking_first(request, bytes.len())
                         .header("content-type", content_type)
                         .body(bytes)
                         .map_err(ureq::Error::from)
@@ -168,6 +181,12 @@ impl Client {
                 format!("no answer from {} in time", self.whom()),
             )
             .advise("say --timeout to wait longer"),
+            ureq::Error::Io(error) if ends_a_connection(error) => Failure::new(
+                Exit::Unreachable,
+                "cut_off",
+                format!("{} ended the connection before it answered: {error}", self.whom()),
+            )
+            .advise("look at its log, and try again"),
             error => Failure::new(
                 Exit::Unreachable,
                 "unreachable",
@@ -183,6 +202,17 @@ impl Client {
             if timed_out { (Exit::TimedOut, "timed_out") } else { (Exit::Unreachable, "cut_off") };
         Failure::new(exit, code, format!("the answer of {} was cut off: {error}", self.whom()))
     }
+}
+
+/// A large body is sent only when the server wants it. One that refuses it answers and reads no further, and who is still
+/// writing would hear of a broken pipe instead of the answer.
+fn asking_first(request: ureq::http::request::Builder, bytes: usize) -> ureq::http::request::Builder {
+    if bytes > SENT_UNASKED_BYTES_MAX { request.header("expect", "100-continue") } else { request }
+}
+
+fn ends_a_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// The operating system's words, without what only programmers read.

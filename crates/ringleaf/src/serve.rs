@@ -23,6 +23,7 @@ use ringleaf_wire::{Peers, SessionHost};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
+use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::admin::{Admin, Documents, Drain, Facts, Faults, Health, Metrics, Others, Serving, Stage};
 use crate::cli::{Clustered, Hosting, Serve, VERSION};
@@ -66,12 +67,14 @@ fn run(resolved: Resolved, print_config: bool) -> Result<(), Failure> {
     }
     let config = Arc::new(resolved.config);
     let faults = Faults::default();
-    let _writes_the_rest = log::start(config.log, &config.log_filter, faults.clone());
+    // Dropped after the runtime, so that what its tasks say last is written, too.
+    let mut writes_the_rest = Some(log::start(config.log, &config.log_filter, faults.clone()));
     log::panics();
     let metrics = Metrics::install();
     raise_open_files();
     let runtime = runtime()?;
-    let ended = runtime.block_on(Box::pin(serve_until_stopped(config, faults, metrics)));
+    let ended =
+        runtime.block_on(Box::pin(serve_until_stopped(config, faults, metrics, &mut writes_the_rest)));
     runtime.shutdown_timeout(WORK_STOP_TIMEOUT);
     ended
 }
@@ -144,7 +147,12 @@ impl Parts {
     }
 }
 
-async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metrics) -> Result<(), Failure> {
+async fn serve_until_stopped(
+    config: Arc<Config>,
+    faults: Faults,
+    metrics: Metrics,
+    writes_the_rest: &mut Option<WorkerGuard>,
+) -> Result<(), Failure> {
     // Order: signals first, so that one that comes during the start is not lost; all ports before any work.
     let mut signals = Signals::listen()?;
     let Bound { admin: admin_listener, editors: server, peer: peer_server, page, addresses } =
@@ -210,6 +218,8 @@ async fn serve_until_stopped(config: Arc<Config>, faults: Faults, metrics: Metri
         biased;
         signal = signals.next() => {
             warn!(signal, "interrupted while stopping; whatever was acknowledged is durable");
+            // Order: the line above is still in the log's queue, and an exit writes nothing.
+            drop(writes_the_rest.take());
             // At once: a disk that hangs must not keep anyone waiting for a destructor.
             std::process::exit(Exit::Interrupted as i32);
         }

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Server, code, json, ringleaf, run, stderr, stdout, update};
+use common::{Server, code, json, long_update, nested_update, ringleaf, run, stderr, stdout, update};
 use serde_json::Value;
 
 /// Where the commands go.
@@ -204,6 +204,72 @@ fn a_store_is_copied_once_and_then_it_is_there() {
     assert_eq!(copy("nowhere", "copy", 3)["error"]["code"], "no_store");
 }
 
+/// An export that finds no room leaves what was there, and nothing else.
+#[test]
+fn an_export_without_room_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Server::start(folder, &["data"]);
+    std::fs::write(folder.join("long.update"), long_update(100_000)).unwrap();
+    Mode::Server(&server).json(folder, &["doc", "import", "long", "long.update"], 0);
+    let without_room = |file: &str, flags: &[&str]| {
+        // A limit on the size of files stands for a full disk.
+        let mut command = std::process::Command::new("sh");
+        command.args([
+            "-c",
+            "ulimit -f 8 && trap '' XFSZ && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_ringleaf"),
+        ]);
+        command.current_dir(folder).args(["doc", "export", "long", file, "--admin", &server.admin]);
+        let output = command.args(flags).output().unwrap();
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(&format!("{file} cannot be written: ")), "{}", stderr(&output));
+    };
+    std::fs::write(folder.join("earlier.yjs"), "an earlier export").unwrap();
+    without_room("earlier.yjs", &["--force"]);
+    assert!(std::fs::read(folder.join("earlier.yjs")).unwrap() == b"an earlier export");
+    without_room("new.yjs", &[]);
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "the data, the update and the earlier export: {left:?}");
+    Mode::Server(&server).json(folder, &["doc", "export", "long", "new.yjs"], 0);
+    Mode::Server(&server).json(folder, &["doc", "export", "long", "earlier.yjs", "--force"], 0);
+    for file in ["new.yjs", "earlier.yjs"] {
+        assert!(std::fs::read(folder.join(file)).unwrap() == long_update(100_000), "{file}");
+    }
+    server.stop();
+}
+
+/// The server answers before it has read all, and closes.
+#[test]
+fn an_import_that_is_too_large_hears_the_servers_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("ringleaf.toml"), "[limits]\ndocument_bytes_max = \"1MiB\"\n").unwrap();
+    let server = Server::start(folder, &["data"]);
+    for bytes in [(1 << 20) + 1, 8 << 20, 64 << 20] {
+        std::fs::File::create(folder.join("large")).unwrap().set_len(bytes).unwrap();
+        let failure = Mode::Server(&server).json(folder, &["doc", "import", "large", "large"], 5);
+        assert_eq!(failure["error"]["code"], "update_too_large", "{failure}");
+        let message = format!("the update has {bytes} bytes, and a document at most 1048576");
+        assert_eq!(failure["error"]["message"], message.as_str());
+    }
+    std::fs::write(folder.join("long.update"), long_update(1_000_000)).unwrap();
+    Mode::Server(&server).json(folder, &["doc", "import", "long", "long.update"], 0);
+    server.stop();
+}
+
+#[test]
+fn values_may_be_nested_deeper_than_a_json_library_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Server::start(folder, &["data"]);
+    std::fs::write(folder.join("deep.update"), nested_update(200)).unwrap();
+    Mode::Server(&server).json(folder, &["doc", "import", "deep", "deep.update"], 0);
+    let text = Mode::Server(&server).text(folder, &["doc", "get", "deep"], 0);
+    assert_eq!(text, format!("{{\"t\":{}{}}}\n", "[".repeat(201), "]".repeat(201)));
+    server.stop();
+}
+
 #[test]
 fn a_server_that_keeps_nothing_has_nothing_to_copy() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,6 +373,33 @@ fn the_configuration_is_checked_and_shown_with_origins() {
         error["message"],
         "ringleaf.toml:2: there is no setting limits.retension; did you mean limits.retention?"
     );
+}
+
+#[test]
+fn the_configuration_file_that_is_named_is_the_one_that_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("ringleaf.toml"), "node_id = \"standard\"\n").unwrap();
+    std::fs::write(folder.join("bad.toml"), "foo = 1\n").unwrap();
+    std::fs::write(folder.join("good.conf"), "node_id = \"named\"\n").unwrap();
+    std::fs::create_dir(folder.join("data")).unwrap();
+    for command in ["check", "show"] {
+        let bad = run(folder, &["config", command, "bad.toml"]);
+        assert_eq!((code(&bad), stderr(&bad)), (7, "ringleaf: bad.toml:1: there is no setting foo\n".into()));
+        let missing = run(folder, &["config", command, "missing.toml"]);
+        assert_eq!(code(&missing), 7);
+        assert!(
+            stderr(&missing).starts_with("ringleaf: missing.toml: cannot be read: "),
+            "{}",
+            stderr(&missing)
+        );
+        let two = run(folder, &["config", command, "bad.toml", "--config", "good.conf"]);
+        assert_eq!(code(&two), 2, "{}", stderr(&two));
+    }
+    assert_eq!(stdout(&run(folder, &["config", "check", "good.conf"])), "good.conf is fine\n");
+    assert!(stdout(&run(folder, &["config", "show", "good.conf"])).contains("node_id = \"named\"\n"));
+    let shown = stdout(&run(folder, &["config", "show", "data"]));
+    assert!(shown.contains("data = \"data\"\n") && shown.contains("node_id = \"standard\"\n"), "{shown}");
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use ringleaf_document::{compaction, view};
 use ringleaf_store::Stored;
@@ -111,9 +112,30 @@ pub(super) async fn decode<T: Send + 'static>(
     decoded.map_err(|panicked| ApiError::unreadable(panicked.to_string()))?.map_err(ApiError::unreadable)
 }
 
+/// That a body is not announced as larger than a document may be. Looked at before anything of it is read: whoever waits
+/// for a word before sending it then hears the reason, and never sends it.
+pub(super) struct Fits;
+
+impl FromRequestParts<Arc<Node>> for Fits {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, ApiError> {
+        let announced: Option<u64> =
+            parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let max = node.shared.config.limits.document_bytes_max;
+        match announced {
+            Some(bytes) if bytes > max as u64 => Err(ApiError::too_large(&format!(
+                "the update has {bytes} bytes, and a document at most {max}"
+            ))),
+            Some(_) | None => Ok(Self),
+        }
+    }
+}
+
 pub(super) async fn put(
     State(node): State<Arc<Node>>,
     Name(document): Name,
+    _fits: Fits,
     update: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Changed>, ApiError> {
     let update = update.map_err(|rejection| match rejection.status() {

@@ -21,6 +21,7 @@ mod plan;
 mod process;
 mod rebalance;
 mod ring;
+mod shape;
 mod status;
 
 use std::sync::Arc;
@@ -91,6 +92,7 @@ impl Admin {
             .merge(api)
             .merge(documents)
             .fallback(not_found)
+            .layer(axum::middleware::from_fn(shape::shape))
             .layer(axum::middleware::from_fn(guard::check))
     }
 }

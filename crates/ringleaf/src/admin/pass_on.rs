@@ -1,7 +1,7 @@
 //! Whoever is asked about a document passes it on to the one that should answer: the document's owner, or, of a process
 //! that hosts nothing, any node. One hop: what was passed on is answered where it arrives.
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
@@ -116,7 +116,11 @@ async fn try_each(
     next: Next,
 ) -> (Option<Member>, Response) {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+    // Order: looked at before it is read, so that whoever asks first never sends what is refused.
+    let announced = HttpBody::size_hint(&body).lower();
+    let body =
+        if announced > BODY_BYTES_MAX as u64 { None } else { to_bytes(body, BODY_BYTES_MAX).await.ok() };
+    let Some(body) = body else {
         let text = "the body has more than 128 MiB, which is more than is passed on to another process";
         let advice = "ask the document's owner itself: see `ringleaf ring owner`";
         return (None, error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text, advice));

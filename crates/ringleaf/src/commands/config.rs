@@ -1,5 +1,7 @@
 //! `ringleaf config check|show`.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::cli::{Clustered, ConfigCommand, Format, Hosting, Output, Process, Serve, Settings};
@@ -34,8 +36,29 @@ fn failure(problems: Problems) -> Failure {
 
 pub(super) fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
-        ConfigCommand::Check { output, serve } => check(&output, &load(&serve)?),
-        ConfigCommand::Show { origin, output, serve } => show(&output, origin, &load(&serve)?),
+        ConfigCommand::Check { output, serve } => check(&output, &load(&naming_its_file(serve)?)?),
+        ConfigCommand::Show { origin, output, serve } => {
+            show(&output, origin, &load(&naming_its_file(serve)?)?)
+        }
+    }
+}
+
+/// These take the flags of `serve`, whose first word is a folder. Here a file is meant as often, and no folder's name ends
+/// like one.
+fn naming_its_file(mut serve: Serve) -> Result<Serve, Failure> {
+    let is_file = |path: &PathBuf| path.is_file() || path.extension().is_some_and(|end| end == "toml");
+    let Some(file) = serve.data.take_if(|path| is_file(path)) else { return Ok(serve) };
+    match &serve.process.config {
+        Some(other) if *other != file => Err(Failure::new(
+            Exit::Usage,
+            "usage",
+            format!("{} and --config {} are two files", file.display(), other.display()),
+        )
+        .advise("name one of them")),
+        Some(_) | None => {
+            serve.process.config = Some(file);
+            Ok(serve)
+        }
     }
 }
 

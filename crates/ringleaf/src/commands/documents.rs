@@ -1,6 +1,6 @@
 //! `ringleaf doc …`.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -265,10 +265,7 @@ fn get(name: &str, format: Content, target: &Target) -> Result<(), Failure> {
     let client = Client::open(target)?;
     let ask = format!("{}/content?as={word}", path(name));
     match format {
-        Content::Json => {
-            let value = client.json(Ask::get(&ask))?;
-            output::print(&format!("{value:#}\n"))
-        }
+        Content::Json => output::print_bytes(&client.json_text(Ask::get(&ask))?),
         Content::Text => {
             let mut bytes = client.bytes(Ask::get(&ask))?;
             if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
@@ -312,13 +309,7 @@ fn export(name: &str, file: &Path, force: bool, common: &OutputAndTarget) -> Res
     if file == Path::new("-") {
         return output::print_bytes(&update);
     }
-    let opened = match force {
-        true => std::fs::File::create(file),
-        false => std::fs::File::create_new(file),
-    };
-    opened
-        .and_then(|mut opened| opened.write_all(&update).and_then(|()| opened.sync_all()))
-        .map_err(|error| file_failure(file, "written", &error))?;
+    super::file::write(file, &update, force).map_err(|error| file_failure(file, "written", &error))?;
     let answer = json!({ "name": name, "file": file.display().to_string(), "bytes": update.len() });
     output::answer(common.output.format, &answer, || {
         format!("{name} written to {} ({})\n", file.display(), output::size(update.len() as u64))

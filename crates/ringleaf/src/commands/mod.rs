@@ -3,6 +3,7 @@
 mod busy;
 pub(crate) mod config;
 mod documents;
+mod file;
 mod history;
 mod nodes;
 mod pins;

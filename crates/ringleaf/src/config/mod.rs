@@ -128,6 +128,7 @@ impl Building {
                 key: setting.key,
                 wanted: setting.wanted,
                 found: raw.shown(),
+                nearest: (setting.nearest)(raw),
             }),
         }
     }

@@ -34,8 +34,8 @@ impl fmt::Display for Origin {
 pub(crate) enum Problem {
     #[error("{origin}: there is no setting {key}{}", did_you_mean(.nearest))]
     Unknown { origin: Origin, key: String, nearest: Option<String> },
-    #[error("{origin}: {key} must be {wanted}, not {found}")]
-    Wrong { origin: Origin, key: &'static str, wanted: &'static str, found: String },
+    #[error("{origin}: {key} must be {wanted}, not {found}{}", did_you_mean(.nearest))]
+    Wrong { origin: Origin, key: &'static str, wanted: &'static str, found: String, nearest: Option<String> },
     #[error("{origin}: {message}")]
     Syntax { origin: Origin, message: String },
     #[error("{}{message}", if *.origin == Origin::Default { String::new() } else { format!("{origin}: ") })]

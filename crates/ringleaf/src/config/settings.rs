@@ -79,6 +79,8 @@ pub(crate) struct Setting {
     pub(crate) wanted: &'static str,
     /// `None`: the value is of the wrong type or out of range.
     pub(crate) set: fn(&mut Config, &Raw) -> Option<()>,
+    /// What was probably meant by a value that cannot be read.
+    pub(crate) nearest: fn(&Raw) -> Option<String>,
     /// The value as it would stand in the file.
     pub(crate) show: fn(&Config) -> String,
 }
@@ -99,6 +101,7 @@ macro_rules! setting {
                 config.$($field).+ = $kind::parse(raw)?;
                 Some(())
             },
+            nearest: nearest(|config: &Config| &config.$($field).+, $kind),
             show: |config| $kind::show(&config.$($field).+),
         }
     };
@@ -107,6 +110,11 @@ macro_rules! setting {
 /// `K::WANTED` with the field's type inferred from how it is reached.
 const fn wanted<T, K: Kind<T> + Copy>(_field: fn(&Config) -> &T, _kind: K) -> &'static str {
     K::WANTED
+}
+
+/// `K::nearest`, likewise.
+const fn nearest<T, K: Kind<T> + Copy>(_field: fn(&Config) -> &T, _kind: K) -> fn(&Raw) -> Option<String> {
+    K::nearest
 }
 
 macro_rules! limits {

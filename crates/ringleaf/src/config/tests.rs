@@ -106,6 +106,18 @@ fn a_wrong_value_is_an_error_that_says_what_is_wanted() {
     );
 }
 
+/// It would name a target, of which there is none, and the log would be empty.
+#[test]
+fn a_mistyped_log_level_is_an_error_that_names_the_nearest() {
+    assert_eq!(
+        refused("log_filter = \"debgu\"\n", &[], &[("log_filter", "warning")]),
+        "ringleaf.toml:1: log_filter must be a log level (off, error, warn, info, debug or trace), or a filter such as \
+         \"info,ringleaf_node=debug\", not \"debgu\"; did you mean debug?\n\
+         flag --log-filter: log_filter must be a log level (off, error, warn, info, debug or trace), or a filter such \
+         as \"info,ringleaf_node=debug\", not \"warning\"; did you mean warn?"
+    );
+}
+
 #[test]
 fn text_that_is_no_toml_is_an_error_with_its_line() {
     let text = refused("data = \"a\"\nlisten = \n", &[], &[]);

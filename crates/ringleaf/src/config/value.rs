@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ringleaf_ring::Weight;
 use ringleaf_types::NodeId;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::problem::nearest;
 use crate::log::LogFormat;
 
 /// A value as it was written, before anybody knows what it is for.
@@ -78,6 +80,11 @@ pub(crate) trait Kind<T> {
     const WANTED: &'static str;
 
     fn parse(raw: &Raw) -> Option<T>;
+
+    /// What was probably meant by a value that cannot be read.
+    fn nearest(_raw: &Raw) -> Option<String> {
+        None
+    }
 
     /// As it would stand in the file.
     fn show(value: &T) -> String;
@@ -360,18 +367,38 @@ impl Kind<LogFormat> for Format {
 }
 
 impl Kind<String> for Filter {
-    const WANTED: &'static str =
-        "a log level such as \"info\", or a filter such as \"info,ringleaf_node=debug\"";
+    const WANTED: &'static str = "a log level (off, error, warn, info, debug or trace), or a filter such as \"info,ringleaf_node=debug\"";
 
+    /// A word alone is a level. The library would take any other for the name of a target, of which there is none: a
+    /// mistyped level would silence the whole log.
     fn parse(raw: &Raw) -> Option<String> {
-        let text = raw.text()?;
-        text.parse::<tracing_subscriber::filter::Targets>().ok()?;
-        Some(text.to_owned())
+        let words: Vec<&str> = raw.text()?.split(',').map(str::trim).collect();
+        let level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        let known = |word: &&str| word.contains('=') || level(word);
+        let text = words.join(",");
+        let readable = words.iter().all(known) && text.parse::<Targets>().is_ok();
+        readable.then_some(text)
+    }
+
+    fn nearest(raw: &Raw) -> Option<String> {
+        let mut levels = raw.text()?.split(',').filter_map(|word| {
+            let level = word.rsplit('=').next().unwrap_or(word).trim();
+            level.parse::<LevelFilter>().is_err().then_some(level)
+        });
+        levels.find_map(nearest_level)
     }
 
     fn show(value: &String) -> String {
         quoted(value)
     }
+}
+
+/// `warning` and `err` mean a level, too.
+fn nearest_level(word: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = word.to_ascii_lowercase();
+    let begins = |level: &&str| word.starts_with(level) || (word.len() > 1 && level.starts_with(&word));
+    nearest(&word, LEVELS.into_iter()).or_else(|| LEVELS.into_iter().find(begins).map(str::to_owned))
 }
 
 impl<T> Kind<T> for Count
@@ -549,6 +576,30 @@ mod tests {
         assert_eq!(<Count as Kind<u32>>::parse(&Raw::Integer(-5)), None);
         assert_eq!(<Count as Kind<u32>>::parse(&Raw::Integer(5)), Some(5));
         assert_eq!(<Count as Kind<u32>>::parse(&word("5")), Some(5));
+    }
+
+    #[test]
+    fn a_word_alone_is_a_level() {
+        for text in
+            ["warn", "WARN", "off", "info,ringleaf_node=debug", "ringleaf_node=trace", "hyper=off,debug"]
+        {
+            assert_eq!(Filter::parse(&word(text)).as_deref(), Some(text));
+        }
+        assert_eq!(Filter::parse(&word("info, hyper=off")).as_deref(), Some("info,hyper=off"));
+        for (text, meant) in [
+            ("warning", Some("warn")),
+            ("debgu", Some("debug")),
+            ("err", Some("error")),
+            ("Information", Some("info")),
+            ("info,ringleaf_node=tarce", Some("trace")),
+            ("info,wran", Some("warn")),
+            ("hyper", None),
+            ("", None),
+            ("info,", None),
+        ] {
+            assert_eq!(Filter::parse(&word(text)), None, "{text}");
+            assert_eq!(Filter::nearest(&word(text)).as_deref(), meant, "{text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,39 @@ pub(crate) fn update(client: u8) -> Vec<u8> {
     vec![1, 1, client, 0, 4, 1, 1, b't', 2, b'h', b'i', 0]
 }
 
+/// A number as Yjs writes it.
+fn number(mut number: usize, bytes: &mut Vec<u8>) {
+    while number > 0x7f {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The same with so many letters.
+pub(crate) fn long_update(letters: usize) -> Vec<u8> {
+    let mut bytes = vec![1, 1, 1, 0, 4, 1, 1, b't'];
+    number(letters, &mut bytes);
+    bytes.resize(bytes.len() + letters, b'x');
+    bytes.push(0);
+    bytes
+}
+
+/// So many arrays, each in the one before it, in the array `t`.
+pub(crate) fn nested_update(arrays: usize) -> Vec<u8> {
+    let mut bytes = vec![1];
+    number(arrays, &mut bytes);
+    // The first stands in the root, each other one in its predecessor, which is named by client and clock.
+    bytes.extend([1, 0, 7, 1, 1, b't', 0]);
+    for parent in 0..arrays - 1 {
+        bytes.extend([7, 0, 1]);
+        number(parent, &mut bytes);
+        bytes.push(0);
+    }
+    bytes.push(0);
+    bytes
+}
+
 /// The binary, in a folder, without the surrounding environment's settings.
 pub(crate) fn ringleaf(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringleaf"));

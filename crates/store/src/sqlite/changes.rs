@@ -8,7 +8,8 @@ use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
-use super::queries;
+use super::overwrite::Overwriting;
+use super::{queries, schema};
 use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
@@ -115,7 +116,9 @@ impl Change {
     /// How many have waited for the commit that it is in: the updates of a slot, or whoever wanted it.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::CreateSlot { record: Record { body: Body::Updates(updates), .. }, .. } => updates.len().max(1),
+            Self::CreateSlot { record: Record { body: Body::Updates(updates), .. }, .. } => {
+                updates.len().max(1)
+            }
             Self::CreateSlot { .. }
             | Self::CreateLargeSlot { .. }
             | Self::CreateSnapshot { .. }
@@ -154,6 +157,7 @@ impl Change {
 pub(super) struct Changes {
     known: HashMap<DocumentId, Known>,
     scratch: Vec<u8>,
+    purged: bool,
 }
 
 /// What the writer remembers of a document. Nobody else writes, so it is what the database says.
@@ -206,6 +210,12 @@ impl Changes {
     /// After a rollback: what was written in it is void.
     pub(super) fn forget(&mut self) {
         self.known.clear();
+        self.purged = false;
+    }
+
+    /// After a commit: whether it purged anything.
+    pub(super) fn purged(&mut self) -> bool {
+        std::mem::take(&mut self.purged)
     }
 
     fn create_small_slot(
@@ -339,9 +349,13 @@ impl Changes {
         if newer {
             return Ok(Ok(Answer::Yes(false)));
         }
-        connection.execute("DELETE FROM slots WHERE document = ?1", [number])?;
-        connection.execute("DELETE FROM snapshots WHERE document = ?1", [number])?;
-        connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
+        // Order: only for these statements, since it writes every page that they free.
+        schema::overwrite_deleted(connection, "on")?;
+        let wiped = wipe(connection, number, document);
+        schema::overwrite_deleted(connection, "fast")?;
+        wiped?;
+        Overwriting::want(connection)?;
+        self.purged = true;
         let beginning = encoding::encode_snapshot(document, tombstone).into();
         let content = Content { beginning, rest: None };
         self.create_snapshot(connection, document, tombstone.upto, tombstone.deleted, &content)
@@ -413,6 +427,25 @@ fn delete_pieces(connection: &Connection, rest: u64) -> Outcome {
         )?
         .execute([rest])?;
     Ok(Ok(Answer::Done))
+}
+
+/// Deletes all rows of a document, and what they held from the file.
+fn wipe(connection: &Connection, number: i64, document: &DocumentId) -> Result<(), rusqlite::Error> {
+    for table in ["slots", "snapshots"] {
+        // Order: zeros first, in place. Deleting moves rows that are still there to other pages, and of those SQLite
+        // overwrites nothing where they were.
+        for statement in [
+            format!(
+                "UPDATE pieces SET bytes = zeroblob(length(bytes))
+                 WHERE rest IN (SELECT rest FROM {table} WHERE document = ?1 AND rest IS NOT NULL)"
+            ),
+            format!("UPDATE {table} SET record = zeroblob(length(record)) WHERE document = ?1"),
+            format!("DELETE FROM {table} WHERE document = ?1"),
+        ] {
+            connection.execute(&statement, [number])?;
+        }
+    }
+    connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()]).map(drop)
 }
 
 fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {

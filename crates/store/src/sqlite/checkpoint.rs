@@ -5,8 +5,11 @@
 //! everything in it has been folded in and no reader needs it.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB};
@@ -20,10 +23,14 @@ use crate::tasks;
 const PAGES_AT_ONCE: u32 = 1_000;
 /// Pages at which the writer folds by itself, because the log grows faster than it is folded beside it. 64 MiB.
 const PAGES_MAX: u32 = 16_000;
+/// How often it is tried to cut the log off while somebody is in the way.
+const START_OVER_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The writer's end.
 pub(super) struct Checkpointer {
     wake: Option<SyncSender<()>>,
+    /// The log is to be cut off, because nothing that was in it may stay.
+    start_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// Pages in the log when somebody was last asked to fold.
     asked_at: u32,
@@ -36,9 +43,19 @@ impl Checkpointer {
             .map_err(|source| OpenStoreError::database(database, source))?;
         // Limit: one request waits. A second would ask for the same.
         let (wake, woken) = sync_channel(1);
-        let thread = tasks::thread("store-checkpoint", move || run(&connection, &woken))
+        let start_over = Arc::new(AtomicBool::new(false));
+        let wanted = start_over.clone();
+        let thread = tasks::thread("store-checkpoint", move || run(&connection, &woken, &wanted))
             .map_err(|source| OpenStoreError::folder(database, "start a thread for", source))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), asked_at: 0, folded_at: 0 })
+        Ok(Self { wake: Some(wake), start_over, thread: Some(thread), asked_at: 0, folded_at: 0 })
+    }
+
+    /// Has the log cut off: pages as they were before a purge are in it, and they would stay until they are written over.
+    pub(super) fn start_over(&self) {
+        self.start_over.store(true, Ordering::Release);
+        if let Some(wake) = &self.wake {
+            let _ = wake.try_send(());
+        }
     }
 
     /// After each commit: how many pages the log has now. `true`: the writer must fold by itself, now.
@@ -70,14 +87,36 @@ impl Checkpointer {
     }
 }
 
-fn run(connection: &Connection, woken: &Receiver<()>) {
-    while woken.recv().is_ok() {
+fn run(connection: &Connection, woken: &Receiver<()>, start_over: &AtomicBool) {
+    loop {
+        let woke = match start_over.load(Ordering::Acquire) {
+            true => woken.recv_timeout(START_OVER_INTERVAL),
+            false => woken.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        if woke == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
         // Twice: what was committed during the first one is little, so the second has a good chance to catch up with the
         // writer, and only then can the log start over.
         for _ in 0..2 {
             if fold(connection, CheckpointMode::PASSIVE) {
                 break;
             }
+        }
+        // Order: taken before it is done, so that a purge that comes meanwhile is not forgotten.
+        if start_over.swap(false, Ordering::AcqRel) && !cut_off(connection) {
+            start_over.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Cuts the log off, unless somebody reads from it or writes at this moment.
+fn cut_off(connection: &Connection) -> bool {
+    match connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE) {
+        Ok(_) => true,
+        Err(error) => {
+            abort_on_lost_writes(&error);
+            false
         }
     }
 }
@@ -102,7 +141,8 @@ mod tests {
 
     fn checkpointer() -> (Checkpointer, Receiver<()>) {
         let (wake, woken) = sync_channel(1);
-        (Checkpointer { wake: Some(wake), thread: None, asked_at: 0, folded_at: 0 }, woken)
+        let start_over = Arc::default();
+        (Checkpointer { wake: Some(wake), start_over, thread: None, asked_at: 0, folded_at: 0 }, woken)
     }
 
     #[test]

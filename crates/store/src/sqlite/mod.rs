@@ -11,6 +11,7 @@ mod checkpoint;
 mod error;
 mod folder;
 mod large;
+mod overwrite;
 mod pace;
 mod queries;
 mod readers;

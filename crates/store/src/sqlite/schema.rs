@@ -33,10 +33,11 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreE
         return Err(OpenStoreError::Unsuitable { database: database.into() });
     }
     migrate(&mut connection, found, &MIGRATIONS).map_err(error)?;
-    // What a process had written in advance when it ended.
+    // What a process had written in advance when it ended. Zeros are seen to by the writer.
     connection
         .execute(
-            "DELETE FROM pieces WHERE rest NOT IN (SELECT rest FROM slots WHERE rest IS NOT NULL
+            "DELETE FROM pieces WHERE rest <> 0
+             AND rest NOT IN (SELECT rest FROM slots WHERE rest IS NOT NULL
                                                    UNION ALL SELECT rest FROM snapshots WHERE rest IS NOT NULL)",
             [],
         )
@@ -61,6 +62,8 @@ pub(super) fn open_for_folding(database: &Path) -> Result<Connection, rusqlite::
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     common(&connection)?;
+    // It never waits for those who read, because the writer would wait with it.
+    connection.busy_timeout(Duration::ZERO)?;
     // It syncs the log before it copies, and the database before the log may start over.
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
@@ -113,9 +116,17 @@ fn set_up_writing(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
     // Folding has a thread of its own.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    // What is deleted from a page that is written anyway is overwritten there: that costs no writes.
+    overwrite_deleted(connection, "fast")?;
     // The index pages of a few thousand busy documents.
     connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(mode == "wal")
+}
+
+/// What becomes of deleted content on the disk: "fast" overwrites it where that costs no writes, "on" everywhere. It may be
+/// said at any time, also inside a transaction, and is about what is deleted from then on.
+pub(super) fn overwrite_deleted(connection: &Connection, how: &str) -> Result<(), rusqlite::Error> {
+    connection.pragma_update_and_check(None, "secure_delete", how, |_| Ok(()))
 }
 
 /// The page size stays at SQLite's 4 KiB: with 1, 2 and 8 KiB, small appends to a thousand documents cost the same.

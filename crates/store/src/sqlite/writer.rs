@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::{Answer, Change, Changes};
 use super::checkpoint::{Checkpointer, fold};
 use super::error::{Cause, abort_on_lost_writes};
+use super::overwrite::Overwriting;
 use super::pace::Pace;
 use crate::StoreError;
 
@@ -18,6 +20,9 @@ use crate::StoreError;
 const CHANGES_PER_COMMIT_MAX: usize = 4_096;
 /// Limit: bytes in one transaction, likewise, so that none takes much longer than 50 ms. One change may always go.
 const BYTES_PER_COMMIT_MAX: usize = 4 << 20;
+
+/// How long a store that is closed goes on overwriting free pages. What is left then is done after the next opening.
+const OVERWRITING_AT_THE_END_MAX: Duration = Duration::from_secs(5);
 
 /// A change that somebody waits for.
 pub(super) struct Job {
@@ -36,6 +41,7 @@ pub(super) struct Writer {
     log_pages: Arc<AtomicU32>,
     /// The last commit found no room.
     full: bool,
+    overwriting: Overwriting,
     batch: Vec<Job>,
     answers: Vec<Result<Answer, StoreError>>,
 }
@@ -55,12 +61,24 @@ impl Writer {
             Ok(())
         }))?;
         let (changes, batch, answers) = (Changes::default(), Vec::new(), Vec::new());
-        Ok(Self { connection, waiting, changes, pace, checkpointer, log_pages, full: false, batch, answers })
+        let overwriting = Overwriting::owed(&connection)?;
+        Ok(Self {
+            connection,
+            waiting,
+            changes,
+            pace,
+            checkpointer,
+            log_pages,
+            full: false,
+            overwriting,
+            batch,
+            answers,
+        })
     }
 
     /// Runs until nobody can hand over a change any more.
     pub(super) fn run(mut self) {
-        while let Some(first) = self.waiting.blocking_recv() {
+        while let Some(first) = self.next() {
             let gap = self.pace.gap(Instant::now());
             if !gap.is_zero() {
                 // Asleep, not listening: nobody has to wake this thread for what gathers meanwhile.
@@ -71,12 +89,68 @@ impl Writer {
             let held = self.batch.iter().map(|job| job.change.held()).sum();
             self.commit_and_answer();
             self.pace.committed(started_at, Instant::now(), held);
-            if self.checkpointer.committed(self.log_pages.load(Ordering::Relaxed)) {
-                fold(&self.connection, CheckpointMode::PASSIVE);
-            }
+            self.fold_if_long();
         }
         self.checkpointer.stop();
         fold(&self.connection, CheckpointMode::TRUNCATE);
+    }
+
+    /// Waits for the next change. After a purge free pages are overwritten meanwhile, and a few between two commits.
+    fn next(&mut self) -> Option<Job> {
+        let mut end_at = None;
+        while self.overwriting != Overwriting::Nothing {
+            match self.waiting.try_recv() {
+                Ok(job) => {
+                    self.overwrite();
+                    return Some(job);
+                }
+                Err(TryRecvError::Empty) => {}
+                // Whoever purges on a stopped server's folder closes it at once.
+                Err(TryRecvError::Disconnected) => {
+                    let end_at = *end_at.get_or_insert_with(|| Instant::now() + OVERWRITING_AT_THE_END_MAX);
+                    if Instant::now() > end_at {
+                        return None;
+                    }
+                }
+            }
+            self.overwrite();
+        }
+        self.waiting.blocking_recv()
+    }
+
+    fn overwrite(&mut self) {
+        self.overwriting = match self.overwriting.step(&self.connection) {
+            Ok(next) => next,
+            Err(error) => {
+                abort_on_lost_writes(&error);
+                tracing::warn!(%error, "could not overwrite free pages after a purge");
+                match self.overwriting {
+                    // What was filled is given back, so that there is room.
+                    Overwriting::Filling { .. } => Overwriting::Emptying,
+                    // The next opening does it.
+                    Overwriting::Emptying | Overwriting::Nothing => Overwriting::Nothing,
+                }
+            }
+        };
+        self.fold_if_long();
+        if self.overwriting == Overwriting::Nothing {
+            self.checkpointer.start_over();
+        }
+    }
+
+    fn fold_if_long(&mut self) {
+        if self.checkpointer.committed(self.log_pages.load(Ordering::Relaxed)) {
+            fold(&self.connection, CheckpointMode::PASSIVE);
+        }
+    }
+
+    /// After a commit that purged: nothing of it may be read from the files.
+    fn begin_overwriting(&mut self) {
+        self.checkpointer.start_over();
+        match Overwriting::owed(&self.connection) {
+            Ok(owed) => self.overwriting = owed,
+            Err(error) => tracing::warn!(%error, "free pages are overwritten when the store is opened again"),
+        }
     }
 
     fn gather(&mut self, first: Job) {
@@ -108,6 +182,9 @@ impl Writer {
             let _ = job.reply.send(answer);
         }
         self.answers.clear();
+        if self.changes.purged() {
+            self.begin_overwriting();
+        }
     }
 
     /// A full disk is told once, since everybody tries again and again.

@@ -20,7 +20,8 @@ fn large_snapshot(upto: u64) -> Snapshot {
 }
 
 fn pieces(store: &SqliteStore) -> u64 {
-    stranger(store).query_row("SELECT count(*) FROM pieces", [], |row| row.get(0)).unwrap()
+    // Those of rows: after a purge there are some that only overwrite free pages.
+    stranger(store).query_row("SELECT count(*) FROM pieces WHERE rest > 0", [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod faults;
 mod formats;
 mod large;
 mod model;
+mod purge;
 mod torn;
 mod trim;
 
