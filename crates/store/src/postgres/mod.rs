@@ -8,6 +8,7 @@
 //! Tested with PostgreSQL 15 over a socket. The SQL keeps to what other databases of this protocol know where that was
 //! possible (not: advisory locks, `LOCK TABLE`); CockroachDB, Yugabyte, connection poolers and TLS to a server are untested.
 
+mod again;
 mod batch;
 mod changes;
 mod connections;

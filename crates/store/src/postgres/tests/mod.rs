@@ -1,6 +1,7 @@
 //! Against a real server. Without one installed these say so and prove nothing.
 
 mod server;
+mod silence;
 
 use std::time::Instant;
 
