@@ -10,17 +10,18 @@ use deadpool_postgres::{
 use rustls::RootCertStore;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenPostgresError;
+use super::session::{self, Promises};
 use crate::StoreError;
 
 /// The server gives up a statement after this. That a late one ends is what trimming counts on.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server that has not answered by then hangs, and its connection is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit: bytes that were sent and not acknowledged by the server's kernel for so long end a connection.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// After so long without an answer another connection is asked what may be asked twice. An answer takes milliseconds, so
@@ -40,7 +41,7 @@ pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 pub(super) struct Connections {
     pool: Pool,
     backoff: Mutex<Backoff>,
-    found_unsafe: Arc<Mutex<Option<(&'static str, String)>>>,
+    pub(super) promises: Arc<Promises>,
     /// How often in a row a second connection was asked in vain, for the first one answered after all.
     impatient: AtomicU32,
 }
@@ -80,17 +81,17 @@ impl Connections {
         let tls = tls(config.get_ssl_mode())?;
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
-        let found_unsafe = Arc::new(Mutex::new(None));
-        let found = found_unsafe.clone();
+        let promises = Arc::new(Promises::default());
+        let kept = promises.clone();
         let pool = Pool::builder(manager)
             .max_size(connections_max.max(2))
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT_TIMEOUT))
             .wait_timeout(Some(STATEMENT_TIMEOUT))
-            .post_create(Hook::async_fn(move |client, _| Box::pin(set_up(client, found.clone()))))
+            .post_create(Hook::async_fn(move |client, _| Box::pin(session::set_up(client, kept.clone()))))
             .build()
             .map_err(OpenPostgresError::database)?;
-        Ok(Arc::new(Self { pool, backoff: Mutex::default(), found_unsafe, impatient: AtomicU32::new(0) }))
+        Ok(Arc::new(Self { pool, backoff: Mutex::default(), promises, impatient: AtomicU32::new(0) }))
     }
 
     /// Lends a connection. While the database is away most callers hear so at once, and one in each pause tries.
@@ -161,16 +162,12 @@ impl Connections {
         match self.pool.get().await {
             Ok(_) => Ok(()),
             Err(PoolError::PostCreateHook(HookError::Message(_)))
-                if let Some((setting, value)) = self.found_unsafe() =>
+                if let Some((setting, value)) = self.promises.broken() =>
             {
                 Err(OpenPostgresError::Unsafe { setting, value })
             }
             Err(error) => Err(OpenPostgresError::database(StoreError::from(error))),
         }
-    }
-
-    fn found_unsafe(&self) -> Option<(&'static str, String)> {
-        self.found_unsafe.lock().expect("no holder of this lock panics").clone()
     }
 
     pub(super) fn close(&self) {
@@ -278,50 +275,6 @@ fn retire(pool: &Pool, since: Instant) {
             "the database is silent: connections are made anew"
         );
     }
-}
-
-/// Every new session is set up and checked: what the server promises may have changed since the store was opened.
-async fn set_up(
-    client: &mut deadpool_postgres::ClientWrapper,
-    found_unsafe: Arc<Mutex<Option<(&'static str, String)>>>,
-) -> Result<(), HookError> {
-    let silent = |_| HookError::message("the database went silent while a session was set up");
-    tokio::time::timeout(CONNECT_TIMEOUT, set_up_and_check(client, found_unsafe)).await.map_err(silent)?
-}
-
-async fn set_up_and_check(
-    client: &Client,
-    found_unsafe: Arc<Mutex<Option<(&'static str, String)>>>,
-) -> Result<(), HookError> {
-    let timeout = STATEMENT_TIMEOUT.as_millis();
-    // The second: a process that is stopped inside a transaction must not keep its locks.
-    let limits =
-        format!("SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}");
-    client.batch_execute(&limits).await.map_err(HookError::Backend)?;
-    // A statement that was given up ends soon, instead of waiting on for a lock, say. A server before PostgreSQL 14, or on
-    // a system that cannot look, does not know the setting; there it ends at its time limit.
-    match client.batch_execute("SET client_connection_check_interval = 1000").await {
-        Err(error) if error.code().is_none() => return Err(HookError::Backend(error)),
-        _ => {}
-    }
-    let Some((setting, value)) = unsafe_setting(client).await.map_err(HookError::Backend)? else {
-        return Ok(());
-    };
-    let error = OpenPostgresError::Unsafe { setting, value: value.clone() };
-    *found_unsafe.lock().expect("no holder of this lock panics") = Some((setting, value));
-    Err(HookError::Message(error.to_string().into()))
-}
-
-/// A setting under which an answered commit may be lost.
-async fn unsafe_setting(client: &Client) -> Result<Option<(&'static str, String)>, tokio_postgres::Error> {
-    for setting in ["fsync", "synchronous_commit"] {
-        // A database that only speaks PostgreSQL's protocol may not know the setting.
-        let row = client.query_one("SELECT current_setting($1, true)", &[&setting]).await?;
-        if let Some(value) = row.get::<_, Option<String>>(0).filter(|value| value == "off") {
-            return Ok(Some((setting, value)));
-        }
-    }
-    Ok(None)
 }
 
 fn is_local(host: &Host) -> bool {

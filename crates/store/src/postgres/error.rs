@@ -22,7 +22,7 @@ pub enum OpenPostgresError {
     Database(#[source] Box<dyn Error + Send + Sync>),
     #[error(
         "PostgreSQL runs with {setting} = {value}, which loses acknowledged edits in a crash; \
-         set it to on (server, database, user and address) and start again"
+         set it to on"
     )]
     Unsafe { setting: &'static str, value: String },
     #[error(

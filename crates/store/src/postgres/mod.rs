@@ -15,6 +15,7 @@ mod connections;
 mod error;
 mod queries;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -190,6 +191,11 @@ impl Store for PostgresStore {
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         let _open = self.stay_open()?;
         queries::quarantined(&self.connections).await
+    }
+
+    fn alarm(&self) -> Option<String> {
+        let (setting, value) = self.connections.promises.broken()?;
+        Some(OpenPostgresError::Unsafe { setting, value }.to_string())
     }
 
     async fn close(&self) {

@@ -126,7 +126,10 @@ pub(super) async fn tails(
     documents: &[DocumentId],
 ) -> Result<Vec<(DocumentId, Tail)>, StoreError> {
     // No documents are a question too: whether the database answers.
-    tails_of(&mut connections.get().await?, documents).await
+    let mut connection = connections.get().await?;
+    let tails = tails_of(&mut connection, documents).await?;
+    connections.promises.look(&mut connection).await?;
+    Ok(tails)
 }
 
 async fn tails_of(
