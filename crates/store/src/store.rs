@@ -153,6 +153,11 @@ pub trait Store: Send + Sync + 'static {
     /// All documents in quarantine.
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError>;
 
+    /// What a person must put right though the store answers. Nothing is asked: it tells what was found lately.
+    fn alarm(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until everything handed over before is decided, then stops taking more.
     async fn close(&self);
 }

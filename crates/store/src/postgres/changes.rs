@@ -87,8 +87,7 @@ pub(super) async fn trim(
     document: &DocumentId,
     retention: Duration,
 ) -> Result<u64, StoreError> {
-    let mut connection = connections.get().await?;
-    connection.begin(ONE_MOMENT).await?;
+    let mut connection = connections.begin(ONE_MOMENT).await?;
     let plan = plan_trim(&mut connection, document, retention).await;
     connection.end().await?;
     let Some(plan) = plan? else { return Ok(0) };
@@ -159,8 +158,7 @@ pub(super) async fn purge(
 ) -> Result<bool, StoreError> {
     let record = encoding::encode_snapshot(document, tombstone);
     let (name, upto) = (bytes_of(document), integer(tombstone.upto));
-    let mut connection = connections.get().await?;
-    connection.begin("BEGIN").await?;
+    let mut connection = connections.begin("BEGIN").await?;
     connection.batch(LOCK_SLOTS).await?;
     let sql = "
         SELECT EXISTS (SELECT 1 FROM ringleaf_documents WHERE document = $1)

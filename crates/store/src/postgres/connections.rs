@@ -1,5 +1,6 @@
 //! Connections: how they are made, checked, lent and given up.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,19 +10,27 @@ use deadpool_postgres::{
 use rustls::RootCertStore;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenPostgresError;
+use super::session::{self, Promises};
 use crate::StoreError;
 
 /// The server gives up a statement after this. That a late one ends is what trimming counts on.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server that has not answered by then hangs, and its connection is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit: bytes that were sent and not acknowledged by the server's kernel for so long end a connection.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// After so long without an answer another connection is asked what may be asked twice. An answer takes milliseconds, so
+/// few healthy ones come later, and a connection whose other end has gone (a balancer that forgot it, a frozen server
+/// process) holds up acknowledgements for no longer than a node that hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// A statement that was given up after so long casts doubt on connections that have rested since before it was sent.
+/// Shorter than any caller's patience, longer than a server takes that has nothing else to do.
+const DOUBT_AFTER: Duration = Duration::from_millis(400);
 /// After a failed connect the next one is tried after 50 ms, then twice that, up to 2 s.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -32,7 +41,9 @@ pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 pub(super) struct Connections {
     pool: Pool,
     backoff: Mutex<Backoff>,
-    found_unsafe: Arc<Mutex<Option<(&'static str, String)>>>,
+    pub(super) promises: Arc<Promises>,
+    /// How often in a row a second connection was asked in vain, for the first one answered after all.
+    impatient: AtomicU32,
 }
 
 #[derive(Default)]
@@ -70,17 +81,17 @@ impl Connections {
         let tls = tls(config.get_ssl_mode())?;
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
-        let found_unsafe = Arc::new(Mutex::new(None));
-        let found = found_unsafe.clone();
+        let promises = Arc::new(Promises::default());
+        let kept = promises.clone();
         let pool = Pool::builder(manager)
             .max_size(connections_max.max(2))
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT_TIMEOUT))
             .wait_timeout(Some(STATEMENT_TIMEOUT))
-            .post_create(Hook::async_fn(move |client, _| Box::pin(set_up(client, found.clone()))))
+            .post_create(Hook::async_fn(move |client, _| Box::pin(session::set_up(client, kept.clone()))))
             .build()
             .map_err(OpenPostgresError::database)?;
-        Ok(Arc::new(Self { pool, backoff: Mutex::default(), found_unsafe }))
+        Ok(Arc::new(Self { pool, backoff: Mutex::default(), promises, impatient: AtomicU32::new(0) }))
     }
 
     /// Lends a connection. While the database is away most callers hear so at once, and one in each pause tries.
@@ -96,7 +107,7 @@ impl Connections {
                     tracing::info!("the database is back");
                 }
                 *backoff = Backoff::default();
-                Ok(Lent { object: Some(object), broken: false })
+                Ok(Lent { object: Some(object), broken: false, owed_since: None })
             }
             Err(error) => {
                 let error = StoreError::from(error);
@@ -111,16 +122,49 @@ impl Connections {
         }
     }
 
+    /// Lends a connection on which a transaction has begun. That is no work for a server: one that is silent has gone,
+    /// and another connection is tried.
+    pub(super) async fn begin(&self, sql: &'static str) -> Result<Lent, StoreError> {
+        let mut first = self.get().await?;
+        if let Ok(begun) = tokio::time::timeout(PATIENCE, first.begin(sql)).await {
+            return begun.map(|()| first);
+        }
+        // Order: dropped before another one is asked for, so that none is lent that is as old and as silent.
+        drop(first);
+        let mut second = self.get().await?;
+        second.begin(sql).await?;
+        Ok(second)
+    }
+
+    /// How long an answer is waited for before another connection is asked as well: longer each time that was in vain. A
+    /// database that is merely slow gets no more work by it.
+    pub(super) fn patience(&self) -> Duration {
+        let doublings = self.impatient.load(Ordering::Relaxed).min(8);
+        PATIENCE.saturating_mul(1 << doublings).min(ANSWER_TIMEOUT)
+    }
+
+    /// Whether the first connection answered after all, when a second one was asked.
+    pub(super) fn asked_in_vain(&self, in_vain: bool) {
+        if in_vain {
+            self.impatient.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.impatient.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A statement that was sent at that moment is not answered: connections that have rested since before are given up.
+    pub(super) fn doubt_rested(&self, since: Instant) {
+        retire(&self.pool, since);
+    }
+
     /// Looks with a session of its own, so that whoever opens the store hears which setting it is.
     pub(super) async fn refuse_unsafe_settings(&self) -> Result<(), OpenPostgresError> {
         match self.pool.get().await {
             Ok(_) => Ok(()),
-            Err(PoolError::PostCreateHook(HookError::Message(_))) => {
-                let found = self.found_unsafe.lock().expect("no holder of this lock panics").clone();
-                Err(found.map_or_else(
-                    || OpenPostgresError::database("an unsafe setting"),
-                    |(setting, value)| OpenPostgresError::Unsafe { setting, value },
-                ))
+            Err(PoolError::PostCreateHook(HookError::Message(_)))
+                if let Some((setting, value)) = self.promises.broken() =>
+            {
+                Err(OpenPostgresError::Unsafe { setting, value })
             }
             Err(error) => Err(OpenPostgresError::database(StoreError::from(error))),
         }
@@ -131,10 +175,12 @@ impl Connections {
     }
 }
 
-/// A connection for one operation. It goes back unless something was left open on it.
+/// A connection for one operation. It goes back unless something was left open on it, an answer among others.
 pub(super) struct Lent {
     object: Option<Object>,
     broken: bool,
+    /// Since when an answer is awaited. Noted before it is, so that a dropped future leaves it behind.
+    owed_since: Option<Instant>,
 }
 
 const LENT: &str = "a connection is there until it is dropped";
@@ -144,7 +190,7 @@ impl Lent {
     ///
     /// # Cancel safety
     ///
-    /// A statement whose future is dropped may still be carried out.
+    /// A statement whose future is dropped may still be carried out. Its connection is not lent out again.
     pub(super) async fn try_query(
         &mut self,
         sql: &'static str,
@@ -155,19 +201,12 @@ impl Lent {
             let statement = object.prepare_cached(sql).await?;
             object.query(&statement, params).await
         };
-        match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
-            Ok(outcome) => {
-                // A replica that was a primary before: another connection finds the new one.
-                self.broken |= outcome.as_ref().is_err_and(|error| {
-                    error.code() == Some(&tokio_postgres::error::SqlState::READ_ONLY_SQL_TRANSACTION)
-                });
-                Ok(outcome)
-            }
-            Err(elapsed) => {
-                self.broken = true;
-                Err(StoreError::Away(elapsed.into()))
-            }
-        }
+        let outcome = answered(&mut self.owed_since, work).await?;
+        // A replica that was a primary before: another connection finds the new one.
+        self.broken |= outcome.as_ref().is_err_and(|error| {
+            error.code() == Some(&tokio_postgres::error::SqlState::READ_ONLY_SQL_TRANSACTION)
+        });
+        Ok(outcome)
     }
 
     pub(super) async fn query(
@@ -192,52 +231,50 @@ impl Lent {
 
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
         let object = self.object.as_ref().expect(LENT);
-        match tokio::time::timeout(ANSWER_TIMEOUT, object.batch_execute(sql)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(elapsed) => {
-                self.broken = true;
-                Err(StoreError::Away(elapsed.into()))
-            }
-        }
+        Ok(answered(&mut self.owed_since, object.batch_execute(sql)).await??)
     }
+}
+
+/// Waits for an answer, and notes that it is owed until it is there.
+async fn answered<T>(
+    owed_since: &mut Option<Instant>,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<Result<T, tokio_postgres::Error>, StoreError> {
+    *owed_since = Some(Instant::now());
+    let outcome = tokio::time::timeout(ANSWER_TIMEOUT, work).await;
+    let outcome = outcome.map_err(|elapsed| StoreError::Away(elapsed.into()))?;
+    // A connection that ended meanwhile is no answer.
+    if !outcome.as_ref().is_err_and(tokio_postgres::Error::is_closed) {
+        *owed_since = None;
+    }
+    Ok(outcome)
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take().filter(|_| self.broken) {
+        let Some(object) = self.object.take() else { return };
+        let silent_since = self.owed_since.filter(|since| since.elapsed() >= DOUBT_AFTER);
+        // Order: before this one's place in the pool is free for whoever waits.
+        if let Some((since, pool)) = silent_since.zip(Object::pool(&object)) {
+            retire(&pool, since);
+        }
+        if self.broken || self.owed_since.is_some() {
             drop(Object::take(object));
         }
     }
 }
 
-/// Every new session is set up and checked: what the server promises may have changed since the store was opened.
-async fn set_up(
-    client: &mut deadpool_postgres::ClientWrapper,
-    found_unsafe: Arc<Mutex<Option<(&'static str, String)>>>,
-) -> Result<(), HookError> {
-    let timeout = STATEMENT_TIMEOUT.as_millis();
-    // The second: a process that is stopped inside a transaction must not keep its locks.
-    let limits =
-        format!("SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}");
-    client.batch_execute(&limits).await.map_err(HookError::Backend)?;
-    let Some((setting, value)) = unsafe_setting(client).await.map_err(HookError::Backend)? else {
-        return Ok(());
-    };
-    let error = OpenPostgresError::Unsafe { setting, value: value.clone() };
-    *found_unsafe.lock().expect("no holder of this lock panics") = Some((setting, value));
-    Err(HookError::Message(error.to_string().into()))
-}
-
-/// A setting under which an answered commit may be lost.
-async fn unsafe_setting(client: &Client) -> Result<Option<(&'static str, String)>, tokio_postgres::Error> {
-    for setting in ["fsync", "synchronous_commit"] {
-        // A database that only speaks PostgreSQL's protocol may not know the setting.
-        let row = client.query_one("SELECT current_setting($1, true)", &[&setting]).await?;
-        if let Some(value) = row.get::<_, Option<String>>(0).filter(|value| value == "off") {
-            return Ok(Some((setting, value)));
-        }
+/// Gives up connections that nobody has used since then: what made one silent did it to those that rested, too.
+fn retire(pool: &Pool, since: Instant) {
+    let removed = pool.retain(|_, used| used.recycled.unwrap_or(used.created) >= since).removed.len();
+    if removed > 0 {
+        let elapsed_ms = since.elapsed().as_millis();
+        tracing::info!(
+            connections = removed,
+            elapsed_ms,
+            "the database is silent: connections are made anew"
+        );
     }
-    Ok(None)
 }
 
 fn is_local(host: &Host) -> bool {

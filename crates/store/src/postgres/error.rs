@@ -22,7 +22,7 @@ pub enum OpenPostgresError {
     Database(#[source] Box<dyn Error + Send + Sync>),
     #[error(
         "PostgreSQL runs with {setting} = {value}, which loses acknowledged edits in a crash; \
-         set it to on (server, database, user and address) and start again"
+         set it to on"
     )]
     Unsafe { setting: &'static str, value: String },
     #[error(
@@ -46,9 +46,12 @@ impl OpenPostgresError {
         let passes = |error: &(dyn Error + 'static)| {
             let of_server = error.downcast_ref::<tokio_postgres::Error>();
             let of_pool = error.downcast_ref::<PoolError>();
+            let silent = |error: &PoolError| {
+                matches!(error, PoolError::Timeout(_) | PoolError::PostCreateHook(HookError::Message(_)))
+            };
             of_server
                 .map(|error| error.code().is_none_or(|code| PASSING.contains(code)))
-                .or(of_pool.map(|error| matches!(error, PoolError::Timeout(_))))
+                .or(of_pool.map(silent))
         };
         // The innermost one knows why.
         causes.filter_map(passes).last().unwrap_or(false)

@@ -8,12 +8,14 @@
 //! Tested with PostgreSQL 15 over a socket. The SQL keeps to what other databases of this protocol know where that was
 //! possible (not: advisory locks, `LOCK TABLE`); CockroachDB, Yugabyte, connection poolers and TLS to a server are untested.
 
+mod again;
 mod batch;
 mod changes;
 mod connections;
 mod error;
 mod queries;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -189,6 +191,11 @@ impl Store for PostgresStore {
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         let _open = self.stay_open()?;
         queries::quarantined(&self.connections).await
+    }
+
+    fn alarm(&self) -> Option<String> {
+        let (setting, value) = self.connections.promises.broken()?;
+        Some(OpenPostgresError::Unsafe { setting, value }.to_string())
     }
 
     async fn close(&self) {

@@ -14,8 +14,7 @@ pub(super) const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ 
 
 /// Reads the newest valid snapshot and the slots after it.
 pub(super) async fn read(connections: &Connections, document: &DocumentId) -> Result<Stored, StoreError> {
-    let mut connection = connections.get().await?;
-    connection.begin(ONE_MOMENT).await?;
+    let mut connection = connections.begin(ONE_MOMENT).await?;
     let stored = read_at_one_moment(&mut connection, document).await;
     connection.end().await?;
     stored
@@ -66,8 +65,7 @@ pub(super) async fn read_after(
     document: &DocumentId,
     after: Slot,
 ) -> Result<Vec<(Slot, Record)>, StoreError> {
-    let mut connection = connections.get().await?;
-    connection.begin(ONE_MOMENT).await?;
+    let mut connection = connections.begin(ONE_MOMENT).await?;
     let read = async {
         let (slots, _) = slots_after(&mut connection, document, after).await?;
         let gone = slots.is_empty() && last(&mut connection, document).await? > after;
@@ -128,7 +126,10 @@ pub(super) async fn tails(
     documents: &[DocumentId],
 ) -> Result<Vec<(DocumentId, Tail)>, StoreError> {
     // No documents are a question too: whether the database answers.
-    tails_of(&mut connections.get().await?, documents).await
+    let mut connection = connections.get().await?;
+    let tails = tails_of(&mut connection, documents).await?;
+    connections.promises.look(&mut connection).await?;
+    Ok(tails)
 }
 
 async fn tails_of(

@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ringleaf_types::DocumentId;
 use tokio::sync::{mpsc, watch};
 
+use super::again;
 use super::batch::{Job, Waiting};
 use super::connections::Connections;
 use super::error::means_again;
@@ -137,8 +138,7 @@ async fn insert(connections: &Connections, batch: &[Job]) -> Result<HashSet<Vec<
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut connection = connections.get().await?;
-        match connection.try_query(CREATE, &[&documents, &slots, &kinds, &records]).await? {
+        match again::insist(connections, CREATE, &[&documents, &slots, &kinds, &records]).await? {
             Ok(rows) => return Ok(rows.iter().map(|row| row.get(0)).collect()),
             // It was rolled back, or it was not and the writer's nonce tells: sending it again is safe.
             Err(error) if means_again(&error) && tries < TRIES_MAX => {

@@ -1,6 +1,7 @@
 //! Against a real server. Without one installed these say so and prove nothing.
 
 mod server;
+mod silence;
 
 use std::time::Instant;
 
@@ -249,11 +250,6 @@ async fn a_restart_under_load_loses_nothing_and_is_only_ever_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsafe_settings_are_refused_and_named() {
-    let Some(server) = shared() else { return };
-    let address = server.address().replace("options='", "options='-c synchronous_commit=off ");
-    let error = PostgresStore::open(&address, PostgresOptions::default()).await.err().unwrap();
-    assert!(error.to_string().contains("synchronous_commit = off"), "{error}");
-    assert!(error.to_string().contains("set it to on"), "{error}");
     let Some(server) = Server::start("fsync = off") else { return };
     let error = PostgresStore::open(&server.address(), PostgresOptions::default()).await.err().unwrap();
     assert!(error.to_string().contains("fsync = off"), "{error}");
@@ -294,6 +290,53 @@ async fn stores_that_start_at_once_migrate_once() {
     }
     assert_eq!(opening.join_all().await.len(), 6);
     assert_eq!(server.sql(&format!("SELECT format FROM {}.ringleaf_format", application(&address))), "1");
+}
+
+/// Each session says for itself what a commit must promise, so neither the server's settings nor a reload of them count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_durable_whatever_the_server_is_set_to() {
+    let Some(server) = Server::start("synchronous_commit = off") else { return };
+    for (setting, kept) in [
+        ("", "on"),
+        ("-c synchronous_commit=local ", "on"),
+        ("-c synchronous_commit=remote_write ", "on"),
+        ("-c synchronous_commit=remote_apply ", "remote_apply"),
+    ] {
+        let address = server.address().replace("options='", &format!("options='{setting}"));
+        let store = open(&address).await;
+        let mut connection = store.connections.get().await.unwrap();
+        assert_eq!(show(&mut connection, "synchronous_commit").await, kept, "{setting}");
+    }
+    let store = open(&server.address()).await;
+    let mut connection = store.connections.get().await.unwrap();
+    server.sql("ALTER SYSTEM SET synchronous_commit = local");
+    server.sql("ALTER SYSTEM SET work_mem = '7MB'");
+    server.sql("SELECT pg_reload_conf()");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while show(&mut connection, "work_mem").await != "7MB" {
+        assert!(Instant::now() < deadline, "the session has not heard of it");
+    }
+    assert_eq!(show(&mut connection, "synchronous_commit").await, "on");
+}
+
+async fn show(connection: &mut connections::Lent, setting: &str) -> String {
+    connection.query("SELECT current_setting($1)", &[&setting]).await.unwrap()[0].get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_syncing_while_it_runs_is_found_out() {
+    let Some(server) = Server::start("") else { return };
+    let store = open(&server.address()).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for (fsync, alarmed) in [("off", true), ("on", false)] {
+        assert_eq!(store.alarm().is_some(), !alarmed);
+        server.sql(&format!("ALTER SYSTEM SET fsync = {fsync}"));
+        server.sql("SELECT pg_reload_conf()");
+        while store.alarm().is_some() != alarmed {
+            store.tails(&[]).await.unwrap();
+            assert!(Instant::now() < deadline, "nobody looks");
+        }
+    }
 }
 
 /// A process that is stopped in the middle must not hold up the others for longer.

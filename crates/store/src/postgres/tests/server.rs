@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Ends when its input does: with the test process.
 const LIFE: &str = r#"
     set -e
@@ -100,6 +102,17 @@ impl Server {
         log.lines().filter(|line| line.starts_with(&prefix)).map(str::to_owned).collect()
     }
 
+    /// Stops the processes that serve this application's sessions: their kernel still takes what is sent, and nobody answers.
+    pub(super) fn freeze(&self, application: &str) -> Frozen {
+        let sql = format!("SELECT pid FROM pg_stat_activity WHERE application_name = '{application}'");
+        let processes: Vec<Pid> =
+            self.sql(&sql).lines().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect();
+        for process in &processes {
+            kill_process(*process, Signal::STOP).unwrap();
+        }
+        Frozen(processes)
+    }
+
     /// As after a power cut: no session is told, and the log is played back.
     pub(super) fn restart(&self) {
         let status = as_other_user(self.programs.join("pg_ctl"))
@@ -112,6 +125,18 @@ impl Server {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+}
+
+/// Processes of the server that stand still for as long as this lives.
+pub(super) struct Frozen(pub(super) Vec<Pid>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            // It may have been ended meanwhile.
+            let _ = kill_process(*process, Signal::CONT);
+        }
     }
 }
 
