@@ -216,16 +216,18 @@ async fn serve_until_stopped(
     let stopping = Stopping { running: &running, parts: &parts, tasks: &tasks, drain: &drain, drain_timeout };
     tokio::select! {
         biased;
-        signal = signals.next() => {
-            warn!(signal, "interrupted while stopping; whatever was acknowledged is durable");
-            // Order: the line above is still in the log's queue, and an exit writes nothing.
-            drop(writes_the_rest.take());
-            // At once: a disk that hangs must not keep anyone waiting for a destructor.
-            std::process::exit(Exit::Interrupted as i32);
-        }
+        signal = signals.next() => interrupted(signal, writes_the_rest.take()),
         () = stopping.stop(membership, &config.limits) => info!("stopped"),
     }
     ended
+}
+
+fn interrupted(signal: &str, writes_the_rest: Option<WorkerGuard>) -> ! {
+    warn!(signal, "interrupted while stopping; whatever was acknowledged is durable");
+    // Order: the line above is still in the log's queue, and an exit writes nothing.
+    drop(writes_the_rest);
+    // At once: a disk that hangs must not keep anyone waiting for a destructor.
+    std::process::exit(Exit::Interrupted as i32);
 }
 
 async fn parts(config: &Config, incarnation: Incarnation) -> Result<Parts, Failure> {

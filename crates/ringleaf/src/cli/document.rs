@@ -87,9 +87,9 @@ pub(crate) enum Doc {
     /// Remove for ever what a deleted document held
     ///
     /// In a data folder it is overwritten where it was, and so are all free pages of the file, where trimmed parts of it may
-    /// still lie; that takes a moment longer than the answer. What is not reached: backups made before, and copies of small
-    /// rows that the database had moved within pages still in use. `ringleaf store copy` into a new folder, while nobody
-    /// serves, leaves those behind, too. A PostgreSQL database overwrites in its own time (VACUUM). The document's name stays.
+    /// still lie; that takes a moment longer than the answer. What is not reached: backups made before, and copies of rows
+    /// that the database had moved in its file and that lie in unused parts of pages in use. `ringleaf store copy` into a new
+    /// folder, while nobody serves, leaves those behind, too. A PostgreSQL database overwrites in its own time (VACUUM). The document's name stays.
     Purge(Confirmed),
     /// Move a document to a node and pin it there: while that node serves, it owns the document
     ///

@@ -60,7 +60,7 @@ async fn a_busy_store(store: &SqliteStore, trimmed: bool) -> u64 {
     const SLOTS: u64 = 240;
     let lengths = [40, 700, 90, 3_000, 200, 9_000, 40_000];
     for slot in 1..=SLOTS {
-        for other in 0..9 {
+        let others = (0..9).map(async |other| {
             append_text(
                 store,
                 &id(&format!("other {other}")),
@@ -69,7 +69,8 @@ async fn a_busy_store(store: &SqliteStore, trimmed: bool) -> u64 {
                 lengths[(slot as usize + other) % 5],
             )
             .await;
-        }
+        });
+        futures_util::future::join_all(others).await;
         append_text(store, &secret(), slot, SECRET, lengths[slot as usize % 7]).await;
         if trimmed && slot % 60 == 0 {
             compact(store, &id("other 3"), slot, OTHER, 70_000).await;
