@@ -356,7 +356,8 @@ impl Membership {
     async fn look(&self, member: &Member, aside: &mut Aside) -> Result<(), RegisterError> {
         let asked_at = Instant::now();
         let answers = self.health.reaches_store(STORE_TIMEOUT).await;
-        match aside.looked(answers, asked_at, Instant::now()) {
+        let stuck = self.health.node().is_some_and(|node| node.failing_appends > 0);
+        match aside.looked(answers, stuck, asked_at, Instant::now()) {
             Advice::Stay => {}
             Advice::AskOthers => {
                 // Order: this node is asked once more after the others, so that a store that comes back comes back for all.
