@@ -326,7 +326,14 @@ impl Membership {
             SelfTest { store: Arc::clone(&documents.store), links: Arc::clone(links) }
         });
         let joined = AtomicBool::new(false);
-        Self { coordinator, answering, joined, health: health.clone(), others: parts.others(config), self_test }
+        Self {
+            coordinator,
+            answering,
+            joined,
+            health: health.clone(),
+            others: parts.others(config),
+            self_test,
+        }
     }
 
     /// Puts a node on the ring, once it has tested itself, and returns when it may not stay there.
