@@ -1,15 +1,20 @@
 //! The one append of a document that is in flight.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringleaf_document::AppendOutcome;
 use ringleaf_store::{Advice, Created, StoreError};
 use ringleaf_types::{DocumentId, Record, Slot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::shared::Shared;
+
+/// An append that has no answer after so long counts as one that the store does not take: a busy store answers sooner,
+/// and whoever asks how the node is should not hear that all is well while its editors wait.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// How an append ended.
 #[derive(Debug)]
@@ -42,18 +47,30 @@ pub(crate) async fn append(
     let mut tries = 0_u32;
     let mut failing = None;
     loop {
-        match shared.store.create_slot(&document, slot, record.clone()).await {
+        let mut create = shared.store.create_slot(&document, slot, record.clone());
+        let created = match timeout(STUCK_AFTER, &mut create).await {
+            Ok(created) => created,
+            Err(_) => {
+                if failing.is_none() {
+                    let elapsed_ms = begun_at.elapsed().as_millis();
+                    warn!(%document, %slot, elapsed_ms, "the store has not taken an append yet, nothing is acknowledged");
+                    failing = Some(shared.append_fails());
+                }
+                create.await
+            }
+        };
+        match created {
             Ok(created) => {
                 shared.metrics.appends.increment(1);
                 shared.metrics.append_seconds.record(begun_at.elapsed());
-                if tries > 0 {
+                if failing.is_some() {
                     let elapsed_ms = begun_at.elapsed().as_millis();
                     info!(%document, %slot, tries, elapsed_ms, "the store takes appends again");
                 }
                 return AppendEnd::Decided { slot, outcome: outcome(created) };
             }
             Err(error) if error.advice() == Advice::RetryLater => {
-                if tries == 0 {
+                if failing.is_none() {
                     let error = &error as &dyn std::error::Error;
                     warn!(%document, %slot, error, "nothing is acknowledged until the store takes the append");
                 }

@@ -54,6 +54,8 @@ pub struct NodeStatus {
     pub moves: Moves,
     /// Appends that the store does not take at the moment: nothing of their documents is acknowledged meanwhile.
     pub failing_appends: usize,
+    /// It has left its documents to others, because it alone cannot reach the store.
+    pub store_lost: bool,
     /// How long it took lately to make updates durable and to acknowledge them. None: there were none.
     pub acknowledged_in: Option<Latency>,
 }
@@ -101,6 +103,7 @@ impl Node {
             stopping: self.shared.registry.stopping().is_cancelled(),
             moves: self.moves(),
             failing_appends: self.shared.failing_appends(),
+            store_lost: self.shared.handoffs.store_lost(),
             acknowledged_in: self.shared.latencies.read(Instant::now()),
         }
     }

@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     /// Panics without a sender to blame, of documents that have not ended in order since.
     panics: Mutex<BTreeMap<DocumentId, u32>>,
     pub(crate) memory: Memory,
-    /// Appends that the store has refused at least once, and that are tried again.
+    /// Appends that the store has refused at least once, and that are tried again, or that it has not answered for long.
     failing_appends: AtomicUsize,
     /// One snapshot is made at a time.
     compactions: Semaphore,
@@ -141,7 +141,7 @@ impl Shared {
     }
 }
 
-/// One append that is tried again.
+/// One append that the store does not take.
 pub(crate) struct FailingAppend<'a> {
     count: &'a AtomicUsize,
 }

@@ -36,8 +36,14 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
-    /// The store was asked at that moment, and has answered or not.
-    pub(crate) fn looked(&mut self, answers: bool, asked_at: Instant, now: Instant) -> Advice {
+    /// The store was asked at that moment, and has answered or not. `stuck`: it does not take what documents append. Then an
+    /// answer is no good one, for some connections may answer and others not. Nor is it a bad one: what is locked for this
+    /// node is locked for all.
+    pub(crate) fn looked(&mut self, answers: bool, stuck: bool, asked_at: Instant, now: Instant) -> Advice {
+        if answers && stuck {
+            self.answers = 0;
+            return Advice::Stay;
+        }
         if answers {
             self.failing_since = None;
             self.failures = 0;
@@ -66,7 +72,7 @@ mod tests {
         let start = Instant::now();
         let second = |number: usize| start + Duration::from_secs(number as u64);
         let looks = answers.iter().enumerate();
-        looks.map(|(number, answers)| aside.looked(*answers, second(number), second(number))).collect()
+        looks.map(|(number, answers)| aside.looked(*answers, false, second(number), second(number))).collect()
     }
 
     #[test]
@@ -86,10 +92,29 @@ mod tests {
     fn a_look_that_half_a_minute_was_slept_through_is_no_proof() {
         let (mut aside, start) = (Aside::default(), Instant::now());
         let awake = start + Duration::from_secs(30);
-        assert_eq!(aside.looked(false, start, awake), Advice::Stay);
-        assert_eq!(aside.looked(false, awake, awake + Duration::from_secs(1)), Advice::Stay);
-        assert_eq!(aside.looked(true, awake, awake + Duration::from_secs(2)), Advice::Stay);
-        assert_eq!(aside.looked(false, awake, awake + Duration::from_secs(3)), Advice::Stay);
+        assert_eq!(aside.looked(false, false, start, awake), Advice::Stay);
+        assert_eq!(aside.looked(false, false, awake, awake + Duration::from_secs(1)), Advice::Stay);
+        assert_eq!(aside.looked(true, false, awake, awake + Duration::from_secs(2)), Advice::Stay);
+        assert_eq!(aside.looked(false, false, awake, awake + Duration::from_secs(3)), Advice::Stay);
+    }
+
+    #[test]
+    fn an_answer_while_appends_are_stuck_is_neither_good_nor_bad() {
+        let (mut aside, start) = (Aside::default(), Instant::now());
+        let mut second = 0;
+        let mut look = |aside: &mut Aside, answers| {
+            second += 1;
+            let at = start + Duration::from_secs(second);
+            aside.looked(answers, true, at, at)
+        };
+        for answers in [true, true, true, true, true, true, false, true, false, true] {
+            assert_eq!(look(&mut aside, answers), Advice::Stay);
+        }
+        assert_eq!(look(&mut aside, false), Advice::AskOthers);
+        aside.set(true);
+        for _ in 0..2 * ANSWERS_MIN {
+            assert_eq!(look(&mut aside, true), Advice::Stay, "it would not come back for good");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -281,6 +282,8 @@ pub(crate) struct Membership {
     coordinator: Arc<dyn Coordinator>,
     /// A node answers others and is on the ring; a router only looks.
     answering: Option<(RunningPeerServer, Member)>,
+    /// Whether this node was ever on the ring. One whose name somebody else has never was, and has nothing to leave.
+    joined: AtomicBool,
     health: Health,
     others: Others,
     self_test: Option<SelfTest>,
@@ -322,7 +325,15 @@ impl Membership {
         let self_test = parts.documents.as_ref().zip(parts.links.as_ref()).map(|(documents, links)| {
             SelfTest { store: Arc::clone(&documents.store), links: Arc::clone(links) }
         });
-        Self { coordinator, answering, health: health.clone(), others: parts.others(config), self_test }
+        let joined = AtomicBool::new(false);
+        Self {
+            coordinator,
+            answering,
+            joined,
+            health: health.clone(),
+            others: parts.others(config),
+            self_test,
+        }
     }
 
     /// Puts a node on the ring, once it has tested itself, and returns when it may not stay there.
@@ -340,6 +351,7 @@ impl Membership {
         if let Err(error) = self.coordinator.register(member.clone()).await {
             return refused(&error);
         }
+        self.joined.store(true, Ordering::Relaxed);
         info!(node = %member.node, address = member.address, "on the ring");
         let mut aside = Aside::default();
         while !self.coordinator.status().displaced {
@@ -356,7 +368,8 @@ impl Membership {
     async fn look(&self, member: &Member, aside: &mut Aside) -> Result<(), RegisterError> {
         let asked_at = Instant::now();
         let answers = self.health.reaches_store(STORE_TIMEOUT).await;
-        match aside.looked(answers, asked_at, Instant::now()) {
+        let stuck = self.health.node().is_some_and(|node| node.failing_appends > 0);
+        match aside.looked(answers, stuck, asked_at, Instant::now()) {
             Advice::Stay => {}
             Advice::AskOthers => {
                 // Order: this node is asked once more after the others, so that a store that comes back comes back for all.
@@ -394,7 +407,7 @@ impl Membership {
     pub(crate) async fn leave_ring(&self) {
         let Some((_, member)) = &self.answering else { return };
         let status = self.coordinator.status();
-        if status.connected && !status.displaced {
+        if self.joined.load(Ordering::Relaxed) && status.connected && !status.displaced {
             // Whoever refuses it has the name: then this node is off the ring already.
             let draining = Member { state: MemberState::Draining, ..member.clone() };
             let _off_the_ring = self.coordinator.register(draining).await;

@@ -104,7 +104,7 @@ impl Handoffs {
         self.store_lost.store(lost, Ordering::Relaxed);
     }
 
-    fn store_lost(&self) -> bool {
+    pub(crate) fn store_lost(&self) -> bool {
         self.store_lost.load(Ordering::Relaxed)
     }
 

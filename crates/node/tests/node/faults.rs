@@ -93,6 +93,23 @@ async fn a_full_disk_stops_acknowledgements_and_loses_nothing() {
     }
 }
 
+/// Somebody's lock, say: for as long as it lasts the store neither takes the append nor refuses it.
+#[tokio::test(start_paused = true)]
+async fn an_append_that_is_not_answered_counts_as_failing_before_it_fails() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    let mut writer = Editor::join(&node, "notes", 1).await;
+    store.appends(Fault::Hold);
+    writer.type_in("secret").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(node.status().failing_appends, 0, "it may be just slow");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.status().failing_appends, 1);
+    store.appends(Fault::None);
+    writer.all_acknowledged().await;
+    assert_eq!(node.status().failing_appends, 0);
+}
+
 /// R2: a slot that holds my own nonce is mine.
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_makes_no_second_slot() {

@@ -91,6 +91,12 @@ impl Health {
         let mut checks = Vec::new();
         if let Some(documents) = &self.documents {
             checks.push(documents.check().await);
+            // Of its own, so that the store still counts as reached: no other node's promises are better.
+            checks.extend(documents.store.alarm().map(|detail| Check {
+                name: "durability",
+                ok: false,
+                detail,
+            }));
         }
         checks.extend([listening, stopping]);
         if let Some(cluster) = &self.cluster {
@@ -109,7 +115,7 @@ impl Health {
     }
 
     /// `None`: this process hosts no documents.
-    pub(super) fn node(&self) -> Option<NodeStatus> {
+    pub(crate) fn node(&self) -> Option<NodeStatus> {
         Some(self.host()?.status())
     }
 

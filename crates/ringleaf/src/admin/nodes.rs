@@ -80,7 +80,7 @@ fn line(mut member: Value, status: Option<&Result<Value, String>>, orders: &Orde
     match status {
         Some(Ok(status)) => {
             member["answers"] = true.into();
-            for key in ["ready", "uptime_seconds", "pid"] {
+            for key in ["ready", "aside", "uptime_seconds", "pid"] {
                 member[key] = status[key].clone();
             }
             member["counts"] = status["counts"].clone();

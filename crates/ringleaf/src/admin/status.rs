@@ -15,6 +15,9 @@ use super::ring::members;
 use super::{Admin, Others, busiest};
 use crate::config::{Config, Role, without_password};
 
+/// Why a node leaves its documents to others though it runs.
+const ASIDE: &str = "the store cannot be reached from it";
+
 /// What stays the same as long as the process runs.
 #[derive(Clone)]
 pub(crate) struct Facts {
@@ -67,6 +70,7 @@ pub(super) async fn of(admin: &Admin) -> Value {
         "stage": stage,
         "ready": checks.iter().all(|check| check.ok),
         "checks": checks,
+        "aside": node.filter(|node| node.store_lost).map(|_| ASIDE),
         "editors": {
             "listen": serving.map(|serving| serving.editors.local_addr().to_string()),
             "open_to_anyone": config.open_to_anyone,

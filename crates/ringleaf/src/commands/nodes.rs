@@ -59,6 +59,7 @@ pub(super) fn state(member: &Value) -> String {
     match (member["answers"].as_bool(), member["state"].as_str().unwrap_or_default()) {
         (Some(false), _) => "does not answer".into(),
         (_, "draining") if member["cordoned"] == true => "cordoned".into(),
+        _ if member["aside"].is_string() => "stepped aside".into(),
         (_, "serving") if member["ready"] == false => "not ready".into(),
         (_, state) => state.into(),
     }

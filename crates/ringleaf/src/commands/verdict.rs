@@ -120,6 +120,10 @@ fn worries(status: &Value, nodes: &Value) -> Vec<String> {
     if !unready.is_empty() {
         worries.push(format!("{} not ready", unready.join(", ")));
     }
+    let aside = members.iter().filter(|member| member["aside"].is_string());
+    worries.extend(aside.map(|member| {
+        format!("{} has left its documents to the others: {}", cell(member, "node"), cell(member, "aside"))
+    }));
     worries.extend(etcd_away(nodes));
     let failing: u64 = members.iter().filter_map(|member| member["counts"]["failing_appends"].as_u64()).sum();
     if failing > 0 {
@@ -202,10 +206,12 @@ mod tests {
         worried["members"][2]["counts"]["failing_appends"] = 2.into();
         worried["members"][3]["counts"]["documents_quarantined"] = 1.into();
         worried["members"][4]["ring_version"] = 6.into();
+        worried["members"][4]["state"] = "draining".into();
+        worried["members"][4]["aside"] = "no way to the store".into();
         worried["coordinator"] = json!({ "connected": false, "since_seconds": 12, "problem": "no answer" });
         let (mood, text) = said(&status(), Some(&worried));
         assert_eq!(mood, Mood::Worried);
-        let expected = "cluster c: n1 does not answer; n2 not ready; etcd is away for 12s, the ring stays as it is: \
+        let expected = "cluster c: n1 does not answer; n2 not ready; n5 has left its documents to the others: no way to the store; etcd is away for 12s, the ring stays as it is: \
                         no answer; the store does not take the appends of 2 document(s); 1 document(s) in \
                         quarantine; n5 knows another ring than version 7; this is router r1, serving for 1m 1s";
         assert_eq!(text, expected);
