@@ -17,8 +17,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// An answered commit is on disk, and with a synchronous standby on that one's, too. `remote_apply` promises more; `local`
 /// and `remote_write` promise less of the standby, `off` promises nothing. Said by each session for itself, what it
 /// finds included, so that a reload changes nothing. A database that only speaks PostgreSQL's protocol may not know the setting.
-const COMMIT_FOR_GOOD: &str =
-    "SELECT set_config('synchronous_commit', CASE found WHEN 'remote_apply' THEN found ELSE 'on' END, false)
+const COMMIT_FOR_GOOD: &str = "
+    SELECT set_config('synchronous_commit', CASE found WHEN 'remote_apply' THEN found ELSE 'on' END, false)
     FROM current_setting('synchronous_commit', true) AS found WHERE found IS NOT NULL";
 const FSYNC: &str = "SELECT current_setting('fsync', true)";
 
