@@ -53,7 +53,7 @@ pub(crate) async fn append(
             Err(_) => {
                 if failing.is_none() {
                     let elapsed_ms = begun_at.elapsed().as_millis();
-                    warn!(%document, %slot, elapsed_ms, "the store has not taken an append yet, nothing is acknowledged");
+                    warn!(%document, %slot, elapsed_ms, "nothing is acknowledged until the store takes the append");
                     failing = Some(shared.append_fails());
                 }
                 create.await
