@@ -22,6 +22,9 @@ const COMMIT_FOR_GOOD: &str = "
     FROM current_setting('synchronous_commit', true) AS found WHERE found IS NOT NULL";
 const FSYNC: &str = "SELECT current_setting('fsync', true)";
 
+/// What a session has that sets nothing for itself.
+const COMMIT_BY_DEFAULT: &str = "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'";
+
 /// Whether the server keeps its promises, as far as anybody has looked.
 #[derive(Default)]
 pub(super) struct Promises {
@@ -65,6 +68,17 @@ impl Promises {
             (Some((setting, _)), None) => tracing::info!(setting, "commits of the database are safe again"),
             _ => {}
         }
+    }
+}
+
+/// Refuses a database of which somebody has said that its commits need not be durable. Our own sessions would be safe all the
+/// same; other programs' would not, nor is it what an operator should find out after a crash.
+pub(super) async fn refuse_turned_off(session: &Client) -> Result<(), OpenPostgresError> {
+    let found = session.query_opt(COMMIT_BY_DEFAULT, &[]).await;
+    let found = found.map_err(|error| OpenPostgresError::database(StoreError::from(error)))?;
+    match found.map(|row| row.get::<_, String>(0)).filter(|value| value == "off") {
+        Some(value) => Err(OpenPostgresError::Unsafe { setting: "synchronous_commit", value }),
+        None => Ok(()),
     }
 }
 
