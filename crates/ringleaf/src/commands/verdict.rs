@@ -211,8 +211,8 @@ mod tests {
         worried["coordinator"] = json!({ "connected": false, "since_seconds": 12, "problem": "no answer" });
         let (mood, text) = said(&status(), Some(&worried));
         assert_eq!(mood, Mood::Worried);
-        let expected = "cluster c: n1 does not answer; n2 not ready; n5 has left its documents to the others: no way to the store; etcd is away for 12s, the ring stays as it is: \
-                        no answer; the store does not take the appends of 2 document(s); 1 document(s) in \
+        let expected = "cluster c: n1 does not answer; n2 not ready; n5 has left its documents to the \
+                        others: no way to the store; etcd is away for 12s, the ring stays as it is: no answer; the store does not take the appends of 2 document(s); 1 document(s) in \
                         quarantine; n5 knows another ring than version 7; this is router r1, serving for 1m 1s";
         assert_eq!(text, expected);
     }

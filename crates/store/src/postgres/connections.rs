@@ -160,7 +160,7 @@ impl Connections {
     /// Looks with a session of its own, so that whoever opens the store hears which setting it is.
     pub(super) async fn refuse_unsafe_settings(&self) -> Result<(), OpenPostgresError> {
         match self.pool.get().await {
-            Ok(_) => Ok(()),
+            Ok(session) => session::refuse_turned_off(&session).await,
             Err(PoolError::PostCreateHook(HookError::Message(_)))
                 if let Some((setting, value)) = self.promises.broken() =>
             {

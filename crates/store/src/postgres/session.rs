@@ -17,10 +17,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// An answered commit is on disk, and with a synchronous standby on that one's, too. `remote_apply` promises more; `local`
 /// and `remote_write` promise less of the standby, `off` promises nothing. Said by each session for itself, what it
 /// finds included, so that a reload changes nothing. A database that only speaks PostgreSQL's protocol may not know the setting.
-const COMMIT_FOR_GOOD: &str =
-    "SELECT set_config('synchronous_commit', CASE found WHEN 'remote_apply' THEN found ELSE 'on' END, false)
+const COMMIT_FOR_GOOD: &str = "
+    SELECT set_config('synchronous_commit', CASE found WHEN 'remote_apply' THEN found ELSE 'on' END, false)
     FROM current_setting('synchronous_commit', true) AS found WHERE found IS NOT NULL";
 const FSYNC: &str = "SELECT current_setting('fsync', true)";
+
+/// What a session has that sets nothing for itself.
+const COMMIT_BY_DEFAULT: &str = "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'";
 
 /// Whether the server keeps its promises, as far as anybody has looked.
 #[derive(Default)]
@@ -65,6 +68,17 @@ impl Promises {
             (Some((setting, _)), None) => tracing::info!(setting, "commits of the database are safe again"),
             _ => {}
         }
+    }
+}
+
+/// Refuses a database of which somebody has said that its commits need not be durable. Our own sessions would be safe all the
+/// same; other programs' would not, nor is it what an operator should find out after a crash.
+pub(super) async fn refuse_turned_off(session: &Client) -> Result<(), OpenPostgresError> {
+    let found = session.query_opt(COMMIT_BY_DEFAULT, &[]).await;
+    let found = found.map_err(|error| OpenPostgresError::database(StoreError::from(error)))?;
+    match found.map(|row| row.get::<_, String>(0)).filter(|value| value == "off") {
+        Some(value) => Err(OpenPostgresError::Unsafe { setting: "synchronous_commit", value }),
+        None => Ok(()),
     }
 }
 

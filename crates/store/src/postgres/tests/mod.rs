@@ -298,7 +298,6 @@ async fn commits_are_durable_whatever_the_server_is_set_to() {
     let Some(server) = Server::start("") else { return };
     for (setting, kept) in [
         ("", "on"),
-        ("-c synchronous_commit=off ", "on"),
         ("-c synchronous_commit=local ", "on"),
         ("-c synchronous_commit=remote_write ", "on"),
         ("-c synchronous_commit=remote_apply ", "remote_apply"),
@@ -308,6 +307,10 @@ async fn commits_are_durable_whatever_the_server_is_set_to() {
         let mut connection = store.connections.get().await.unwrap();
         assert_eq!(show(&mut connection, "synchronous_commit").await, kept, "{setting}");
     }
+    let off = server.address().replace("options='", "options='-c synchronous_commit=off ");
+    let refused = PostgresStore::open(&off, PostgresOptions::default()).await.err().unwrap();
+    let OpenPostgresError::Unsafe { setting, value } = refused else { panic!("{refused}") };
+    assert_eq!((setting, value.as_str()), ("synchronous_commit", "off"));
     let store = open(&server.address()).await;
     let mut connection = store.connections.get().await.unwrap();
     server.sql("ALTER SYSTEM SET synchronous_commit = off");
