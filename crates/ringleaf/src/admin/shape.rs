@@ -29,24 +29,17 @@ fn is_json(answer: &Response) -> bool {
 
 async fn reshaped(answer: Response, method: &Method, uri: &Uri) -> Response {
     let status = answer.status();
-    let allowed = answer.headers().get(header::ALLOW).cloned();
     let text = to_bytes(answer.into_body(), TEXT_BYTES_MAX).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let mut answer = if status == StatusCode::METHOD_NOT_ALLOWED {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
         let message = format!("{method} is not for {}", uri.path());
-        let methods = allowed.as_ref().and_then(|methods| methods.to_str().ok()).unwrap_or_default();
-        let advice = format!("it takes {}", methods.replace(',', ", "));
-        super::error(status, "method_not_allowed", &message, &advice)
-    } else {
-        let code = if status.is_client_error() { "bad_request" } else { "failed" };
-        let message = match text.trim() {
-            "" => status.canonical_reason().unwrap_or("the request failed"),
-            text => text,
-        };
-        super::error(status, code, message, "")
-    };
-    if let Some(allowed) = allowed {
-        answer.headers_mut().insert(header::ALLOW, allowed);
+        // The header itself is set further out.
+        return super::error(status, "method_not_allowed", &message, "see the header `allow` for what is");
     }
-    answer
+    let code = if status.is_client_error() { "bad_request" } else { "failed" };
+    let message = match text.trim() {
+        "" => status.canonical_reason().unwrap_or("the request failed"),
+        text => text,
+    };
+    super::error(status, code, message, "")
 }
