@@ -4,7 +4,7 @@
 //! are cheap; but earlier versions of a purged document must not be found there. So all free pages are used once: they are
 //! filled with pieces of zeros, a few in each commit, and these are deleted again.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The number that pieces of zeros have. Those of rows are counted from one.
 const ZEROS: u64 = 0;
@@ -51,7 +51,8 @@ impl Overwriting {
 
     /// A little of it, in a transaction of its own.
     pub(super) fn step(self, connection: &Connection) -> Result<Self, rusqlite::Error> {
-        let transaction = connection.unchecked_transaction()?;
+        // At once for writing: one that begins by reading does not wait for the thread that is cutting the log off.
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         let next = match self {
             Self::Nothing => Self::Nothing,
             Self::Filling { pieces_left: 0 } => Self::Emptying,
