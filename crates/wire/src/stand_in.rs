@@ -30,7 +30,6 @@ const OF_JSON: &str = "\u{f8f0}j";
 const OF_SUBDOCUMENT: &str = "\u{f8f0}d";
 
 const ANY_BUFFER: u8 = 0x74;
-const ANY_STRING: u8 = 0x77;
 const ANY_ARRAY: u8 = 0x75;
 const ANY_BIG_INTEGER: u8 = 0x7a;
 const ANY_INTEGER: u8 = 0x7d;
@@ -197,7 +196,6 @@ fn any_is_plain(value: &[u8]) -> bool {
         [ANY_BUFFER, rest @ ..] => {
             Reader::new(rest).var_bytes().is_ok_and(|bytes| !bytes.starts_with(OF_ANY))
         }
-        [ANY_STRING, ..] => true,
         _ => true,
     }
 }
@@ -298,7 +296,7 @@ mod tests {
     fn plain_values_are_left_alone() {
         let minus_one = [ANY_INTEGER, 0x41];
         let plain: [&[u8]; 6] =
-            [&[0x7e], &[0x78], &[ANY_STRING, 1, b'x'], &minus_one, &[ANY_INTEGER, 0], &[ANY_BUFFER, 1, 9]];
+            [&[0x7e], &[0x78], &[0x77, 1, b'x'], &minus_one, &[ANY_INTEGER, 0], &[ANY_BUFFER, 1, 9]];
         assert_eq!(hide(&any(&plain)), Ok(None));
         for text in ["null", "true", "\"red\"", "\"\"", "0", "-17", "\"\u{2028}ü\""] {
             assert_eq!(hide(&json(text)), Ok(None), "{text}");
