@@ -6,7 +6,8 @@ use ringleaf_types::Limits;
 use crate::proto::Hello;
 
 /// What one end of a link may have on its way to the other. All of it stands before whatever is put on the link next, so it
-/// is what a big document can hold up the others by: 0.4 s at 10 Mbit/s. A link within a data center is not slowed by it.
+/// is what a big document can hold up the others by: on paper 0.4 s at 10 Mbit/s. With 1 ms there and back it still lets
+/// half a gigabyte a second through.
 pub(crate) const WINDOW_BYTES: u32 = 512 << 10;
 
 /// What an event may have around its payload, and what a document may exceed its limit by.
