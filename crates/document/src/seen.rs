@@ -22,6 +22,9 @@ use ranges::Ranges;
 /// How deeply shared types may be nested, over all updates of a document. The CRDT libraries recurse when they delete.
 pub(crate) const NESTING_MAX: u16 = 512;
 
+/// Longer updates are rare, or states: they are not looked at twice.
+const PLAIN_BYTES_MAX: usize = 1 << 10;
+
 /// What a document has taken in: of each client how many units, which of them are deleted, and how deeply within
 /// shared types they lie.
 ///
@@ -88,6 +91,18 @@ impl Seen {
     ///
     /// Bytes that no scan would have admitted. Nothing of them was taken in.
     pub fn take_in(&mut self, update: &[u8]) -> Result<(), Refusal> {
+        if update.len() <= PLAIN_BYTES_MAX
+            && let Some((grown, count)) = judge::plain_growth(self, update, &ScanLimits::stored())?
+        {
+            for &(client, clock) in &grown[..count] {
+                self.clients.entry(client).or_default().clock = clock;
+            }
+            return Ok(());
+        }
+        self.take_in_slowly(update)
+    }
+
+    fn take_in_slowly(&mut self, update: &[u8]) -> Result<(), Refusal> {
         let growth = Growth::of(self, update, &ScanLimits::stored(), u16::MAX, None)?;
         let (grown, mut deletions) = growth.into_parts();
         for part in grown {

@@ -39,6 +39,18 @@ pub(super) fn judge(
     }
 }
 
+/// How far each client is extended by an update that brings nothing but live structs of the document's own shared types,
+/// in an order in which they follow on one another. `None`: it has to be looked at more slowly.
+pub(super) fn plain_growth(
+    seen: &Seen,
+    update: &[u8],
+    limits: &ScanLimits,
+) -> Result<Option<PlainGrowth>, Refusal> {
+    let mut quick = Quick::new(seen, 0);
+    scan::update(update, limits, &mut quick)?;
+    Ok(quick.plain_growth())
+}
+
 /// For whatever [`Quick`] does not see through.
 fn judge_slowly(
     seen: &Seen,
@@ -75,6 +87,9 @@ const QUICK_CLIENTS_MAX: usize = 8;
 /// stock clients send all that they ever heard of, whenever they connect.
 const KNOWN_DELETIONS_MAX: usize = 8;
 
+/// Clients, each with its new clock; and how many of them there are.
+pub(super) type PlainGrowth = ([(ClientId, u32); QUICK_CLIENTS_MAX], usize);
+
 /// Judges, in one pass and without allocating, what nearly every update is: structs that follow on what was seen in the
 /// order in which they stand, and deletions of what was seen. Gives up on everything else.
 struct Quick<'s> {
@@ -83,6 +98,7 @@ struct Quick<'s> {
     gave_up: bool,
     brings_structs: bool,
     brings_deletions: bool,
+    brings_tombstones: bool,
     repeats_structs: bool,
     /// The client whose structs or deletions are being walked over, and what is complete of it.
     client: Option<ClientId>,
@@ -112,6 +128,7 @@ impl<'s> Quick<'s> {
             gave_up: false,
             brings_structs: false,
             brings_deletions: false,
+            brings_tombstones: false,
             repeats_structs: false,
             client: None,
             of_client: None,
@@ -141,6 +158,12 @@ impl<'s> Quick<'s> {
         } else {
             Some(Verdict::NothingNew)
         }
+    }
+
+    fn plain_growth(mut self) -> Option<PlainGrowth> {
+        self.keep_end();
+        let plain = !(self.gave_up || self.brings_deletions || self.brings_tombstones);
+        (plain && self.seen.flat && self.depth_max == 0).then_some((self.grown, self.grown_count))
     }
 
     fn turn_to(&mut self, client: ClientId) {
@@ -226,6 +249,7 @@ impl<'a> Visit<'a> for Quick<'_> {
         }
         self.end = item.end();
         self.brings_structs = true;
+        self.brings_tombstones |= item.is_deleted();
         match &mut self.joins {
             Some(joins) => self.joined_bytes += joins.add(item),
             None => self.joins = Some(Joins::after(item)),

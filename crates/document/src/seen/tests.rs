@@ -18,7 +18,10 @@ const DELETED: &[u8] = &[0, 1, 1, 1, 1, 3];
 fn seen(updates: &[&[u8]]) -> Seen {
     let mut seen = Seen::new();
     for update in updates {
+        let mut slowly = seen.clone();
         seen.take_in(update).unwrap();
+        slowly.take_in_slowly(update).unwrap();
+        assert_eq!(seen, slowly, "{update:?}");
     }
     seen
 }
