@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -20,6 +20,9 @@ use tracing::warn;
 mod names;
 
 pub use names::AllowedNames;
+
+/// Whoever has a certificate that is not accepted comes again and again: that is said so often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,7 @@ struct Files<C> {
     authority: PathBuf,
     build: Build<C>,
     last: Mutex<Built<C>>,
+    complained_at: Mutex<Option<Instant>>,
 }
 
 type Build<C> = Box<dyn Fn(Material) -> Result<C, TlsError> + Send + Sync>;
@@ -62,7 +66,8 @@ impl<C> Files<C> {
         let [certificate, key, authority] = paths.map(Path::to_path_buf);
         let changed_at = changed_at(&paths);
         let config = Arc::new(build(material(paths)?)?);
-        Ok(Self { certificate, key, authority, build, last: Mutex::new(Built { changed_at, config }) })
+        let last = Mutex::new(Built { changed_at, config });
+        Ok(Self { certificate, key, authority, build, last, complained_at: Mutex::default() })
     }
 
     /// What the files say now. Files that make no sense change nothing.
@@ -81,6 +86,30 @@ impl<C> Files<C> {
         }
         Arc::clone(&last.config)
     }
+
+    /// Warns that a certificate, ours or theirs, was not accepted. Other ends of a handshake are no news.
+    fn complain(&self, peer: &str, error: &io::Error) {
+        if !about_certificates(error) {
+            return;
+        }
+        let mut complained_at = self.complained_at.lock().expect("no holder of this lock panics");
+        if complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            *complained_at = Some(Instant::now());
+            warn!(peer, %error, certificate = %self.certificate.display(), "a certificate was not accepted");
+        }
+    }
+}
+
+fn about_certificates(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(
+        cause,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::AlertReceived(_)
+        )
+    )
 }
 
 fn changed_at(paths: &[&Path; 3]) -> [Option<SystemTime>; 3] {
@@ -151,7 +180,11 @@ impl ServerTls {
 
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<PeerStream> {
         let acceptor = TlsAcceptor::from(self.0.current());
-        Ok(PeerStream(Box::pin(acceptor.accept(stream).await?)))
+        let peer = stream.peer_addr()?;
+        let accepted = acceptor.accept(stream).await;
+        accepted
+            .map(|stream| PeerStream(Box::pin(stream)))
+            .inspect_err(|error| self.0.complain(&peer.to_string(), error))
     }
 }
 
@@ -176,7 +209,8 @@ pub(crate) async fn dial(address: String, tls: Option<ClientTls>) -> io::Result<
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let connector = TlsConnector::from(tls.0.current());
-    Ok(PeerStream(Box::pin(connector.connect(name, stream).await?)))
+    let connected = connector.connect(name, stream).await;
+    connected.map(|stream| PeerStream(Box::pin(stream))).inspect_err(|error| tls.0.complain(&address, error))
 }
 
 trait Io: AsyncRead + AsyncWrite + Send {}

@@ -1,5 +1,6 @@
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -24,9 +25,12 @@ fn write(folder: &Path, authority: &CertifiedIssuer<'static, KeyPair>) {
 }
 
 fn write_named(folder: &Path, authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) {
-    let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let params = CertificateParams::new(names).unwrap();
+    write_signed(folder, authority, CertificateParams::new(names).unwrap());
+}
+
+fn write_signed(folder: &Path, authority: &CertifiedIssuer<'static, KeyPair>, params: CertificateParams) {
+    let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     let files =
         [("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem()), ("ca.pem", authority.pem())];
@@ -114,4 +118,56 @@ async fn only_those_with_a_certificate_come_in_and_new_ones_count_at_once() {
     let new = links(Some(client(client_files.path())));
     assert!(new.probe(&node(), &address, TIMEOUT).await.is_ok());
     assert_eq!(old.probe(&node(), &address, TIMEOUT).await, Err(ProbeError::Unreachable));
+}
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn both_sides_say_once_that_a_certificate_has_expired() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let (authority, files, expired_files) =
+        (authority(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(files.path(), &authority);
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    write_signed(expired_files.path(), &authority, params);
+
+    let (fresh, expired) = (server(files.path(), &[]), server(expired_files.path(), &[]));
+    for (client_files, server) in [(&expired_files, &fresh), (&files, &expired)] {
+        let (links, address) = (links(Some(client(client_files.path()))), server.local_addr().to_string());
+        for _ in 0..2 {
+            assert_eq!(links.probe(&node(), &address, TIMEOUT).await, Err(ProbeError::Unreachable));
+        }
+    }
+    let text = logged.text();
+    let said: Vec<&str> =
+        text.lines().filter(|line| line.contains("a certificate was not accepted")).collect();
+    // The fresh server of its client, the expired server by its client's alert, and that client.
+    assert_eq!(said.len(), 3, "{text}");
+    assert!(
+        said.iter().all(|line| line.contains("WARN") && line.to_lowercase().contains("expired")),
+        "{text}"
+    );
 }
