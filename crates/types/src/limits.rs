@@ -89,8 +89,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// A socket whose peer is silent and answers no ping for so long is closed.
     pub dead_timeout: Duration,
-    /// The longest time that a fan-out may wait to be joined by the next one; a quarter more while they come without
-    /// pause.
+    /// The longest time from the beginning of a fan-out to that of the next one; while they come without pause, from its
+    /// end, and at most half as long again.
     pub fan_out_window_max: Duration,
     /// Fan-out may use about one in so many parts of a core per document before it begins to wait.
     pub fan_out_duty: u32,
@@ -162,7 +162,7 @@ impl Default for Limits {
             stalled_timeout: Duration::from_secs(45),
             keepalive_interval: Duration::from_secs(20),
             dead_timeout: Duration::from_secs(45),
-            fan_out_window_max: Duration::from_millis(20),
+            fan_out_window_max: Duration::from_millis(17),
             fan_out_duty: 36,
             fan_out_waiting_bytes_max: 16 * MIB,
             idle_timeout: Duration::from_secs(60),

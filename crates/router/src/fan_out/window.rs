@@ -13,7 +13,8 @@ const TICK: Duration = Duration::from_millis(1);
 /// A round that begins so soon after it might has waited for it.
 const SOON: Duration = Duration::from_millis(4);
 
-/// After so many rounds in a row that had to wait, updates come without pause: they wait a quarter longer.
+/// After so many rounds in a row that had to wait, updates come without pause: the time that the round itself takes is not
+/// part of the wait, up to half of that.
 const CROWDED: u32 = 8;
 
 /// When the next round may begin.
@@ -34,8 +35,9 @@ impl Window {
     pub(super) fn ran(&mut self, began: Instant, cost: Duration, limits: &Limits) {
         let waited = self.next_at.is_some_and(|at| began < at + SOON);
         self.waited = if waited { self.waited.saturating_add(1) } else { 0 };
-        let longer = if self.waited >= CROWDED { limits.fan_out_window_max / 4 } else { Duration::ZERO };
-        let wait = (cost * limits.fan_out_duty).min(limits.fan_out_window_max + longer);
+        let longest = limits.fan_out_window_max;
+        let longer = if self.waited >= CROWDED { cost.min(longest / 2) } else { Duration::ZERO };
+        let wait = (cost * limits.fan_out_duty).min(longest + longer);
         self.next_at = (wait >= TICK).then(|| began + wait);
     }
 }
@@ -62,23 +64,26 @@ mod tests {
     }
 
     #[test]
-    fn rounds_without_a_pause_wait_a_quarter_longer() {
+    fn of_rounds_without_a_pause_the_cost_comes_on_top() {
         let limits = Limits { fan_out_window_max: Duration::from_millis(20), ..Limits::default() };
-        let (mut window, cost) = (Window::default(), Duration::from_millis(5));
-        let round = |window: &mut Window, began: Instant| {
+        let mut window = Window::default();
+        let round = |window: &mut Window, began: Instant, cost: u64| {
+            let cost = Duration::from_millis(cost);
             window.ran(began, cost, &limits);
             window.opens_at(began).unwrap() - began
         };
         let mut now = Instant::now();
         let waits: Vec<u128> = (0..10)
             .map(|_| {
-                let wait = round(&mut window, now);
+                let wait = round(&mut window, now, 5);
                 now += wait;
                 wait.as_millis()
             })
             .collect();
         assert_eq!(waits, [20, 20, 20, 20, 20, 20, 20, 20, 25, 25]);
-        assert_eq!(round(&mut window, now + SOON).as_millis(), 20, "there was a pause");
+        let wait = round(&mut window, now, 15);
+        assert_eq!(wait.as_millis(), 30, "half as much at most");
+        assert_eq!(round(&mut window, now + wait + SOON, 5).as_millis(), 20, "there was a pause");
     }
 
     #[test]
