@@ -102,9 +102,14 @@ impl Case {
             Self::Resident => &[M::TimesStored],
             Self::ColdOpen => &[M::ColdOpenMs, M::JoinCpuMs, M::JoinP50Ms, M::JoinP99Ms],
             Self::HugeDocument => &[M::CpuSeconds, M::PeakMb, M::PeakTimesDocument, M::JoinP99Ms],
-            Self::SlowReader => {
-                &[M::GrowthMb, M::GrowthOfControlMb, M::DeliveredPercent, M::SlowReaderLost, M::P99Ms]
-            }
+            Self::SlowReader => &[
+                M::GrowthMb,
+                M::GrowthOfControlMb,
+                M::GrowthBySlowReaderMb,
+                M::DeliveredPercent,
+                M::SlowReaderLost,
+                M::P99Ms,
+            ],
             Self::Kill => &[M::ShownUpdates, M::LostUpdates],
             Self::GrowthReaders => {
                 &[M::CpuFor10Readers, M::CpuFor100Readers, M::CpuFor1000Readers, M::DeviationPercent]
@@ -195,7 +200,9 @@ impl Case {
                 ]
             }
             Self::HugeDocument => vec![(M::CpuSeconds, AtMost(2.0)), (M::PeakTimesDocument, AtMost(4.0))],
-            Self::SlowReader => vec![(M::GrowthMb, AtMost(1.0)), (M::DeliveredPercent, AtLeast(100.0))],
+            Self::SlowReader => {
+                vec![(M::GrowthBySlowReaderMb, AtMost(1.0)), (M::DeliveredPercent, AtLeast(100.0))]
+            }
             Self::Kill => vec![(M::LostUpdates, AtMost(0.0))],
             Self::GrowthReaders | Self::GrowthSize => vec![(M::DeviationPercent, AtMost(15.0))],
         };

@@ -30,6 +30,8 @@ pub(crate) enum Metric {
     GrowthMb,
     /// Without a slow reader.
     GrowthOfControlMb,
+    /// The difference between the two: what the slow reader costs.
+    GrowthBySlowReaderMb,
     SlowReaderLost,
     ShownUpdates,
     LostUpdates,
@@ -72,6 +74,7 @@ impl Metric {
             Self::PeakTimesDocument => "peak/document",
             Self::GrowthMb => "growth MB",
             Self::GrowthOfControlMb => "without one MB",
+            Self::GrowthBySlowReaderMb => "because of it MB",
             Self::SlowReaderLost => "sockets closed",
             Self::ShownUpdates => "updates shown",
             Self::LostUpdates => "of those lost",

@@ -24,6 +24,8 @@ pub(crate) fn slow_reader(run: &Run) -> anyhow::Result<Figures> {
     let control = growth(run, "bench-control", FIRST_CLIENT_OF_CONTROL, false)?;
     let mut figures = Figures::from([(Metric::GrowthOfControlMb, control[&Metric::GrowthMb])]);
     figures.extend(growth(run, "bench-0", FIRST_CLIENT, true)?);
+    let by_slow_reader = figures[&Metric::GrowthMb] - figures[&Metric::GrowthOfControlMb];
+    figures.insert(Metric::GrowthBySlowReaderMb, by_slow_reader);
     Ok(figures)
 }
 
