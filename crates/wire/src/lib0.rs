@@ -72,6 +72,11 @@ impl<'a> Reader<'a> {
         self.remaining() == 0
     }
 
+    /// Moves over bytes that another reader has read; to the end, if there are not so many.
+    pub(crate) fn skip(&mut self, length: usize) {
+        self.at = self.at.saturating_add(length).min(self.bytes.len());
+    }
+
     /// The bytes between two positions, both already passed.
     pub fn between(&self, range: Range<usize>) -> &'a [u8] {
         self.bytes.get(range).unwrap_or(&[])

@@ -17,10 +17,18 @@ use super::depths::Depths;
 /// structs further ahead, it waits for those. Each struct is looked at once and waits at most once for each of its three
 /// references, so the work is linear in their number (times the logarithm of the number of clients). Structs that wait
 /// for each other in a circle wait for ever: they are never complete.
+///
+/// Nearly all structs refer only to what stands before them, or was seen. They are taken while the update is scanned, and
+/// need not be read again: of each client only those from the first on that has to wait.
 pub(super) struct Growth<'s, 'a> {
     seen: &'s Seen,
-    /// Sorted by client.
+    /// As they come while the update is scanned, higher clients first; sorted by client after that.
     parts: Vec<Part<'a>>,
+    scanning: bool,
+    /// So far higher clients have come first, as every encoder of note writes them. Else parts are found only when sorted.
+    in_order: bool,
+    /// The part that is being scanned is taken at the same time.
+    flows: bool,
     deletions: Vec<(ClientId, u32, u32)>,
     nesting_max: u16,
     /// Collects what becomes complete, in that order.
@@ -66,11 +74,20 @@ impl<'s, 'a> Growth<'s, 'a> {
         nesting_max: u16,
         cut: Option<Cut>,
     ) -> Result<Self, Refusal> {
-        let mut collect = Collect { seen, parts: Vec::new(), deletions: Vec::new() };
-        scan::update(update, limits, &mut collect)?;
-        let Collect { mut parts, deletions, .. } = collect;
-        parts.sort_unstable_by_key(|part| part.client);
-        let mut growth = Self { seen, parts, deletions, nesting_max, cut, flat: seen.flat };
+        let mut growth = Self {
+            seen,
+            parts: Vec::new(),
+            scanning: true,
+            in_order: true,
+            flows: false,
+            deletions: Vec::new(),
+            nesting_max,
+            cut,
+            flat: seen.flat,
+        };
+        scan::update(update, limits, &mut growth)?;
+        growth.scanning = false;
+        growth.parts.sort_unstable_by_key(|part| part.client);
         growth.grow()?;
         Ok(growth)
     }
@@ -181,7 +198,12 @@ impl<'s, 'a> Growth<'s, 'a> {
     }
 
     fn part(&self, client: ClientId) -> Option<usize> {
-        self.parts.binary_search_by_key(&client, |part| part.client).ok()
+        let found = if self.scanning {
+            self.parts.binary_search_by(|part| client.cmp(&part.client))
+        } else {
+            self.parts.binary_search_by_key(&client, |part| part.client)
+        };
+        found.ok()
     }
 
     /// How much of a client is complete with this update.
@@ -234,16 +256,12 @@ pub(super) struct Grown {
     pub(super) deleted: Vec<(u32, u32)>,
 }
 
-struct Collect<'s, 'a> {
-    seen: &'s Seen,
-    parts: Vec<Part<'a>>,
-    deletions: Vec<(ClientId, u32, u32)>,
-}
-
-impl<'a> Visit<'a> for Collect<'_, 'a> {
+impl<'a> Visit<'a> for Growth<'_, 'a> {
     fn client(&mut self, structs: &Structs<'a>) {
         let client = structs.client();
         let begin = self.seen.clock(client);
+        self.in_order &= self.parts.last().is_none_or(|last| last.client > client);
+        self.flows = self.in_order;
         self.parts.push(Part {
             client,
             rest: structs.clone(),
@@ -256,7 +274,16 @@ impl<'a> Visit<'a> for Collect<'_, 'a> {
         });
     }
 
-    fn item(&mut self, _: &Struct<'a>) {}
+    fn item(&mut self, item: &Struct<'a>) {
+        if !self.flows {
+            return;
+        }
+        let index = self.parts.len() - 1;
+        self.flows = matches!(self.step(index, item), Ok(Step::Done));
+        if self.flows {
+            self.parts[index].rest.pass(item);
+        }
+    }
 
     fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {
         self.deletions.push((client, clock.get(), clock.get() + length));

@@ -135,6 +135,14 @@ impl<'a> Structs<'a> {
         self.reader.position()
     }
 
+    /// Moves over the next struct, which a clone has read.
+    pub fn pass(&mut self, item: &Struct<'a>) {
+        debug_assert_eq!((item.client, item.clock), (self.client, self.clock()), "the next one");
+        self.left -= 1;
+        self.clock = item.end();
+        self.reader.skip(item.bytes.len());
+    }
+
     /// The next struct, or `None` when there are no more.
     ///
     /// # Errors
