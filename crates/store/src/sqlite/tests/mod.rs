@@ -48,6 +48,17 @@ fn open(folder: &Path) -> SqliteStore {
     SqliteStore::open(folder, options).unwrap()
 }
 
+/// What the pace of commits goes by: a busy document is company for itself.
+#[test]
+fn each_update_of_a_slot_has_waited_for_its_commit() {
+    let held = |updates: usize| {
+        let record = Record { body: Body::Updates(vec![Bytes::from_static(b"u"); updates]), ..record(1) };
+        changes::Change::CreateSlot { document: id("notes"), slot: Slot::new(1), record }.held()
+    };
+    assert_eq!([0, 1, 3].map(held), [1, 1, 3]);
+    assert_eq!(changes::Change::DeletePieces { rest: 1 }.held(), 1);
+}
+
 /// A store with slots 1 to `slots` in the document "notes".
 async fn filled(slots: u64) -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
