@@ -10,6 +10,9 @@ use crate::{DEATHS, wait_acknowledged};
 /// What a node says of a process that has a certificate of the authority, and not one of a process of this cluster.
 const REFUSED: &str = "a process whose certificate has none of the allowed names was refused";
 
+/// And of one whose certificate is not of the authority.
+const NOT_ACCEPTED: &str = "a certificate was not accepted";
+
 /// Makes `ca.pem`, `other-ca.pem`, and for each of them a certificate of 127.0.0.1 with its key. Of `ca.pem` there is another
 /// one with a name elsewhere.
 const CERTIFICATES: &str = "
@@ -48,7 +51,8 @@ fn processes_show_each_other_certificates_and_a_stranger_reaches_nobody() {
         return;
     }
     let options = DEATHS.into_iter().fold(ClusterOptions::new(2, 3), ClusterOptions::announce);
-    let cluster = Cluster::start_with(&options.announce(REFUSED), |_, name| match name {
+    let options = options.announce(REFUSED).announce(NOT_ACCEPTED);
+    let cluster = Cluster::start_with(&options, |_, name| match name {
         // They trust the others. But the one's own certificate is of an authority that those do not know,
         "r2" => certified(folder.path(), "", "other-"),
         // and the other's is of a process that is none of theirs.
@@ -78,4 +82,5 @@ fn processes_show_each_other_certificates_and_a_stranger_reaches_nobody() {
     );
     let log = cluster.nodes().iter().map(|node| cluster.server(node).log_text()).collect::<String>();
     assert!(log.contains("any.elsewhere.internal"), "by name");
+    assert!(log.contains(NOT_ACCEPTED) && log.contains("UnknownIssuer"), "and why");
 }

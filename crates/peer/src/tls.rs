@@ -21,8 +21,8 @@ mod names;
 
 pub use names::AllowedNames;
 
-/// Whoever has a certificate that is not accepted comes again and again: that is said so often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
+/// Whoever is refused tries again and again: that is said once in this time.
+const SAID_FOR: Duration = Duration::from_secs(60);
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ struct Files<C> {
     authority: PathBuf,
     build: Build<C>,
     last: Mutex<Built<C>>,
-    complained_at: Mutex<Option<Instant>>,
+    said_at: Mutex<Option<Instant>>,
 }
 
 type Build<C> = Box<dyn Fn(Material) -> Result<C, TlsError> + Send + Sync>;
@@ -67,7 +67,7 @@ impl<C> Files<C> {
         let changed_at = changed_at(&paths);
         let config = Arc::new(build(material(paths)?)?);
         let last = Mutex::new(Built { changed_at, config });
-        Ok(Self { certificate, key, authority, build, last, complained_at: Mutex::default() })
+        Ok(Self { certificate, key, authority, build, last, said_at: Mutex::default() })
     }
 
     /// What the files say now. Files that make no sense change nothing.
@@ -92,24 +92,22 @@ impl<C> Files<C> {
         if !about_certificates(error) {
             return;
         }
-        let mut complained_at = self.complained_at.lock().expect("no holder of this lock panics");
-        if complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
-            *complained_at = Some(Instant::now());
+        let mut said_at = self.said_at.lock().expect("no holder of this lock panics");
+        if said_at.is_none_or(|at| at.elapsed() >= SAID_FOR) {
+            *said_at = Some(Instant::now());
             warn!(peer, %error, certificate = %self.certificate.display(), "a certificate was not accepted");
         }
     }
 }
 
 fn about_certificates(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(
-        cause,
-        Some(
-            rustls::Error::InvalidCertificate(_)
-                | rustls::Error::NoCertificatesPresented
-                | rustls::Error::AlertReceived(_)
-        )
-    )
+    use rustls::{CertificateError, Error};
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
+        // `names` has said that it is about names, and which.
+        Some(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => false,
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented | Error::AlertReceived(_)) => true,
+        _ => false,
+    }
 }
 
 fn changed_at(paths: &[&Path; 3]) -> [Option<SystemTime>; 3] {

@@ -1,7 +1,7 @@
 //! Who comes in, of all those that the authority has given a certificate.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -10,8 +10,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use tracing::warn;
 use webpki::EndEntityCert;
 
-/// Whoever is refused for his names tries again and again: that is said once in this time.
-const SAID_FOR: Duration = Duration::from_secs(60);
+use super::SAID_FOR;
+
 /// So many of a certificate's names are said.
 const NAMES_SAID_MAX: usize = 8;
 
