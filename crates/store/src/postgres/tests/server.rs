@@ -104,7 +104,17 @@ impl Server {
 
     /// Stops the processes that serve this application's sessions: their kernel still takes what is sent, and nobody answers.
     pub(super) fn freeze(&self, application: &str) -> Frozen {
-        let sql = format!("SELECT pid FROM pg_stat_activity WHERE application_name = '{application}'");
+        self.freeze_some(application, "")
+    }
+
+    /// Only the connection that was asked last.
+    pub(super) fn freeze_last(&self, application: &str) -> Frozen {
+        self.freeze_some(application, "ORDER BY query_start DESC LIMIT 1")
+    }
+
+    fn freeze_some(&self, application: &str, which: &str) -> Frozen {
+        let sql =
+            format!("SELECT pid FROM pg_stat_activity WHERE application_name = '{application}' {which}");
         let processes: Vec<Pid> =
             self.sql(&sql).lines().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect();
         for process in &processes {
