@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The root of the repository.
+/// The root of the repository: of the one that cargo runs this in, since several may share a target folder.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().and_then(Path::parent).unwrap_or(manifest).to_path_buf()
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf());
+    manifest.parent().and_then(Path::parent).unwrap_or(&manifest).to_path_buf()
 }
 
 /// Where cargo puts what it builds.
