@@ -1,3 +1,5 @@
+//! What each kind of value takes, and what it says to everything else.
+
 use super::*;
 
 fn word(text: &str) -> Raw {
