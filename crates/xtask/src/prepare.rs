@@ -12,8 +12,15 @@ struct Program {
     why: &'static str,
 }
 
-const BUILD: [Program; 1] =
-    [Program { name: "protoc", package: "protobuf-compiler", why: "builds the client of etcd" }];
+const BUILD: [Program; 2] = [
+    Program { name: "protoc", package: "protobuf-compiler", why: "builds the client of etcd" },
+    // Only recommended by the package above, and found by `protoc` beside itself.
+    Program {
+        name: "../include/google/protobuf/descriptor.proto",
+        package: "libprotobuf-dev",
+        why: "has the messages that etcd's build on",
+    },
+];
 const NODE: [Program; 2] = [
     Program { name: "node", package: "nodejs", why: "builds the demo page and drives the Yjs clients" },
     Program {
