@@ -11,6 +11,7 @@ mod checkpoint;
 mod error;
 mod folder;
 mod large;
+mod notes;
 mod overwrite;
 mod pace;
 mod queries;
@@ -295,7 +296,7 @@ impl Store for SqliteStore {
     }
 
     async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError> {
-        self.readers.run(queries::noted).await
+        self.readers.run(notes::noted).await
     }
 
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
@@ -308,7 +309,7 @@ impl Store for SqliteStore {
     }
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
-        self.readers.run(queries::quarantined).await
+        self.readers.run(notes::quarantined).await
     }
 
     async fn close(&self) {
