@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
 use super::overwrite::Overwriting;
-use super::{notes, queries, schema};
+use super::{notes, queries, remainders, schema};
 use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
@@ -48,6 +48,16 @@ pub(super) enum Change {
     Trim {
         document: DocumentId,
         plan: TrimPlan,
+    },
+    KeepRemainder {
+        document: DocumentId,
+        id: u64,
+        piece: usize,
+        bytes: Bytes,
+    },
+    DropRemainders {
+        document: DocumentId,
+        ids: Vec<u64>,
     },
     Purge {
         document: DocumentId,
@@ -125,6 +135,8 @@ impl Change {
             | Self::AddPiece { .. }
             | Self::DeletePieces { .. }
             | Self::Trim { .. }
+            | Self::KeepRemainder { .. }
+            | Self::DropRemainders { .. }
             | Self::Purge { .. }
             | Self::MarkAttempt { .. }
             | Self::MarkOutcome { .. }
@@ -140,10 +152,11 @@ impl Change {
             Self::CreateLargeSlot { content, .. } | Self::CreateSnapshot { content, .. } => {
                 content.beginning.len()
             }
-            Self::AddPiece { bytes, .. } => bytes.len(),
+            Self::AddPiece { bytes, .. } | Self::KeepRemainder { bytes, .. } => bytes.len(),
             Self::Purge { tombstone, .. } => tombstone.state.len(),
             Self::DeletePieces { .. }
             | Self::Trim { .. }
+            | Self::DropRemainders { .. }
             | Self::MarkAttempt { .. }
             | Self::MarkOutcome { .. }
             | Self::Quarantine { .. }
@@ -194,6 +207,10 @@ impl Changes {
             Change::AddPiece { rest, piece, bytes } => add_piece(connection, *rest, *piece, bytes),
             Change::DeletePieces { rest } => delete_pieces(connection, *rest),
             Change::Trim { document, plan } => self.trim(connection, document, *plan),
+            Change::KeepRemainder { document, id, piece, bytes } => {
+                remainders::keep(connection, document, *id, *piece, bytes)
+            }
+            Change::DropRemainders { document, ids } => remainders::drop_all(connection, document, ids),
             Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
             Change::MarkAttempt { document } => notes::mark_attempt(connection, document),
             Change::MarkOutcome { document, failed } => {
@@ -339,9 +356,10 @@ impl Changes {
     }
 
     fn purge(&mut self, connection: &Connection, document: &DocumentId, tombstone: &Snapshot) -> Outcome {
-        let Some(Known { number, .. }) = self.known(connection, document)? else {
+        if self.known(connection, document)?.is_none() && !remainders::any(connection, document)? {
             return Ok(Ok(Answer::Yes(false)));
-        };
+        }
+        let Known { number, .. } = self.known_or_new(connection, document)?;
         let newer: bool = connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM slots WHERE document = ?1 AND slot >= ?2)
                  OR EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND upto >= ?2)",
@@ -447,6 +465,7 @@ fn wipe(connection: &Connection, number: i64, document: &DocumentId) -> Result<(
             connection.execute(&statement, [number])?;
         }
     }
+    remainders::wipe(connection, document)?;
     connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()]).map(drop)
 }
 

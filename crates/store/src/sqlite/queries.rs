@@ -7,6 +7,7 @@ use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::changes::{TrimPlan, integer, milliseconds};
+use super::remainders;
 use crate::{Listed, StoreError, Stored, Tail, encoding};
 
 /// Reads the newest valid snapshot and the slots after it.
@@ -208,7 +209,7 @@ fn describe(connection: &Connection, document: DocumentId, entry: &Entry) -> Res
     })
 }
 
-/// Reads every row and checks its checksum.
+/// Reads every row and checks its checksum. A damaged remainder is told and no error, as in a load.
 pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
     let mut slots = connection.prepare(
         "SELECT name, slot, record, rest FROM slots JOIN documents ON documents.id = slots.document",
@@ -223,6 +224,9 @@ pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
     let mut rows = snapshots.query([])?;
     while let Some(row) = rows.next()? {
         encoding::decode_snapshot(&name(row)?, Slot::new(row.get(1)?), content(connection, row, 2)?)?;
+    }
+    for document in remainders::documents(connection, None, usize::MAX)? {
+        remainders::read(connection, &document)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What is left in the files of a document that was purged.
 
+use std::time::SystemTime;
+
 use super::*;
 
 /// Stands in everything that the purged document ever held.
@@ -50,6 +52,20 @@ async fn compact(store: &SqliteStore, document: &DocumentId, upto: u64, text: &s
     store.trim(document).await.unwrap();
 }
 
+const REMAINDERS: usize = 40;
+
+/// Remainders of many sizes, the last of which has pieces; some of them are dropped.
+async fn keep_text(store: &SqliteStore, document: &DocumentId, text: &str) {
+    let number = |number: usize| number as u64;
+    for index in 0..2 * REMAINDERS {
+        let bytes = state_of(text, 40 + index * index * 200);
+        let remainder = Remainder { id: number(index), since: SystemTime::now(), bytes };
+        store.keep_remainder(document, remainder).await.unwrap();
+    }
+    let ids: Vec<u64> = (0..REMAINDERS).map(|index| number(2 * index)).collect();
+    store.drop_remainders(document, &ids).await.unwrap();
+}
+
 async fn purge(store: &SqliteStore, last: u64) {
     let tombstone = Snapshot { state: Bytes::new(), deleted: true, ..snapshot(last) };
     assert!(store.purge(&secret(), tombstone).await.unwrap());
@@ -86,10 +102,13 @@ async fn nothing_of_a_purged_document_is_left_in_the_files() {
     let slots = a_busy_store(&store, false).await;
     // Larger than one commit, so that there are pieces.
     compact(&store, &secret(), slots, SECRET, 3 << 20).await;
+    keep_text(&store, &secret(), SECRET).await;
+    keep_text(&store, &id("other 3"), OTHER).await;
     assert!(found(folder.path(), SECRET) > 0);
     purge(&store, slots + 1).await;
     until_not_found(folder.path(), SECRET).await;
     assert!(found(folder.path(), OTHER) > 0);
+    assert_eq!(store.remainders(&id("other 3")).await.unwrap().len(), REMAINDERS);
     let verdict: String = stranger(&store).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }
