@@ -175,15 +175,20 @@ async fn a_purge_that_was_cut_off_is_finished_after_the_next_start() {
     append(&store, &id("notes"), [slots + 1]).await;
 }
 
+/// A number below the one given, another one each time.
+fn random(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut random = seed;
+    move |max| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % max
+    }
+}
+
 /// While rows are deleted those that are still there move to other pages, and may leave a copy behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_move_during_the_purge_leave_nothing_behind() {
     let (store, folder) = filled(0).await;
-    let mut random = 1_u64;
-    let mut up_to = |max: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % max
-    };
+    let mut up_to = random(1);
     let mut last = 0;
     let mut others = [0; 3];
     for _ in 0..300 {
@@ -204,4 +209,22 @@ async fn rows_that_move_during_the_purge_leave_nothing_behind() {
     }
     purge(&store, last + 1).await;
     until_not_found(folder.path(), SECRET).await;
+}
+
+/// The same, of a table with an order of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remainders_that_move_during_the_purge_leave_nothing_behind() {
+    let (store, folder) = filled(1).await;
+    append_text(&store, &secret(), 1, SECRET, 40).await;
+    let (mut up_to, mut others) = (random(2), 0);
+    for number in 0..2_400 {
+        let length = 40 + up_to(1_200) as usize;
+        let (document, text) = if up_to(2) == 0 { (secret(), SECRET) } else { (id("other"), OTHER) };
+        others += usize::from(text == OTHER);
+        let remainder = Remainder { id: number, since: SystemTime::now(), bytes: state_of(text, length) };
+        store.keep_remainder(&document, remainder).await.unwrap();
+    }
+    purge(&store, 2).await;
+    until_not_found(folder.path(), SECRET).await;
+    assert_eq!(store.remainders(&id("other")).await.unwrap().len(), others);
 }
