@@ -17,6 +17,14 @@ const TABLES: [(&str, &[&str]); 4] = [
     ("ringleaf_slots", &["document", "slot", "at", "kind", "record"]),
     ("ringleaf_snapshots", &["document", "upto", "at", "changed_at", "deleted", "record"]),
 ];
+/// Tables that later versions have made beside those of format 1. Version 0.1 passes over them, so they need no format
+/// of their own.
+const BESIDE: [(&str, &[&str]); 1] = [("ringleaf_remainders", &["document", "id", "record"])];
+/// Tables of format 1 that the recorded stores leave empty.
+const EMPTY: [(&str, &[&str]); 2] = [
+    ("ringleaf_attempts", &["document", "attempts", "reason"]),
+    ("ringleaf_quarantine", &["document", "reason", "since"]),
+];
 const LARGE_BYTES: usize = 40_000;
 
 fn folder() -> PathBuf {
@@ -124,8 +132,15 @@ fn a_database_file_of_version_1_is_served() {
         done(&server.command(&format!("backup {}", file.display())));
     }
     let data = tempfile::tempdir().unwrap();
-    std::fs::copy(file, data.path().join("ringleaf.db")).unwrap();
-    reads_everything(&Server::start_with(ServerOptions::at(data.path())));
+    let database = data.path().join("ringleaf.db");
+    std::fs::copy(file, &database).unwrap();
+    let mut server = Server::start_with(ServerOptions::at(data.path()));
+    reads_everything(&server);
+    server.signal("TERM");
+    assert!(server.wait_exit(Duration::from_secs(30)).success());
+    // Version 0.1 opens what has these two numbers in its header: the format, and whose file it is.
+    let header = std::fs::read(database).unwrap();
+    assert_eq!((&header[60..64], &header[68..72]), (&[0, 0, 0, 1][..], &b"RLEF"[..]));
 }
 
 #[test]
@@ -148,6 +163,24 @@ fn a_postgresql_database_of_version_1_is_served() {
     cluster.add("n1", node);
     cluster.wait_ready("n1");
     reads_everything(cluster.server("n1"));
+    // Version 0.1 opens what has this format and these tables.
+    assert_eq!(cluster.postgres.sql("SELECT format FROM ringleaf_format"), "1");
+    assert_eq!(cluster.postgres.sql(COLUMNS), columns());
+}
+
+const COLUMNS: &str = "
+    SELECT table_name || ': ' || string_agg(column_name, ', ' ORDER BY ordinal_position)
+    FROM information_schema.columns WHERE table_schema = current_schema() GROUP BY table_name
+    ORDER BY table_name COLLATE \"C\"";
+
+fn columns() -> String {
+    let mut lines: Vec<String> = [&TABLES[..], &BESIDE, &EMPTY]
+        .concat()
+        .iter()
+        .map(|(table, columns)| format!("{table}: {}", columns.join(", ")))
+        .collect();
+    lines.sort();
+    lines.join("\n")
 }
 
 /// The tables as SQL, a line for each row.

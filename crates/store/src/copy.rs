@@ -14,6 +14,8 @@ const AT_ONCE: usize = 16;
 /// Documents that are listed at once.
 const PAGE: usize = 1_000;
 
+const SOMETHING_ELSE: &str = "the other store holds something else under this name";
+
 /// What has become of a copy so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
@@ -23,6 +25,8 @@ pub struct Copied {
     pub already_there: u64,
     /// Bytes of the rows that were read.
     pub bytes: u64,
+    /// Remainders that are in the other store now, those that were there included.
+    pub remainders: u64,
     /// Documents that are closed until a person has looked, here and there.
     pub quarantined: u64,
     /// Documents that are not copied, and why. The others are.
@@ -73,6 +77,7 @@ pub async fn copy(
             progress(&copied);
         }
     }
+    copy_remainders(from, to, &mut copied).await?;
     for closed in from.quarantined().await.map_err(CopyError::From)? {
         to.quarantine(&closed.document, closed.reason).await.map_err(CopyError::To)?;
         copied.quarantined += 1;
@@ -95,6 +100,35 @@ impl Copied {
     }
 }
 
+/// Those of documents that failed are left out: the other store holds something else under their names, or nothing whole.
+async fn copy_remainders(from: &dyn Store, to: &dyn Store, copied: &mut Copied) -> Result<(), CopyError> {
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = from.with_remainders(after.as_ref(), PAGE).await.map_err(CopyError::From)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for document in page {
+            if copied.failed.iter().any(|(failed, _)| *failed == document) {
+                continue;
+            }
+            if !is_written(from, &document).await.map_err(CopyError::From)?
+                && is_written(to, &document).await.map_err(CopyError::To)?
+            {
+                copied.failed.push((document, SOMETHING_ELSE.into()));
+                continue;
+            }
+            for remainder in from.remainders(&document).await.map_err(CopyError::From)? {
+                to.keep_remainder(&document, remainder).await.map_err(CopyError::To)?;
+                copied.remainders += 1;
+            }
+        }
+    }
+}
+
+async fn is_written(store: &dyn Store, document: &DocumentId) -> Result<bool, StoreError> {
+    Ok(!store.tails(std::slice::from_ref(document)).await?.is_empty())
+}
+
 async fn copy_document(from: &dyn Store, to: &dyn Store, document: &DocumentId) -> Result<Fate, CopyError> {
     let stored = match from.read(document).await {
         Ok(stored) => stored,
@@ -106,7 +140,7 @@ async fn copy_document(from: &dyn Store, to: &dyn Store, document: &DocumentId) 
         Err(error) => return of_one_document(error).map(Fate::Failed).map_err(CopyError::To),
     }
     if !write(to, document, &stored).await.map_err(CopyError::To)? {
-        return Ok(Fate::Failed("the other store holds something else under this name".into()));
+        return Ok(Fate::Failed(SOMETHING_ELSE.into()));
     }
     match to.read(document).await {
         Ok(there) if there == stored => Ok(Fate::Copied),
@@ -144,8 +178,10 @@ fn of_one_document(error: StoreError) -> Result<String, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use bytes::Bytes;
-    use ringleaf_types::{Body, Epoch, Incarnation, Record, Slot, Snapshot, Writer};
+    use ringleaf_types::{Body, Epoch, Incarnation, Record, Remainder, Slot, Snapshot, Writer};
 
     use super::*;
     use crate::{MemoryStore, SqliteOptions, SqliteStore};
@@ -187,6 +223,26 @@ mod tests {
         store.quarantine(&id("document 5"), "it broke".into()).await.unwrap();
     }
 
+    /// Of a document that is written, of one that is not, and of many others.
+    async fn fill_remainders(store: &dyn Store) {
+        for number in (0..2_500).chain([1, 1]) {
+            let document = if number % 2 == 0 { format!("early {number}") } else { "document 1".into() };
+            let since = UNIX_EPOCH + Duration::from_millis(1_000 - number % 7);
+            let bytes = Bytes::from(vec![number as u8; if number == 1 { 2 << 20 } else { 30 }]);
+            store.keep_remainder(&id(&document), Remainder { id: number, since, bytes }).await.unwrap();
+        }
+    }
+
+    async fn same_remainders(one: &dyn Store, other: &dyn Store) {
+        let documents = one.with_remainders(None, 5_000).await.unwrap();
+        assert_eq!(other.with_remainders(None, 5_000).await.unwrap(), documents);
+        assert_eq!(documents.len(), 1_251);
+        for document in documents {
+            let [here, there] = [one, other].map(|store| store.remainders(&document));
+            assert!(here.await.unwrap() == there.await.unwrap(), "{document}");
+        }
+    }
+
     async fn same(one: &dyn Store, other: &dyn Store) {
         let documents = one.list("", None, 1_000).await.unwrap();
         assert_eq!(documents.len(), 40);
@@ -212,6 +268,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn remainders_arrive_those_of_unwritten_documents_too() {
+        let (folder, memory) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        let disk = SqliteStore::open(folder.path(), SqliteOptions::default()).unwrap();
+        fill(&memory).await;
+        fill_remainders(&memory).await;
+        for _ in 0..2 {
+            let copied = copy(&memory, &disk, |_| {}).await.unwrap();
+            assert_eq!((copied.documents, copied.remainders), (40, 2_500));
+            same(&memory, &disk).await;
+            same_remainders(&memory, &disk).await;
+        }
+        let back = MemoryStore::new();
+        copy(&disk, &back, |_| {}).await.unwrap();
+        same_remainders(&memory, &back).await;
+    }
+
+    #[tokio::test]
     async fn a_copy_that_was_interrupted_goes_on() {
         let (from, to) = (MemoryStore::new(), MemoryStore::new());
         fill(&from).await;
@@ -233,13 +306,19 @@ mod tests {
         fill(&from).await;
         to.create_slot(&id("document 1"), Slot::new(1), record(200)).await.unwrap();
         to.create_snapshot(&id("document 3"), snapshot(9)).await.unwrap();
+        let remainder = Remainder { id: 1, since: UNIX_EPOCH, bytes: Bytes::from_static(b"of another") };
+        to.create_slot(&id("only there"), Slot::new(1), record(200)).await.unwrap();
+        for name in ["document 1", "document 2", "only there"] {
+            from.keep_remainder(&id(name), remainder.clone()).await.unwrap();
+        }
         let before = [to.read(&id("document 1")).await.unwrap(), to.read(&id("document 3")).await.unwrap()];
         let copied = copy(&from, &to, |_| {}).await.unwrap();
         assert_eq!(copied.documents, 38);
         let failed: Vec<&str> = copied.failed.iter().map(|(document, _)| document.as_str()).collect();
-        assert_eq!(failed, ["document 1", "document 3"]);
+        assert_eq!(failed, ["document 1", "document 3", "only there"]);
         let after = [to.read(&id("document 1")).await.unwrap(), to.read(&id("document 3")).await.unwrap()];
         assert_eq!(before, after);
+        assert_eq!(to.with_remainders(None, 9).await.unwrap(), [id("document 2")]);
     }
 
     #[tokio::test]

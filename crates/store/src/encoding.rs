@@ -4,14 +4,19 @@
 //! record    version:u8 = 1 · kind:u8 (0 updates, 1 deletion, 2 undeletion) · crc32:u32 · epoch:varint
 //!           · node:(length:u8 · text) · incarnation:u64 · nonce:u64 · update:(length:varint · bytes) …
 //! snapshot  version:u8 = 1 · flags:u8 (1 = deleted) · crc32:u32 · epoch:varint · state to the end
+//! remainder version:u8 = 1 · zero:u8 · crc32:u32 · since:u64 (milliseconds since 1970) · update to the end
 //! ```
 //!
 //! Numbers of fixed width are little endian, varints LEB128. The checksum covers which kind of row it is, the name of
-//! the document, the slot, and every byte of the row but its own four: a row that ended up under another name or number
+//! the document, the slot (the id of a remainder), and every byte of the row but its own four: a row that ended up under another name or number
 //! does not pass. The version comes first and outside of everything else, so that any later version can change all the rest.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use bytes::Bytes;
-use ringleaf_types::{Body, DocumentId, Epoch, Incarnation, NodeId, Record, Slot, Snapshot, Writer};
+use ringleaf_types::{
+    Body, DocumentId, Epoch, Incarnation, NodeId, Record, Remainder, Slot, Snapshot, Writer,
+};
 
 use crate::StoreError;
 
@@ -28,6 +33,7 @@ const HEADER_BYTES: usize = 6;
 enum RowKind {
     Slot = 1,
     Snapshot = 2,
+    Remainder = 3,
 }
 
 /// The kind of a body as its row says it, for listings that don't read bodies.
@@ -121,6 +127,49 @@ pub(crate) fn decode_snapshot(document: &DocumentId, upto: Slot, row: Bytes) -> 
     })?;
     let state = reader.row.slice(reader.at..);
     Ok(Snapshot { upto, epoch: Epoch::new(epoch), deleted: flags == FLAG_DELETED, state })
+}
+
+/// Writes a remainder as a row.
+pub(crate) fn encode_remainder(document: &DocumentId, remainder: &Remainder) -> Vec<u8> {
+    let since = remainder.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let mut row = Vec::with_capacity(HEADER_BYTES + 8 + remainder.bytes.len());
+    row.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0]);
+    row.extend_from_slice(&since.to_le_bytes());
+    row.extend_from_slice(&remainder.bytes);
+    seal(RowKind::Remainder, document, Slot::new(remainder.id), &mut row);
+    row
+}
+
+/// The remainders in these rows, in order. Nobody counts on one, so what cannot be read is told and left out: it is no
+/// reason not to load the document.
+pub(crate) fn readable_remainders(
+    document: &DocumentId,
+    rows: Result<Vec<(u64, Vec<u8>)>, StoreError>,
+) -> Result<Vec<Remainder>, StoreError> {
+    let rows = rows.or_else(|error| match error {
+        StoreError::Unreadable { .. } => {
+            tracing::warn!(%document, %error, "the remainders of a document cannot be read and are left out");
+            Ok(Vec::new())
+        }
+        error => Err(error),
+    })?;
+    let mut remainders = Vec::with_capacity(rows.len());
+    for (id, row) in rows {
+        match decode_remainder(document, id, row.into()) {
+            Some(remainder) => remainders.push(remainder),
+            None => tracing::warn!(%document, remainder = id, "a remainder cannot be read and is left out"),
+        }
+    }
+    remainders.sort_unstable_by_key(|remainder| (remainder.since, remainder.id));
+    Ok(remainders)
+}
+
+fn decode_remainder(document: &DocumentId, id: u64, row: Bytes) -> Option<Remainder> {
+    check(RowKind::Remainder, document, Slot::new(id), &row).ok().filter(|&zero| zero == 0)?;
+    let mut reader = Reader { row, at: HEADER_BYTES };
+    let since = UNIX_EPOCH.checked_add(Duration::from_millis(reader.fixed()?))?;
+    Some(Remainder { id, since, bytes: reader.row.slice(reader.at..) })
 }
 
 /// Checks version and checksum, and answers the byte between them.
@@ -273,10 +322,23 @@ mod tests {
         }
 
         #[test]
+        fn a_remainder_comes_back_as_it_went(
+            id: u64, since in 0..u64::MAX >> 1, bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let (document, since) = (self::id("notes"), UNIX_EPOCH + Duration::from_millis(since));
+            let remainder = Remainder { id, since, bytes: bytes.into() };
+            let row = encode_remainder(&document, &remainder);
+            prop_assert_eq!(decode_remainder(&document, id, row.clone().into()), Some(remainder));
+            prop_assert_eq!(decode_remainder(&document, id ^ 1, row.clone().into()), None);
+            prop_assert_eq!(decode_remainder(&self::id("other"), id, row.into()), None);
+        }
+
+        #[test]
         fn odd_bytes_are_an_error_and_never_a_panic(row in prop::collection::vec(any::<u8>(), 0..100)) {
             let document = id("notes");
             prop_assert!(decode_record(&document, Slot::new(1), row.clone().into()).is_err());
-            prop_assert!(decode_snapshot(&document, Slot::new(1), row.into()).is_err());
+            prop_assert!(decode_snapshot(&document, Slot::new(1), row.clone().into()).is_err());
+            prop_assert!(decode_remainder(&document, 1, row.into()).is_none());
         }
 
         /// What the checksum cannot catch: bytes that somebody sealed on purpose.
@@ -288,10 +350,13 @@ mod tests {
             let mut row = vec![VERSION, kind, 0, 0, 0, 0];
             row.extend(content);
             let mut snapshot = row.clone();
+            let mut remainder = row.clone();
             seal(RowKind::Slot, &document, Slot::new(1), &mut row);
             seal(RowKind::Snapshot, &document, Slot::new(1), &mut snapshot);
+            seal(RowKind::Remainder, &document, Slot::new(1), &mut remainder);
             let _ = decode_record(&document, Slot::new(1), row.into());
             let _ = decode_snapshot(&document, Slot::new(1), snapshot.into());
+            let _ = decode_remainder(&document, 1, remainder.into());
         }
     }
 
@@ -310,6 +375,18 @@ mod tests {
                     _ => panic!("{error}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_remainder_is_noticed() {
+        let document = id("notes");
+        let remainder = Remainder { id: 9, since: UNIX_EPOCH, bytes: Bytes::from_static(b"one") };
+        let row = encode_remainder(&document, &remainder);
+        for bit in 0..row.len() * 8 {
+            let mut flipped = row.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode_remainder(&document, 9, flipped.into()), None, "{bit}");
         }
     }
 
@@ -333,7 +410,8 @@ mod tests {
         assert!(decode_record(&document, slot, row.clone()).is_ok());
         assert!(decode_record(&id("other"), slot, row.clone()).is_err());
         assert!(decode_record(&document, slot.next(), row.clone()).is_err());
-        assert!(decode_snapshot(&document, slot, row).is_err());
+        assert!(decode_snapshot(&document, slot, row.clone()).is_err());
+        assert!(decode_remainder(&document, slot.get(), row).is_none());
     }
 
     #[test]
@@ -352,5 +430,10 @@ mod tests {
         let hex: String =
             encoded(&document, slot, &record).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "01002e5439d8ac02026e3105000000000000000600000000000000036f6e65000374776f");
+        let since = UNIX_EPOCH + Duration::from_millis(0x0102);
+        let remainder = Remainder { id: 9, since, bytes: Bytes::from_static(b"one") };
+        let hex: String =
+            encode_remainder(&document, &remainder).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "01005313b8c102010000000000006f6e65");
     }
 }

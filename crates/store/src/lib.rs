@@ -1,4 +1,4 @@
-//! The slot log and the snapshots: create if absent, list, delete.
+//! The slot log, the snapshots, and the remainders beside them: create if absent, list, delete.
 //!
 //! ```text
 //! document task ──create_slot──▶ Store ──▶ SQLite (one writer thread, group commit) | PostgreSQL | memory

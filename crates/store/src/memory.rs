@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use ringleaf_types::{Body, DocumentId, Limits, Record, Slot, Snapshot};
+use ringleaf_types::{Body, DocumentId, Limits, Record, Remainder, Slot, Snapshot};
 
 use crate::{Created, Listed, Mark, Quarantined, Store, StoreError, Stored, Tail};
 
@@ -19,6 +19,7 @@ pub struct MemoryStore {
 struct State {
     closed: bool,
     logs: BTreeMap<DocumentId, Log>,
+    remainders: BTreeMap<DocumentId, BTreeMap<u64, Remainder>>,
     marks: BTreeMap<DocumentId, Mark>,
     quarantine: BTreeMap<DocumentId, (String, SystemTime)>,
 }
@@ -187,15 +188,52 @@ impl Store for MemoryStore {
         Ok((before - log.slots.len() - log.snapshots.len()) as u64)
     }
 
+    async fn keep_remainder(&self, document: &DocumentId, remainder: Remainder) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        state.remainders.entry(document.clone()).or_default().entry(remainder.id).or_insert(remainder);
+        Ok(())
+    }
+
+    async fn drop_remainders(&self, document: &DocumentId, ids: &[u64]) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        let Entry::Occupied(mut kept) = state.remainders.entry(document.clone()) else { return Ok(()) };
+        kept.get_mut().retain(|id, _| !ids.contains(id));
+        if kept.get().is_empty() {
+            kept.remove();
+        }
+        Ok(())
+    }
+
+    async fn remainders(&self, document: &DocumentId) -> Result<Vec<Remainder>, StoreError> {
+        let state = self.state()?;
+        let kept = state.remainders.get(document).into_iter().flat_map(BTreeMap::values);
+        let mut kept: Vec<Remainder> = kept.cloned().collect();
+        kept.sort_unstable_by_key(|remainder| (remainder.since, remainder.id));
+        Ok(kept)
+    }
+
+    async fn with_remainders(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        let state = self.state()?;
+        let behind = state.remainders.keys().filter(|document| after.is_none_or(|after| *document > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError> {
         let mut state = self.state()?;
-        let Some(log) = state.logs.get_mut(document).filter(|log| log.last() < tombstone.upto) else {
-            return Ok(false);
-        };
+        match state.logs.get(document) {
+            Some(log) if log.last() >= tombstone.upto => return Ok(false),
+            None if !state.remainders.contains_key(document) => return Ok(false),
+            Some(_) | None => {}
+        }
+        let log = state.log(document, SystemTime::now());
         log.slots.clear();
         log.snapshots.clear();
         log.snapshots.insert(tombstone.upto, tombstone);
-        log.changed_at = SystemTime::now();
+        state.remainders.remove(document);
         state.marks.remove(document);
         Ok(true)
     }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use ringleaf_types::{DocumentId, Record, Slot, Snapshot, Writer};
+use ringleaf_types::{DocumentId, Record, Remainder, Slot, Snapshot, Writer};
 
 use crate::StoreError;
 
@@ -113,13 +113,34 @@ pub trait Store: Send + Sync + 'static {
     async fn create_snapshot(&self, document: &DocumentId, snapshot: Snapshot) -> Result<bool, StoreError>;
 
     /// Deletes what nobody needs: slots that the *previous* snapshot covers and that are older than the retention,
-    /// and all snapshots but the newest two. Says how many rows went.
+    /// and all snapshots but the newest two. Says how many rows went. Remainders stay.
     async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError>;
 
+    /// Keeps the part of a message whose ground is missing, beside the document and not in its log. One that is there under
+    /// the same id stays as it is. How much of one document is kept, and for how long, is the caller's affair.
+    async fn keep_remainder(&self, document: &DocumentId, remainder: Remainder) -> Result<(), StoreError>;
+
+    /// Removes remainders. Those that are not there are passed over.
+    ///
+    /// One that is being kept at the same time may be there afterwards.
+    async fn drop_remainders(&self, document: &DocumentId, ids: &[u64]) -> Result<(), StoreError>;
+
+    /// The remainders of a document, by their age, then by id. One whose bytes do not match their checksum is left out:
+    /// nobody was ever told of it.
+    async fn remainders(&self, document: &DocumentId) -> Result<Vec<Remainder>, StoreError>;
+
+    /// Documents that have remainders, in order of name, after `after`, at most `limit`. They need not be in a listing:
+    /// a document that has nothing else was never written.
+    async fn with_remainders(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError>;
+
     /// Removes everything of a document and leaves the tombstone, whose `upto` must lie above every slot: slot numbers
-    /// never start again. What the tombstone holds (an empty state, deleted or not) is the caller's affair; the load
-    /// attempts go, a quarantine stays. `false`: there was never anything, or there is a slot or snapshot at or above
-    /// `upto`.
+    /// never start again. What the tombstone holds (an empty state, deleted or not) is the caller's affair; remainders and
+    /// load attempts go, a quarantine stays. `false`: there was never anything, not even a remainder, or there is a slot
+    /// or snapshot at or above `upto`.
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError>;
 
     /// The ends of many logs, in one query. Documents that were never written are left out. With no documents it says

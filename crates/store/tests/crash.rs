@@ -11,11 +11,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ringleaf_store::{Advice, Created, SqliteOptions, SqliteStore, Store};
-use ringleaf_types::{Body, DocumentId, Epoch, Incarnation, Record, Slot, Snapshot, Writer};
+use ringleaf_types::{Body, DocumentId, Epoch, Incarnation, Record, Remainder, Slot, Snapshot, Writer};
 use tokio::task::JoinSet;
 
 /// Tells the child where its store is.
@@ -38,6 +38,23 @@ fn record(slot: u64) -> Record {
     Record { epoch: Epoch::new(1), writer, body: Body::Updates(vec![update]) }
 }
 
+/// One for each slot, kept before it and dropped when there are so many younger ones.
+const REMAINDERS: u64 = 20;
+
+fn remainder(slot: u64) -> Remainder {
+    // Now and then one that is written in pieces.
+    let times = if slot % 30 == 10 { 300_000 } else { 20 };
+    let bytes = Bytes::from(slot.to_string().repeat(times));
+    Remainder { id: slot, since: UNIX_EPOCH + Duration::from_secs(slot), bytes }
+}
+
+async fn keep_remainder(store: &SqliteStore, document: &DocumentId, slot: u64) {
+    store.keep_remainder(document, remainder(slot)).await.unwrap();
+    if slot > REMAINDERS {
+        store.drop_remainders(document, &[slot - REMAINDERS]).await.unwrap();
+    }
+}
+
 fn open(folder: &Path) -> SqliteStore {
     let options = SqliteOptions { retention: Duration::ZERO, ..SqliteOptions::default() };
     SqliteStore::open(folder, options).unwrap()
@@ -50,6 +67,7 @@ async fn append_for_ever(store: &SqliteStore, number: u64) {
     let upto = stored.snapshot.map_or(0, |snapshot| snapshot.upto.get());
     let first = stored.slots.last().map_or(upto, |(slot, _)| slot.get()) + 1;
     for slot in first.. {
+        keep_remainder(store, &document, slot).await;
         let created = store.create_slot(&document, Slot::new(slot), record(slot)).await.unwrap();
         assert_eq!(created, Created::Created);
         // One write, so that a line is there whole or not at all.
@@ -159,6 +177,21 @@ async fn check(folder: &Path, created: &BTreeMap<u64, u64>) {
     store.close().await;
 }
 
+/// Every remainder that was kept and not dropped is there, whole, and at most the next one.
+async fn check_remainders(folder: &Path, created: &BTreeMap<u64, u64>) {
+    let store = open(folder);
+    for (&number, &last) in created {
+        let found = store.remainders(&document(number)).await.unwrap();
+        let ids: Vec<u64> = found.iter().map(|remainder| remainder.id).collect();
+        let first = (last + 1).saturating_sub(REMAINDERS).max(1);
+        // It ended before the next one was kept, before another was dropped for that, or before the next slot was reported.
+        let ends = [(first, last), (first, last + 1), (first + 1, last + 1)];
+        assert!(ends.iter().any(|&(first, last)| ids.iter().copied().eq(first..=last)), "{last}: {ids:?}");
+        assert!(found.iter().all(|found| *found == remainder(found.id)), "document {number}");
+    }
+    store.close().await;
+}
+
 #[tokio::test]
 async fn what_was_created_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,6 +201,7 @@ async fn what_was_created_survives_kill_9() {
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         assert!(!created.is_empty());
         check(folder.path(), &created).await;
+        check_remainders(folder.path(), &created).await;
     }
 }
 

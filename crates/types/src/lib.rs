@@ -22,4 +22,4 @@ pub use id::{
 };
 pub use limits::Limits;
 pub use presence::Presence;
-pub use record::{Body, Record, Snapshot, Writer};
+pub use record::{Body, Record, Remainder, Snapshot, Writer};

@@ -65,6 +65,11 @@ pub struct Limits {
     pub gathered_bytes_max: usize,
     /// Updates that are merged into one before they are published. Merging is quadratic, so few.
     pub merged_updates_max: usize,
+    /// Bytes of one document's remainders: parts of messages that are kept until what they build on has come. Enough for
+    /// what an editor typed in a day without a network. Above it: a new one is not kept, and stays with its editor.
+    pub remainder_bytes_max: usize,
+    /// A remainder is kept for so long, so that an editor that comes back after a week finds it. After it: it is dropped.
+    pub remainder_timeout: Duration,
     /// Awareness states of one document. Above it: new client ids are ignored.
     pub awareness_clients_max: usize,
     /// One awareness state. Above it: it is ignored.
@@ -152,6 +157,8 @@ impl Default for Limits {
             mailbox_requests_max: 256,
             gathered_bytes_max: 16 * MIB,
             merged_updates_max: 16,
+            remainder_bytes_max: 4 * MIB,
+            remainder_timeout: Duration::from_secs(7 * 24 * 3_600),
             awareness_clients_max: 20_000,
             awareness_state_bytes_max: 64 << 10,
             awareness_bytes_max: 32 * MIB,

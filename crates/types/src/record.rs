@@ -1,5 +1,7 @@
 //! What a document's log is made of. The store keeps these; only the document core looks inside.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 
 use crate::{Epoch, Incarnation, NodeId, Slot};
@@ -41,4 +43,16 @@ pub struct Snapshot {
     pub deleted: bool,
     /// The whole state as one encoded update (V1), with its complete delete set.
     pub state: Bytes,
+}
+
+/// The part of a message whose ground is missing, kept beside the document until that comes. Nobody has been told of it:
+/// it is neither acknowledged nor published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remainder {
+    /// Drawn by whoever keeps it, never twice for one document.
+    pub id: u64,
+    /// When it was left over, in whole milliseconds: stores keep no more.
+    pub since: SystemTime,
+    /// An encoded CRDT update (V1).
+    pub bytes: Bytes,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringleaf_store::{Created, Listed, Mark, MemoryStore, Quarantined, Store, StoreError, Stored, Tail};
-use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{Body, DocumentId, Record, Remainder, Slot, Snapshot};
 use tokio::sync::Notify;
 
 /// What an operation does instead of what it should.
@@ -243,6 +243,32 @@ impl Store for FaultyStore {
 
     async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError> {
         self.inner.trim(document).await
+    }
+
+    /// Has the faults of appends, without being counted as one.
+    async fn keep_remainder(&self, document: &DocumentId, remainder: Remainder) -> Result<(), StoreError> {
+        let fault = self.fault(|state| (&mut state.append, None)).await;
+        trouble(fault, document)?;
+        self.inner.keep_remainder(document, remainder).await?;
+        if fault == Fault::LoseReply { Err(StoreError::Away("the reply is lost".into())) } else { Ok(()) }
+    }
+
+    async fn drop_remainders(&self, document: &DocumentId, ids: &[u64]) -> Result<(), StoreError> {
+        trouble(self.fault(|state| (&mut state.append, None)).await, document)?;
+        self.inner.drop_remainders(document, ids).await
+    }
+
+    async fn remainders(&self, document: &DocumentId) -> Result<Vec<Remainder>, StoreError> {
+        trouble(self.fault(|state| (&mut state.read, None)).await, document)?;
+        self.inner.remainders(document).await
+    }
+
+    async fn with_remainders(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        self.inner.with_remainders(after, limit).await
     }
 
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError> {

@@ -39,6 +39,7 @@ pub(super) fn run(command: StoreCommand) -> Result<(), Failure> {
         "documents": copied.documents,
         "already_there": copied.already_there,
         "bytes": copied.bytes,
+        "remainders": copied.remainders,
         "quarantined": copied.quarantined,
         "failed": failed,
     });
@@ -84,6 +85,9 @@ fn text(copied: &Copied) -> String {
     let mut text = format!("{} documents are there ({})", copied.documents, output::size(copied.bytes));
     if copied.already_there > 0 {
         text.push_str(&format!(", {} of them were there before", copied.already_there));
+    }
+    if copied.remainders > 0 {
+        text.push_str(&format!(", {} remainders of messages", copied.remainders));
     }
     if copied.quarantined > 0 {
         text.push_str(&format!(", {} in quarantine", copied.quarantined));

@@ -181,6 +181,8 @@ limits! {
     mailbox_requests_max: Count,
     gathered_bytes_max: Size,
     merged_updates_max: Count,
+    remainder_bytes_max: Size,
+    remainder_timeout: Span,
     awareness_clients_max: Count,
     awareness_state_bytes_max: Size,
     awareness_bytes_max: Size,

@@ -6,6 +6,7 @@
 
 mod listing;
 mod notes;
+mod remainders;
 mod slots;
 mod snapshots;
 
@@ -18,6 +19,7 @@ use ringleaf_types::{Body, DocumentId, Epoch, Incarnation, Record, Slot, Snapsho
 
 pub use self::listing::*;
 pub use self::notes::*;
+pub use self::remainders::*;
 pub use self::slots::*;
 pub use self::snapshots::*;
 use crate::{Created, Store};
@@ -79,6 +81,13 @@ macro_rules! contract_tests {
             the_reason_of_a_failed_attempt_is_kept
             a_noted_document_is_not_a_written_one
             quarantine_keeps_the_first_reason_until_released
+            remainders_come_back_by_age_as_they_went
+            a_remainder_is_kept_once
+            a_large_remainder_comes_back_as_it_went
+            dropped_remainders_are_gone_and_no_others
+            a_document_with_remainders_alone_is_not_a_written_one
+            who_has_remainders_can_be_asked
+            a_closed_store_takes_no_remainders
         );
         $crate::contract_tests!(@rules $make, std::time::Duration::ZERO;
             trim_deletes_nothing_below_two_snapshots
@@ -89,6 +98,8 @@ macro_rules! contract_tests {
             trim_beside_a_writer_loses_nothing
             a_purged_document_is_empty_and_its_slots_go_on
             a_purge_refuses_what_is_newer
+            snapshots_and_trims_leave_remainders_alone
+            a_purge_takes_the_remainders_and_nobody_elses
         );
     };
     (@rules $make:expr, $retention:expr; $($rule:ident)*) => {

@@ -161,7 +161,8 @@ pub(super) async fn purge(
     let mut connection = connections.begin("BEGIN").await?;
     connection.batch(LOCK_SLOTS).await?;
     let sql = "
-        SELECT EXISTS (SELECT 1 FROM ringleaf_documents WHERE document = $1)
+        SELECT (EXISTS (SELECT 1 FROM ringleaf_documents WHERE document = $1)
+                OR EXISTS (SELECT 1 FROM ringleaf_remainders WHERE document = $1))
            AND NOT EXISTS (SELECT 1 FROM ringleaf_slots WHERE document = $1 AND slot >= $2)
            AND NOT EXISTS (SELECT 1 FROM ringleaf_snapshots WHERE document = $1 AND upto >= $2)";
     let rows = connection.query(sql, &[&name, &upto]).await?;
@@ -170,6 +171,7 @@ pub(super) async fn purge(
         for sql in [
             "DELETE FROM ringleaf_slots WHERE document = $1",
             "DELETE FROM ringleaf_snapshots WHERE document = $1",
+            "DELETE FROM ringleaf_remainders WHERE document = $1",
             "DELETE FROM ringleaf_attempts WHERE document = $1",
         ] {
             connection.query(sql, &[&name]).await?;

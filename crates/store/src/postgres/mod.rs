@@ -14,6 +14,7 @@ mod changes;
 mod connections;
 mod error;
 mod queries;
+mod remainders;
 mod schema;
 mod session;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
+use ringleaf_types::{DocumentId, Limits, Record, Remainder, Slot, Snapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::batch::Job;
@@ -141,6 +142,30 @@ impl Store for PostgresStore {
     async fn trim(&self, document: &DocumentId) -> Result<u64, StoreError> {
         let _open = self.stay_open()?;
         changes::trim(&self.connections, document, self.retention).await
+    }
+
+    async fn keep_remainder(&self, document: &DocumentId, remainder: Remainder) -> Result<(), StoreError> {
+        let _open = self.stay_open()?;
+        remainders::keep(&self.connections, document, &remainder).await
+    }
+
+    async fn drop_remainders(&self, document: &DocumentId, ids: &[u64]) -> Result<(), StoreError> {
+        let _open = self.stay_open()?;
+        remainders::drop_all(&self.connections, document, ids).await
+    }
+
+    async fn remainders(&self, document: &DocumentId) -> Result<Vec<Remainder>, StoreError> {
+        let _open = self.stay_open()?;
+        remainders::read(&self.connections, document).await
+    }
+
+    async fn with_remainders(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        let _open = self.stay_open()?;
+        remainders::documents(&self.connections, after, limit).await
     }
 
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError> {

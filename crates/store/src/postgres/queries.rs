@@ -239,7 +239,7 @@ pub(super) fn attempts(stored: i64) -> u32 {
 }
 
 /// The name in a row's first column.
-fn name(row: &Row) -> Result<DocumentId, StoreError> {
+pub(super) fn name(row: &Row) -> Result<DocumentId, StoreError> {
     DocumentId::from_utf8(row.get(0)).map_err(|error| StoreError::Unreadable { what: error.to_string() })
 }
 

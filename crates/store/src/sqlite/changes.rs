@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
 use super::large::Content;
 use super::overwrite::Overwriting;
-use super::{queries, schema};
+use super::{notes, queries, remainders, schema};
 use crate::{Created, Mark, StoreError, encoding};
 
 /// Limit: rows that one transaction trims. About a millisecond.
@@ -48,6 +48,16 @@ pub(super) enum Change {
     Trim {
         document: DocumentId,
         plan: TrimPlan,
+    },
+    KeepRemainder {
+        document: DocumentId,
+        id: u64,
+        piece: usize,
+        bytes: Bytes,
+    },
+    DropRemainders {
+        document: DocumentId,
+        ids: Vec<u64>,
     },
     Purge {
         document: DocumentId,
@@ -125,6 +135,8 @@ impl Change {
             | Self::AddPiece { .. }
             | Self::DeletePieces { .. }
             | Self::Trim { .. }
+            | Self::KeepRemainder { .. }
+            | Self::DropRemainders { .. }
             | Self::Purge { .. }
             | Self::MarkAttempt { .. }
             | Self::MarkOutcome { .. }
@@ -140,10 +152,11 @@ impl Change {
             Self::CreateLargeSlot { content, .. } | Self::CreateSnapshot { content, .. } => {
                 content.beginning.len()
             }
-            Self::AddPiece { bytes, .. } => bytes.len(),
+            Self::AddPiece { bytes, .. } | Self::KeepRemainder { bytes, .. } => bytes.len(),
             Self::Purge { tombstone, .. } => tombstone.state.len(),
             Self::DeletePieces { .. }
             | Self::Trim { .. }
+            | Self::DropRemainders { .. }
             | Self::MarkAttempt { .. }
             | Self::MarkOutcome { .. }
             | Self::Quarantine { .. }
@@ -176,7 +189,7 @@ struct SlotRow<'a> {
 }
 
 /// The outer result is about the transaction, the inner one about this change alone.
-type Outcome = Result<Result<Answer, StoreError>, rusqlite::Error>;
+pub(super) type Outcome = Result<Result<Answer, StoreError>, rusqlite::Error>;
 
 impl Changes {
     pub(super) fn carry_out(&mut self, connection: &Connection, change: &Change) -> Outcome {
@@ -194,11 +207,17 @@ impl Changes {
             Change::AddPiece { rest, piece, bytes } => add_piece(connection, *rest, *piece, bytes),
             Change::DeletePieces { rest } => delete_pieces(connection, *rest),
             Change::Trim { document, plan } => self.trim(connection, document, *plan),
+            Change::KeepRemainder { document, id, piece, bytes } => {
+                remainders::keep(connection, document, *id, *piece, bytes)
+            }
+            Change::DropRemainders { document, ids } => remainders::drop_all(connection, document, ids),
             Change::Purge { document, tombstone } => self.purge(connection, document, tombstone),
-            Change::MarkAttempt { document } => mark_attempt(connection, document),
-            Change::MarkOutcome { document, failed } => mark_outcome(connection, document, failed.as_deref()),
-            Change::Quarantine { document, reason } => quarantine(connection, document, reason),
-            Change::Release { document } => release(connection, document),
+            Change::MarkAttempt { document } => notes::mark_attempt(connection, document),
+            Change::MarkOutcome { document, failed } => {
+                notes::mark_outcome(connection, document, failed.as_deref())
+            }
+            Change::Quarantine { document, reason } => notes::quarantine(connection, document, reason),
+            Change::Release { document } => notes::release(connection, document),
         };
         match outcome {
             // A row that is too big for SQLite is refused before anything happens: the others need not suffer.
@@ -337,9 +356,10 @@ impl Changes {
     }
 
     fn purge(&mut self, connection: &Connection, document: &DocumentId, tombstone: &Snapshot) -> Outcome {
-        let Some(Known { number, .. }) = self.known(connection, document)? else {
+        if self.known(connection, document)?.is_none() && !remainders::any(connection, document)? {
             return Ok(Ok(Answer::Yes(false)));
-        };
+        }
+        let Known { number, .. } = self.known_or_new(connection, document)?;
         let newer: bool = connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM slots WHERE document = ?1 AND slot >= ?2)
                  OR EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND upto >= ?2)",
@@ -445,47 +465,8 @@ fn wipe(connection: &Connection, number: i64, document: &DocumentId) -> Result<(
             connection.execute(&statement, [number])?;
         }
     }
+    remainders::wipe(connection, document)?;
     connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()]).map(drop)
-}
-
-fn mark_attempt(connection: &Connection, document: &DocumentId) -> Outcome {
-    let mark = connection
-        .prepare_cached(
-            "INSERT INTO attempts (name, attempts) VALUES (?1, 1)
-             ON CONFLICT (name) DO UPDATE SET attempts = attempts + 1 RETURNING attempts, reason",
-        )?
-        .query_row([document.as_str()], |row| Ok(Mark { attempts: row.get(0)?, reason: row.get(1)? }))?;
-    Ok(Ok(Answer::Mark(mark)))
-}
-
-fn mark_outcome(connection: &Connection, document: &DocumentId, failed: Option<&str>) -> Outcome {
-    match failed {
-        None => {
-            connection.prepare_cached("DELETE FROM attempts WHERE name = ?1")?.execute([document.as_str()])?
-        }
-        Some(reason) => connection
-            .prepare_cached(
-                "INSERT INTO attempts (name, attempts, reason) VALUES (?1, 0, ?2)
-                 ON CONFLICT (name) DO UPDATE SET reason = excluded.reason",
-            )?
-            .execute((document.as_str(), reason))?,
-    };
-    Ok(Ok(Answer::Done))
-}
-
-fn quarantine(connection: &Connection, document: &DocumentId, reason: &str) -> Outcome {
-    connection
-        .prepare_cached(
-            "INSERT INTO quarantine (name, reason, since) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
-        )?
-        .execute((document.as_str(), reason, milliseconds(SystemTime::now())))?;
-    Ok(Ok(Answer::Done))
-}
-
-fn release(connection: &Connection, document: &DocumentId) -> Outcome {
-    connection.execute("DELETE FROM attempts WHERE name = ?1", [document.as_str()])?;
-    let rows = connection.execute("DELETE FROM quarantine WHERE name = ?1", [document.as_str()])?;
-    Ok(Ok(Answer::Yes(rows == 1)))
 }
 
 /// A slot as SQLite stores it. Slots are checked before they come here.

@@ -11,10 +11,12 @@ mod checkpoint;
 mod error;
 mod folder;
 mod large;
+mod notes;
 mod overwrite;
 mod pace;
 mod queries;
 mod readers;
+mod remainders;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ringleaf_types::{DocumentId, Limits, Record, Slot, Snapshot};
+use ringleaf_types::{DocumentId, Limits, Record, Remainder, Slot, Snapshot};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -264,6 +266,42 @@ impl Store for SqliteStore {
         }
     }
 
+    /// # Cancel safety
+    ///
+    /// Pieces of a remainder that was never finished lie about until the store is opened the next time.
+    async fn keep_remainder(&self, document: &DocumentId, remainder: Remainder) -> Result<(), StoreError> {
+        let (document, id) = (document.clone(), remainder.id);
+        let named = document.clone();
+        let encode = move || Bytes::from(encoding::encode_remainder(&named, &remainder));
+        let row = tasks::blocking(encode).await.ok_or(StoreError::Closed)?;
+        // Order: the first piece last, because it makes the others a remainder.
+        for (piece, bytes) in remainders::pieces(&row).rev() {
+            self.change(Change::KeepRemainder { document: document.clone(), id, piece, bytes }).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_remainders(&self, document: &DocumentId, ids: &[u64]) -> Result<(), StoreError> {
+        for ids in ids.chunks(remainders::DROPPED_AT_ONCE) {
+            self.change(Change::DropRemainders { document: document.clone(), ids: ids.into() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn remainders(&self, document: &DocumentId) -> Result<Vec<Remainder>, StoreError> {
+        let document = document.clone();
+        self.readers.run(move |connection| remainders::read(connection, &document)).await
+    }
+
+    async fn with_remainders(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        let after = after.cloned();
+        self.readers.run(move |connection| remainders::documents(connection, after.as_ref(), limit)).await
+    }
+
     async fn purge(&self, document: &DocumentId, tombstone: Snapshot) -> Result<bool, StoreError> {
         assert_in_range(tombstone.upto);
         let change = Change::Purge { document: document.clone(), tombstone };
@@ -295,7 +333,7 @@ impl Store for SqliteStore {
     }
 
     async fn noted(&self) -> Result<Vec<(DocumentId, u32)>, StoreError> {
-        self.readers.run(queries::noted).await
+        self.readers.run(notes::noted).await
     }
 
     async fn quarantine(&self, document: &DocumentId, reason: String) -> Result<(), StoreError> {
@@ -308,7 +346,7 @@ impl Store for SqliteStore {
     }
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
-        self.readers.run(queries::quarantined).await
+        self.readers.run(notes::quarantined).await
     }
 
     async fn close(&self) {

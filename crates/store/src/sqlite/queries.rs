@@ -7,7 +7,8 @@ use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::changes::{TrimPlan, integer, milliseconds};
-use crate::{Listed, Quarantined, StoreError, Stored, Tail, encoding};
+use super::remainders;
+use crate::{Listed, StoreError, Stored, Tail, encoding};
 
 /// Reads the newest valid snapshot and the slots after it.
 pub(super) fn read(connection: &Connection, document: &DocumentId) -> Result<Stored, StoreError> {
@@ -208,31 +209,7 @@ fn describe(connection: &Connection, document: DocumentId, entry: &Entry) -> Res
     })
 }
 
-/// All documents in quarantine.
-pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, reason, since FROM quarantine ORDER BY name")?;
-    let mut rows = statement.query([])?;
-    let mut quarantined = Vec::new();
-    while let Some(row) = rows.next()? {
-        quarantined.push(Quarantined { document: name(row)?, reason: row.get(1)?, since: time(row.get(2)?) });
-    }
-    Ok(quarantined)
-}
-
-/// All documents with notes of loads.
-pub(super) fn noted(connection: &Connection) -> Result<Vec<(DocumentId, u32)>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, attempts FROM attempts WHERE attempts > 0 ORDER BY name")?;
-    let mut rows = statement.query([])?;
-    let mut noted = Vec::new();
-    while let Some(row) = rows.next()? {
-        noted.push((name(row)?, row.get(1)?));
-    }
-    Ok(noted)
-}
-
-/// Reads every row and checks its checksum.
+/// Reads every row and checks its checksum. A damaged remainder is told and no error, as in a load.
 pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
     let mut slots = connection.prepare(
         "SELECT name, slot, record, rest FROM slots JOIN documents ON documents.id = slots.document",
@@ -247,6 +224,9 @@ pub(super) fn verify_all(connection: &Connection) -> Result<(), StoreError> {
     let mut rows = snapshots.query([])?;
     while let Some(row) = rows.next()? {
         encoding::decode_snapshot(&name(row)?, Slot::new(row.get(1)?), content(connection, row, 2)?)?;
+    }
+    for document in remainders::documents(connection, None, usize::MAX)? {
+        remainders::read(connection, &document)?;
     }
     Ok(())
 }
@@ -311,7 +291,7 @@ pub(super) fn content(
 }
 
 /// The name in a row's first column.
-fn name(row: &Row<'_>) -> Result<DocumentId, StoreError> {
+pub(super) fn name(row: &Row<'_>) -> Result<DocumentId, StoreError> {
     parse_name(row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?)
 }
 
@@ -319,6 +299,6 @@ fn parse_name(name: &[u8]) -> Result<DocumentId, StoreError> {
     DocumentId::from_utf8(name).map_err(|error| StoreError::Unreadable { what: error.to_string() })
 }
 
-fn time(milliseconds: i64) -> SystemTime {
+pub(super) fn time(milliseconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(milliseconds.max(0) as u64)
 }

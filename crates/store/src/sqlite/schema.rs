@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::OpenStoreError;
+use super::{OpenStoreError, remainders};
 
 /// Marks the file as ours: "RLEF".
 const APPLICATION_ID: u32 = 0x524c_4546;
@@ -34,6 +34,7 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, OpenStoreE
         return Err(OpenStoreError::Unsuitable { database: database.into() });
     }
     migrate(&mut connection, found, &MIGRATIONS).map_err(error)?;
+    remainders::set_up(&connection).map_err(error)?;
     // What a process had written in advance when it ended. Zeros are seen to by the writer.
     connection
         .execute(
@@ -197,5 +198,6 @@ mod tests {
     #[test]
     fn released_steps_are_pinned() {
         assert_eq!(crc32fast::hash(MIGRATIONS[0].as_bytes()), 4_003_508_103);
+        assert_eq!(crc32fast::hash(remainders::TABLE.as_bytes()), 684_972_884);
     }
 }

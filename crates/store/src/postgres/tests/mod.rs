@@ -279,6 +279,66 @@ async fn a_newer_format_is_refused_in_one_line() {
     assert!(!error.to_string().contains('\n'));
 }
 
+fn remainder(number: u64) -> Remainder {
+    Remainder { id: number, since: std::time::UNIX_EPOCH, bytes: Bytes::from_static(b"remainder") }
+}
+
+/// The version before this one looks at the number of the format, and reads and writes the other tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remainders_are_beside_format_1() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let schema = application(&address);
+    server.sql(&format!(
+        "SET search_path = {schema}; CREATE TABLE ringleaf_format (format INT8 PRIMARY KEY);
+         INSERT INTO ringleaf_format VALUES (1); {}",
+        include_str!("../schema_1.sql")
+    ));
+    let columns = format!(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns
+         WHERE table_schema = '{schema}' AND table_name <> 'ringleaf_remainders' ORDER BY 1, ordinal_position"
+    );
+    let before = server.sql(&columns);
+    let store = open(&address).await;
+    store.keep_remainder(&id("notes"), remainder(1)).await.unwrap();
+    store.close().await;
+    assert_eq!(server.sql(&columns), before);
+    assert_eq!(server.sql(&format!("SELECT format FROM {schema}.ringleaf_format")), "1");
+    let store = open(&address).await;
+    assert_eq!(store.remainders(&id("notes")).await.unwrap(), [remainder(1)]);
+}
+
+/// Where an administrator has taken that right away again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_tables_are_there_opens_without_the_right_to_create_any() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let schema = application(&address);
+    open(&address).await.close().await;
+    let user = format!("user_{schema}");
+    server.sql(&format!(
+        "CREATE USER {user}; GRANT USAGE ON SCHEMA {schema} TO {user};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user}"
+    ));
+    let store = open(&address.replace("user=ringleaf", &format!("user={user}"))).await;
+    store.keep_remainder(&id("notes"), remainder(1)).await.unwrap();
+    assert_eq!(store.remainders(&id("notes")).await.unwrap(), [remainder(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_corrupt_remainder_is_left_out() {
+    let Some(server) = shared() else { return };
+    let address = server.address();
+    let table = format!("{}.ringleaf_remainders", application(&address));
+    let store = open(&address).await;
+    for number in 1..=4 {
+        store.keep_remainder(&id("notes"), remainder(number)).await.unwrap();
+    }
+    server.sql(&format!("UPDATE {table} SET record = record || '\\x00' WHERE id = 2"));
+    server.sql(&format!("UPDATE {table} SET id = 9 WHERE id = 3"));
+    assert_eq!(store.remainders(&id("notes")).await.unwrap(), [remainder(1), remainder(4)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stores_that_start_at_once_migrate_once() {
     let Some(server) = shared() else { return };

@@ -38,6 +38,45 @@ async fn a_file_says_whose_it_is_and_of_which_format() {
     assert_eq!(number(&file, "user_version"), 1);
 }
 
+/// Everything that is in a store's file, by name.
+fn schema_of(file: &Connection) -> Vec<(String, String)> {
+    let sql = "SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name";
+    let mut statement = file.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// The version that made format 1 looks at these numbers, and reads and writes these tables. It passes over others.
+#[tokio::test]
+async fn format_1_stays_what_it_was_though_there_are_remainders() {
+    let released = tempfile::tempdir().unwrap();
+    let old = Connection::open(released.path().join(folder::DATABASE)).unwrap();
+    old.execute_batch(include_str!("../schema_1.sql")).unwrap();
+    old.execute_batch("PRAGMA application_id = 0x524c4546; PRAGMA user_version = 1").unwrap();
+    let before = schema_of(&old);
+    for _ in 0..2 {
+        let store = open(released.path());
+        append(&store, &id("notes"), [1 + slots_of(&store, &id("notes")).await.len() as u64]).await;
+        let since = std::time::UNIX_EPOCH;
+        let remainder = Remainder { id: 1, since, bytes: Bytes::from(vec![7; 2 << 20]) };
+        store.keep_remainder(&id("notes"), remainder).await.unwrap();
+        store.close().await;
+    }
+    assert_eq!((number(&old, "application_id"), number(&old, "user_version")), (0x524c_4546, 1));
+    let (kept, added): (Vec<_>, Vec<_>) =
+        schema_of(&old).into_iter().partition(|(name, _)| !name.contains("remainders"));
+    assert_eq!(kept, before);
+    assert_eq!(added.len(), 2, "{added:?}");
+    // What that version does as it opens.
+    let opening = "DELETE FROM pieces WHERE rest <> 0 AND rest NOT IN
+        (SELECT rest FROM slots WHERE rest IS NOT NULL UNION ALL SELECT rest FROM snapshots WHERE rest IS NOT NULL)";
+    old.execute_batch(opening).unwrap();
+    drop(old);
+    let store = open(released.path());
+    assert_eq!(store.remainders(&id("notes")).await.unwrap()[0].bytes.len(), 2 << 20);
+    assert_eq!(slots_of(&store, &id("notes")).await, [1, 2]);
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused_in_one_line_and_left_alone() {
     let (store, folder) = filled(1).await;

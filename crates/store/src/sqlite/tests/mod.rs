@@ -7,6 +7,7 @@ mod formats;
 mod large;
 mod model;
 mod purge;
+mod remainders;
 mod torn;
 mod trim;
 

@@ -37,6 +37,18 @@ enum Step {
         document: usize,
         upto: u64,
     },
+    KeepRemainder {
+        document: usize,
+        number: u64,
+        length: usize,
+    },
+    DropRemainders {
+        document: usize,
+        numbers: Vec<u64>,
+    },
+    Remainders {
+        document: usize,
+    },
     Read {
         document: usize,
     },
@@ -77,6 +89,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (document.clone(), 0..3_u64).prop_map(|(document, behind)| Step::Compact { document, behind }),
         4 => document.clone().prop_map(|document| Step::Trim { document }),
         1 => (document.clone(), 0..30_u64).prop_map(|(document, upto)| Step::Purge { document, upto }),
+        3 => (document.clone(), 0..6_u64, prop_oneof![9 => 0..50_usize, 1 => 500_000..1_500_000_usize])
+            .prop_map(|(document, number, length)| Step::KeepRemainder { document, number, length }),
+        1 => (document.clone(), prop::collection::vec(0..6_u64, 0..4))
+            .prop_map(|(document, numbers)| Step::DropRemainders { document, numbers }),
+        2 => document.clone().prop_map(|document| Step::Remainders { document }),
         4 => document.clone().prop_map(|document| Step::Read { document }),
         4 => (document.clone(), 0..20_u64).prop_map(|(document, after)| Step::ReadAfter { document, after }),
         2 => (prop_oneof![Just(""), Just("a"), Just("a/"), Just("c")], prop::option::of(document.clone()), 0..4_usize)
@@ -128,6 +145,21 @@ async fn take(store: &dyn Store, step: &Step) -> String {
         Step::Purge { document, upto } => {
             format!("{:?}", store.purge(&named(document), snapshot(upto)).await)
         }
+        Step::KeepRemainder { document, number, length } => {
+            let since = std::time::UNIX_EPOCH + Duration::from_millis(1_000 - length as u64 % 3);
+            let remainder = Remainder { id: number, since, bytes: Bytes::from(vec![7; length]) };
+            format!("{:?}", store.keep_remainder(&named(document), remainder).await)
+        }
+        Step::DropRemainders { document, ref numbers } => {
+            format!("{:?}", store.drop_remainders(&named(document), numbers).await)
+        }
+        Step::Remainders { document } => {
+            let found = store.remainders(&named(document)).await.unwrap();
+            found
+                .iter()
+                .map(|found| format!("{} {:?} {}\n", found.id, found.since, found.bytes.len()))
+                .collect()
+        }
         Step::Read { document } => format!("{:?}", store.read(&named(document)).await),
         Step::ReadAfter { document, after } => {
             format!("{:?}", store.read_after(&named(document), Slot::new(after)).await)
@@ -156,6 +188,7 @@ async fn look(store: &dyn Store, prefix: &str, after: Option<DocumentId>, limit:
     for quarantined in store.quarantined().await.unwrap() {
         text += &format!("{} {}\n", quarantined.document.as_str(), quarantined.reason);
     }
+    text += &format!("{:?}", store.with_remainders(after.as_ref(), limit).await.unwrap());
     text + &format!("{:?}", store.tails(&DOCUMENTS.map(id)).await.unwrap())
 }
 
@@ -173,8 +206,9 @@ async fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
         prop_assert_eq!(found, expected, "step {}: {:?}", index, step);
     }
     for document in 0..DOCUMENTS.len() {
-        let step = Step::Read { document };
-        prop_assert_eq!(take(&store, &step).await, take(&model, &step).await);
+        for step in [Step::Read { document }, Step::Remainders { document }] {
+            prop_assert_eq!(take(&store, &step).await, take(&model, &step).await);
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What is left in the files of a document that was purged.
 
+use std::time::SystemTime;
+
 use super::*;
 
 /// Stands in everything that the purged document ever held.
@@ -50,6 +52,20 @@ async fn compact(store: &SqliteStore, document: &DocumentId, upto: u64, text: &s
     store.trim(document).await.unwrap();
 }
 
+const REMAINDERS: usize = 40;
+
+/// Remainders of many sizes, the last of which has pieces; some of them are dropped.
+async fn keep_text(store: &SqliteStore, document: &DocumentId, text: &str) {
+    let number = |number: usize| number as u64;
+    for index in 0..2 * REMAINDERS {
+        let bytes = state_of(text, 40 + index * index * 200);
+        let remainder = Remainder { id: number(index), since: SystemTime::now(), bytes };
+        store.keep_remainder(document, remainder).await.unwrap();
+    }
+    let ids: Vec<u64> = (0..REMAINDERS).map(|index| number(2 * index)).collect();
+    store.drop_remainders(document, &ids).await.unwrap();
+}
+
 async fn purge(store: &SqliteStore, last: u64) {
     let tombstone = Snapshot { state: Bytes::new(), deleted: true, ..snapshot(last) };
     assert!(store.purge(&secret(), tombstone).await.unwrap());
@@ -86,10 +102,13 @@ async fn nothing_of_a_purged_document_is_left_in_the_files() {
     let slots = a_busy_store(&store, false).await;
     // Larger than one commit, so that there are pieces.
     compact(&store, &secret(), slots, SECRET, 3 << 20).await;
+    keep_text(&store, &secret(), SECRET).await;
+    keep_text(&store, &id("other 3"), OTHER).await;
     assert!(found(folder.path(), SECRET) > 0);
     purge(&store, slots + 1).await;
     until_not_found(folder.path(), SECRET).await;
     assert!(found(folder.path(), OTHER) > 0);
+    assert_eq!(store.remainders(&id("other 3")).await.unwrap().len(), REMAINDERS);
     let verdict: String = stranger(&store).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }
@@ -156,15 +175,20 @@ async fn a_purge_that_was_cut_off_is_finished_after_the_next_start() {
     append(&store, &id("notes"), [slots + 1]).await;
 }
 
+/// A number below the one given, another one each time.
+fn random(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut random = seed;
+    move |max| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % max
+    }
+}
+
 /// While rows are deleted those that are still there move to other pages, and may leave a copy behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_move_during_the_purge_leave_nothing_behind() {
     let (store, folder) = filled(0).await;
-    let mut random = 1_u64;
-    let mut up_to = |max: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % max
-    };
+    let mut up_to = random(1);
     let mut last = 0;
     let mut others = [0; 3];
     for _ in 0..300 {
@@ -185,4 +209,22 @@ async fn rows_that_move_during_the_purge_leave_nothing_behind() {
     }
     purge(&store, last + 1).await;
     until_not_found(folder.path(), SECRET).await;
+}
+
+/// The same, of a table with an order of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remainders_that_move_during_the_purge_leave_nothing_behind() {
+    let (store, folder) = filled(1).await;
+    append_text(&store, &secret(), 1, SECRET, 40).await;
+    let (mut up_to, mut others) = (random(2), 0);
+    for number in 0..2_400 {
+        let length = 40 + up_to(1_200) as usize;
+        let (document, text) = if up_to(2) == 0 { (secret(), SECRET) } else { (id("other"), OTHER) };
+        others += usize::from(text == OTHER);
+        let remainder = Remainder { id: number, since: SystemTime::now(), bytes: state_of(text, length) };
+        store.keep_remainder(&document, remainder).await.unwrap();
+    }
+    purge(&store, 2).await;
+    until_not_found(folder.path(), SECRET).await;
+    assert_eq!(store.remainders(&id("other")).await.unwrap().len(), others);
 }
