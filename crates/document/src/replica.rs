@@ -75,13 +75,6 @@ impl Replica {
         Ok(replica)
     }
 
-    /// A stored state for people to look at: with values as yrs reads them, or with stand-ins if it cannot.
-    pub(crate) fn to_look_at(state: &Bytes) -> Result<Self, Broken> {
-        let mut literal = Self { values: Values::Literal, ..Self::new() };
-        let read = literal.replay(std::iter::once(state)).and_then(|()| literal.settled());
-        read.map(|()| literal).or_else(|_| Self::build(std::iter::once(state)))
-    }
-
     fn replay<'a>(&mut self, updates: impl Iterator<Item = &'a Bytes>) -> Result<(), Broken> {
         let mut together = Vec::new();
         let mut bytes = 0;
