@@ -29,8 +29,6 @@ enum Values {
     Plain,
     /// Stand-ins are among them ([`stand_in`]), to be replaced in whatever is encoded.
     StandIns,
-    /// As yrs reads them. Nothing is encoded.
-    Literal,
 }
 
 /// The CRDT did not do what it should with bytes that passed the scan. The replica that said so must not be used again.
@@ -143,7 +141,6 @@ impl Replica {
 
     /// R6: never `encode_diff_v1`, which leaves out what is pending.
     fn encode(&self, seen: &StateVector) -> Result<Bytes, Broken> {
-        assert!(self.values != Values::Literal, "what is looked at is not encoded");
         shown(self.doc.transact().encode_state_as_update_v1(seen), self.values)
     }
 
@@ -184,9 +181,6 @@ fn decode_hidden(update: &[u8], values: &mut Values) -> Result<Update, Broken> {
 
 /// An update with stand-ins where they are needed.
 fn hidden<'a>(update: &'a [u8], values: &mut Values) -> Result<Cow<'a, [u8]>, Broken> {
-    if *values == Values::Literal {
-        return Ok(Cow::Borrowed(update));
-    }
     let hidden = stand_in::hide(update).map_err(|why| Broken::Undecodable { why: why.to_string() })?;
     if hidden.is_some() {
         *values = Values::StandIns;

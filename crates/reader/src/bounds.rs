@@ -57,6 +57,8 @@ impl Bounds {
 
     /// Puts this process under the limits that hold for all its life. There is no way back.
     pub(crate) fn enter(&self) -> rustix::io::Result<()> {
+        // Raising it needs no rights. When a machine or a container runs out of memory, this process goes, not the server.
+        let _without_proc = std::fs::write("/proc/self/oom_score_adj", "1000");
         forever(Resource::Core, 0)?;
         match self.memory_bytes_max {
             Some(bytes) => forever(Resource::As, bytes),

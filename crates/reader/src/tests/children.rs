@@ -46,6 +46,21 @@ async fn a_child_gets_no_more_memory_than_it_may_have() {
 }
 
 #[tokio::test]
+async fn a_child_is_the_first_to_go_when_the_machine_runs_out_of_memory() {
+    let reader = reader(&limits());
+    let process = pid(&reader).await;
+    assert_eq!(std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap(), "1000\n");
+}
+
+/// Secrets of the server are in its environment.
+#[tokio::test]
+async fn a_child_gets_nothing_of_its_parents_environment() {
+    let reader = reader(&limits());
+    let process = pid(&reader).await;
+    assert_eq!(std::fs::read_to_string(format!("/proc/{process}/environ")).unwrap(), "");
+}
+
+#[tokio::test]
 async fn a_child_gets_no_more_cpu_time_than_it_may_have_and_each_request_its_own() {
     let seconds = Duration::from_secs(1);
     let reader = reader(&Limits { reader_cpu_timeout: seconds, reader_timeout: PATIENCE, ..limits() });

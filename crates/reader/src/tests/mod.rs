@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringleaf_types::Limits;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::bounds::Bounds;
 use crate::child;
@@ -33,6 +34,8 @@ const HANG: Kind = Kind::Test(206);
 const CHATTER: Kind = Kind::Test(207);
 const LONG_ANSWER: Kind = Kind::Test(208);
 const EXIT: Kind = Kind::Test(209);
+/// Takes 0.7 s of CPU time.
+const WORK: Kind = Kind::Test(211);
 /// Takes in updates one after the other, each behind its length, and encodes the whole.
 const REPLAY: Kind = Kind::Test(210);
 
@@ -59,6 +62,12 @@ fn misbehave(kind: u8, state: &[u8]) -> Result<Vec<u8>, Unreadable> {
         BURN => loop {
             black_box(0);
         },
+        WORK => {
+            let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+            let end = used() + Duration::from_millis(700);
+            while used() < end {}
+            Ok(Vec::new())
+        }
         HANG => loop {
             std::thread::park();
         },
