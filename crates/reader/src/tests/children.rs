@@ -9,7 +9,7 @@ use ringleaf_types::Limits;
 
 use super::{
     ABORT, ALLOCATE, BURN, CHATTER, EXIT, HANG, LONG_ANSWER, MEMORY_BYTES, OVERFLOW, PANIC, PATIENCE, PID,
-    ask, exists, limits, pid, program, reader, until,
+    WORK, ask, exists, limits, pid, program, reader, until,
 };
 use crate::{Ended, Program, ReadError, Reader, TimeLimit};
 
@@ -61,14 +61,22 @@ async fn a_child_gets_nothing_of_its_parents_environment() {
 }
 
 #[tokio::test]
-async fn a_child_gets_no_more_cpu_time_than_it_may_have_and_each_request_its_own() {
+async fn each_request_has_cpu_time_of_its_own() {
+    let reader = reader(&Limits { reader_cpu_timeout: Duration::from_secs(1), ..limits() });
+    let process = pid(&reader).await;
+    for _ in 0..4 {
+        ask(&reader, WORK).await.unwrap();
+    }
+    assert_eq!(pid(&reader).await, process);
+}
+
+#[tokio::test]
+async fn a_child_gets_no_more_cpu_time_than_it_may_have() {
     let seconds = Duration::from_secs(1);
     let reader = reader(&Limits { reader_cpu_timeout: seconds, reader_timeout: PATIENCE, ..limits() });
-    for _ in 0..2 {
-        let error = trouble(&reader, BURN).await;
-        let cpu = matches!(error, ReadError::TooLong { after, limit: TimeLimit::Cpu } if after == seconds);
-        assert!(cpu, "{error}");
-    }
+    let error = trouble(&reader, BURN).await;
+    let cpu = matches!(error, ReadError::TooLong { after, limit: TimeLimit::Cpu } if after == seconds);
+    assert!(cpu, "{error}");
 }
 
 #[tokio::test]
@@ -112,6 +120,16 @@ async fn a_child_is_used_again_and_ends_when_nobody_needs_it() {
     assert_eq!(pid(&reader).await, first);
     until("an idle child is ended", || !exists(first)).await;
     assert_ne!(pid(&reader).await, first);
+}
+
+/// What the library leaves behind in the allocator would be missing for the next document.
+#[tokio::test]
+async fn a_child_that_has_read_a_large_document_is_not_used_again() {
+    let reader = reader(&limits());
+    let first = pid(&reader).await;
+    reader.turn().await.unwrap().read(PID, vec![0; 2 << 20].into()).await.unwrap();
+    assert!(!exists(first));
+    pid(&reader).await;
 }
 
 #[tokio::test]

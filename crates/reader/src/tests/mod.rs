@@ -99,6 +99,8 @@ fn limits() -> Limits {
         reader_memory_bytes_max: MEMORY_BYTES,
         reader_cpu_timeout: Duration::from_secs(20),
         reader_turn_timeout: PATIENCE,
+        // What is to end must not end for being idle.
+        reader_idle_timeout: 10 * PATIENCE,
         ..Limits::default()
     }
 }
