@@ -11,6 +11,7 @@ mod disk;
 mod echo;
 mod hostile;
 mod names;
+mod reading;
 mod replay;
 mod stopping;
 mod storm;

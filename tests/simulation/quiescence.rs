@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringleaf_document::{compaction, view};
+use ringleaf_document::compaction;
+use ringleaf_reader::view;
 use ringleaf_ring::{MemberState, RingView};
 use ringleaf_types::{DocumentId, Epoch, Slot};
 

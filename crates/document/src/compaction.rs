@@ -164,7 +164,7 @@ mod tests {
         let updates = typed("abc-d-e");
         let snapshot = compact(&name(), None, slots(1, &updates)).unwrap();
         assert_eq!((snapshot.upto, snapshot.epoch, snapshot.deleted), (Slot::new(7), Epoch::new(7), false));
-        assert_eq!(crate::view::text(&snapshot.state).unwrap(), "abe");
+        assert_eq!(ringleaf_reader::view::text(&snapshot.state).unwrap(), "abe");
         let mut all = Seen::new();
         updates.iter().for_each(|update| all.take_in(update).unwrap());
         assert_eq!(seen(&snapshot.state).state_vector(), all.state_vector());
@@ -219,7 +219,7 @@ mod tests {
         let undeleted = compact(&name(), Some(deleted), vec![slot(4, 3, Body::Undeletion)]).unwrap();
         assert!(!undeleted.deleted);
         assert_eq!(undeleted.epoch, Epoch::new(3));
-        assert_eq!(crate::view::text(&undeleted.state).unwrap(), "ab");
+        assert_eq!(ringleaf_reader::view::text(&undeleted.state).unwrap(), "ab");
     }
 
     /// One item of client 1 at each clock, in the root array `t`.

@@ -23,7 +23,6 @@ mod session;
 mod stored;
 
 pub mod compaction;
-pub mod view;
 
 pub use document::{Admitted, Document, LoadError, Settings, Weight};
 pub use effect::{Count, Effect};

@@ -29,8 +29,6 @@ enum Values {
     Plain,
     /// Stand-ins are among them ([`stand_in`]), to be replaced in whatever is encoded.
     StandIns,
-    /// As yrs reads them. Nothing is encoded.
-    Literal,
 }
 
 /// The CRDT did not do what it should with bytes that passed the scan. The replica that said so must not be used again.
@@ -73,13 +71,6 @@ impl Replica {
         }
         replica.settled()?;
         Ok(replica)
-    }
-
-    /// A stored state for people to look at: with values as yrs reads them, or with stand-ins if it cannot.
-    pub(crate) fn to_look_at(state: &Bytes) -> Result<Self, Broken> {
-        let mut literal = Self { values: Values::Literal, ..Self::new() };
-        let read = literal.replay(std::iter::once(state)).and_then(|()| literal.settled());
-        read.map(|()| literal).or_else(|_| Self::build(std::iter::once(state)))
     }
 
     fn replay<'a>(&mut self, updates: impl Iterator<Item = &'a Bytes>) -> Result<(), Broken> {
@@ -150,7 +141,6 @@ impl Replica {
 
     /// R6: never `encode_diff_v1`, which leaves out what is pending.
     fn encode(&self, seen: &StateVector) -> Result<Bytes, Broken> {
-        assert!(self.values != Values::Literal, "what is looked at is not encoded");
         shown(self.doc.transact().encode_state_as_update_v1(seen), self.values)
     }
 
@@ -191,9 +181,6 @@ fn decode_hidden(update: &[u8], values: &mut Values) -> Result<Update, Broken> {
 
 /// An update with stand-ins where they are needed.
 fn hidden<'a>(update: &'a [u8], values: &mut Values) -> Result<Cow<'a, [u8]>, Broken> {
-    if *values == Values::Literal {
-        return Ok(Cow::Borrowed(update));
-    }
     let hidden = stand_in::hide(update).map_err(|why| Broken::Undecodable { why: why.to_string() })?;
     if hidden.is_some() {
         *values = Values::StandIns;

@@ -229,8 +229,8 @@ fn a_document_that_is_only_resident_holds_little_more_than_what_is_stored() {
     let full = answers(&stage.ask(sync(1, &[0])));
     let expected = doc.transact().encode_state_as_update_v1(&StateVector::default());
     assert_eq!(
-        ringleaf_document::view::text(&full[0]).unwrap(),
-        ringleaf_document::view::text(&expected).unwrap()
+        ringleaf_reader::view::text(&full[0]).unwrap(),
+        ringleaf_reader::view::text(&expected).unwrap()
     );
 }
 

@@ -8,7 +8,7 @@
 //! POST   /api/v1/documents/{name}/purge                 remove what a deleted document held, for ever
 //! GET    /api/v1/documents/{name}/content?as=json|text|update
 //! PUT    /api/v1/documents/{name}/content               merge an update in
-//! POST   /api/v1/documents/{name}/verify                read every row and decode it
+//! POST   /api/v1/documents/{name}/verify                read every row and decode it; with deep=true in a reader process, too
 //! GET    /api/v1/quarantine, GET|DELETE /api/v1/quarantine/{name}
 //! ```
 //!

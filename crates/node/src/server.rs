@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use ringleaf_peer::TargetTalk;
+use ringleaf_reader::Program;
 use ringleaf_store::Store;
 use ringleaf_types::{DocumentId, Epoch, Incarnation, Limits, NodeId};
 use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
@@ -28,6 +29,8 @@ pub struct NodeConfig {
     pub node: NodeId,
     pub incarnation: Incarnation,
     pub limits: Arc<Limits>,
+    /// What is started to read documents for people.
+    pub reader: Program,
 }
 
 /// Hosts documents, each in a task of its own. Dropping it ends them all without flushing; see [`Node::stop`].
@@ -138,6 +141,7 @@ impl Node {
         let flushed = residents.iter().filter(|resident| resident.ended.is_cancelled()).count();
         let forced = documents - flushed;
         self.shared.tasks.end().await;
+        self.shared.reader.stop().await;
         quarantine::take_back_notes(&self.shared);
         let _store_is_away = timeout_at(deadline, self.shared.outcomes.finished()).await;
         self.shared.outcomes.end().await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ringleaf_document::Settings;
+use ringleaf_reader::Reader;
 use ringleaf_ring::RingView;
 use ringleaf_store::Store;
 use ringleaf_types::{DocumentId, NodeId};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     /// would count as a process that died.
     pub(crate) outcomes: Tasks,
     pub(crate) pool: Pool,
+    pub(crate) reader: Reader,
     pub(crate) metrics: Metrics,
     pub(crate) quarantine: Quarantine,
     pub(crate) notes: Notes,
@@ -56,6 +58,7 @@ impl Shared {
     pub(crate) fn new(config: NodeConfig, store: Arc<dyn Store>, membership: Option<Membership>) -> Self {
         Self {
             memory: Memory::new(config.limits.resident_bytes_max),
+            reader: Reader::new(&config.reader, &config.limits),
             config,
             store,
             registry: Registry::new(),

@@ -6,12 +6,13 @@ mod ring;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringleaf_reader::Bounds;
 
 use crate::admin::Sort;
 use crate::config::Raw;
 use crate::exit::EXIT_CODES;
 
-pub(crate) use document::{Content, Doc, DocList, PinnedDocument, Quarantine};
+pub(crate) use document::{Content, Doc, DocList, PinnedDocument, Quarantine, Verify};
 pub(crate) use ring::{NodeCommand, NodeOr, OfNode, Plan, Rebalance, Ring, Server, Simulate, WeightOrOwn};
 
 /// What a program says that it is.
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Exit 0 if the server is ready and 1 if not (for containers)
     Healthcheck(Target),
+    /// What the server starts to read documents in a process of its own; it is of no use by hand
+    #[command(hide = true)]
+    Reader(Reader),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -77,6 +81,23 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+}
+
+/// The limits of a reader process, as `ringleaf_reader::Bounds` writes them.
+#[derive(Debug, Args)]
+pub(crate) struct Reader {
+    /// Bytes of address space, or 0
+    memory_bytes: u64,
+    /// Seconds of CPU time for each request, or 0
+    cpu_seconds: u64,
+    /// Bytes of one request or answer
+    message_bytes: u64,
+}
+
+impl Reader {
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds::from_arguments([self.memory_bytes, self.cpu_seconds, self.message_bytes])
+    }
 }
 
 /// Flags of a server on one machine.
@@ -495,6 +516,7 @@ mod tests {
             "doc import x f",
             "doc export x f",
             "doc verify x",
+            "doc verify x --deep",
             "doc rm x",
             "doc undelete x",
             "doc move x n1",

@@ -21,6 +21,7 @@ use ringleaf_peer::{
     AdminAnswer, AdminRequest, AllowedNames, Answers, ClientTls, ClusterView, Links, LinksConfig, PeerConfig,
     PeerServer, Probed, RunningPeerServer, ServerTls, TargetTalk, TlsError,
 };
+use ringleaf_reader::Program;
 use ringleaf_ring::{Member, MemberState, RingView};
 use ringleaf_router::BindError;
 use ringleaf_store::{OpenPostgresError, PostgresOptions, PostgresStore, Store};
@@ -89,7 +90,7 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
     let (coordinator, links) = others(config)?;
     let node = Node::start_in(
         Cluster { coordinator: coordinator.clone(), peers: links.clone(), handoffs: links.clone() },
-        NodeConfig { node: config.node_id.clone(), incarnation, limits },
+        NodeConfig { node: config.node_id.clone(), incarnation, limits, reader: Program::default() },
         Arc::clone(&store),
     );
     Ok(Parts {

@@ -10,6 +10,7 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use ringleaf_node::{Node, NodeConfig};
+use ringleaf_reader::Program;
 use ringleaf_store::{OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::{Incarnation, Limits};
 use tokio::runtime::Runtime;
@@ -54,7 +55,10 @@ impl Local {
         let shared: Arc<dyn Store> = store.clone();
         let node_id = node_id_of_a_command();
         let incarnation = Incarnation::new(serve::random());
-        let node = Node::start(NodeConfig { node: node_id.clone(), incarnation, limits }, shared.clone());
+        let node = Node::start(
+            NodeConfig { node: node_id.clone(), incarnation, limits, reader: Program::default() },
+            shared.clone(),
+        );
         drop(inside);
         let mut config = Config::standard("");
         config.data = folder.to_path_buf();

@@ -168,6 +168,7 @@ mod tests {
             node: name.parse().unwrap(),
             incarnation: Incarnation::new(incarnation),
             limits: Arc::clone(&limits),
+            reader: ringleaf_reader::Program::default(),
         };
         let node = Node::start(config, Arc::new(MemoryStore::new()));
         let listen = "127.0.0.1:0".parse().unwrap();

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringleaf_coordinator::{Coordinator, Embedded, Etcd};
 use ringleaf_node::{Node, NodeConfig};
 use ringleaf_peer::{Links, PeerServer};
+use ringleaf_reader::Program;
 use ringleaf_router::{BindError, Page, Route, RunningServer, Server};
 use ringleaf_store::{MemoryStore, OpenStoreError, SqliteOptions, SqliteStore, Store};
 use ringleaf_types::faults::{self, Fault};
@@ -112,7 +113,8 @@ impl Parts {
     fn alone(config: &Config, incarnation: Incarnation) -> Result<Self, Failure> {
         let limits = Arc::new(config.limits.clone());
         let (store, backup) = store(config, &limits)?;
-        let node = NodeConfig { node: config.node_id.clone(), incarnation, limits };
+        let node =
+            NodeConfig { node: config.node_id.clone(), incarnation, limits, reader: Program::default() };
         let node = Node::start(node, Arc::clone(&store));
         let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
         Ok(Self {

@@ -63,6 +63,7 @@ fn every_command(mode: &Mode<'_>, folder: &Path) {
     assert_eq!(at(&["doc", "list", "other/"])["documents"], Value::Array(Vec::new()));
     assert_eq!(at(&["doc", "show", "notes/today"])["name"], "notes/today");
     assert_eq!(at(&["doc", "verify", "notes/today"])["sound"], true);
+    assert_eq!(at(&["doc", "verify", "notes/today", "--deep"])["reader_bytes"], update(1).len());
 
     let unconfirmed = mode.json(folder, &["doc", "rm", "notes/today"], 5);
     assert_eq!(unconfirmed["error"]["code"], "not_confirmed");

@@ -20,13 +20,15 @@ pub enum Fault {
     UnacknowledgedDropped,
     /// A document is given away with a slot in flight.
     SealedInFlight,
+    /// A reader process may take as much memory and time as it likes.
+    ReaderWithoutLimits,
 }
 
 /// Names the fault of a process. A build without the feature takes it for a setting that does not exist.
 pub const VARIABLE: &str = "RINGLEAF_FAULT";
 
 impl Fault {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoFence,
         Self::LoadBeforeClaim,
         Self::AcknowledgeOutOfOrder,
@@ -34,6 +36,7 @@ impl Fault {
         Self::ViewBackwards,
         Self::UnacknowledgedDropped,
         Self::SealedInFlight,
+        Self::ReaderWithoutLimits,
     ];
 
     /// What [`VARIABLE`] calls it.
@@ -46,6 +49,7 @@ impl Fault {
             Self::ViewBackwards => "view-goes-backwards",
             Self::UnacknowledgedDropped => "router-drops-unacknowledged",
             Self::SealedInFlight => "sealed-with-a-slot-in-flight",
+            Self::ReaderWithoutLimits => "reader-without-its-limits",
         }
     }
 }

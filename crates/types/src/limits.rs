@@ -123,6 +123,24 @@ pub struct Limits {
     /// Appends that wait for the store's writer. Above it: documents wait.
     pub appends_waiting_max: usize,
 
+    // ---- what reading a document for people may take ----
+    /// Processes in which the CRDT library reads documents, at the same time. Above it: whoever asks waits for a turn.
+    pub reader_processes_max: usize,
+    /// Address space of one. Enough for a document of a hundred megabytes as editors make them. Above it: that request fails.
+    pub reader_memory_bytes_max: usize,
+    /// CPU time of one request, in whole seconds. Above it: that request fails, and its process is killed.
+    pub reader_cpu_timeout: Duration,
+    /// The same by the clock, so that a process that waits for something does not wait for ever.
+    pub reader_timeout: Duration,
+    /// One document that is handed over, or what it holds when it is written out. Above it: that request fails.
+    pub reader_message_bytes_max: usize,
+    /// Requests that wait for a turn. Above it: 503.
+    pub reader_waiting_max: usize,
+    /// How long one waits for it. Above it: 503.
+    pub reader_turn_timeout: Duration,
+    /// A process that has read nothing for so long is ended.
+    pub reader_idle_timeout: Duration,
+
     // ---- stopping ----
     /// Sockets are closed spread over so long, so that the editors do not come back all at once. Over a longer time when
     /// there are so many that they would come back faster than `connections_per_second_max`.
@@ -180,6 +198,14 @@ impl Default for Limits {
             retention: Duration::from_secs(600),
             commit_gap_max: Duration::from_millis(4),
             appends_waiting_max: 4_096,
+            reader_processes_max: 1,
+            reader_memory_bytes_max: 1 << 30,
+            reader_cpu_timeout: Duration::from_secs(30),
+            reader_timeout: Duration::from_secs(60),
+            reader_message_bytes_max: 512 * MIB,
+            reader_waiting_max: 64,
+            reader_turn_timeout: Duration::from_secs(20),
+            reader_idle_timeout: Duration::from_secs(60),
             close_spread: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(20),
         }

@@ -30,11 +30,13 @@ struct Mutant {
 
 /// Real processes.
 const RING: &str = "tests/ring";
+/// One of them.
+const CLUSTER: &str = "tests/cluster";
 /// The real core of many nodes and routers, in virtual time.
 const SIMULATION: &str = "tests/simulation";
 
 // Order: the simulation first where it can tell. It needs a second, and no load on this machine makes it fail.
-const MUTANTS: [Mutant; 7] = [
+const MUTANTS: [Mutant; 8] = [
     Mutant { fault: "no-fence", tests: &[(SIMULATION, "every_seed"), (RING, "live_documents_move")] },
     Mutant {
         fault: "load-before-claim",
@@ -54,6 +56,10 @@ const MUTANTS: [Mutant; 7] = [
     },
     // The log and the routers make good for it, so that nobody outside can tell.
     Mutant { fault: "sealed-with-a-slot-in-flight", tests: &[(SIMULATION, "every_seed")] },
+    Mutant {
+        fault: "reader-without-its-limits",
+        tests: &[(CLUSTER, "takes_more_memory_than_a_reader_process_may")],
+    },
 ];
 
 /// Who noticed, and after how long.
@@ -110,7 +116,18 @@ fn build() -> anyhow::Result<Built> {
     let folder = folder.to_str().context("the path of target is not UTF-8")?;
     let packages = ["--package", "ringleaf", "--package", "ringleaf-tests", "--features", "ringleaf/faults"];
     // Cargo builds the server because `commands` is a test of its package.
-    let tests = ["--test", "commands", "--test", "ring", "--test", "simulation", "--target-dir", folder];
+    let tests = [
+        "--test",
+        "commands",
+        "--test",
+        "cluster",
+        "--test",
+        "ring",
+        "--test",
+        "simulation",
+        "--target-dir",
+        folder,
+    ];
     binaries::build(&[packages.as_slice(), &tests].concat())
 }
 

@@ -10,9 +10,9 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use ringleaf_document::{compaction, view};
-use ringleaf_store::Stored;
-use ringleaf_types::{DocumentId, Slot};
+use ringleaf_document::compaction;
+use ringleaf_store::{Listed, Stored};
+use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -50,54 +50,96 @@ pub(super) async fn get(
 ) -> Result<Response, ApiError> {
     let Query(wanted) = wanted.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let listed = node.known(&document).await?;
-    if crate::quarantine::holds(&node.shared, &document).await? {
-        return Err(ApiError::quarantined());
-    }
-    let (state, slot) = if node.shared.registry.find(&document).is_some() {
-        let exported = node.operate(&document, |reply| Operator::Export { reply }).await??;
-        (exported.state, exported.through)
-    } else {
-        if listed.deleted {
-            return Err(ApiError::deleted());
+    let quarantined = quarantine::holds(&node.shared, &document).await?;
+    let reader = &node.shared.reader;
+    let (content_type, body, slot) = match wanted.form {
+        Form::Update if quarantined => {
+            let (state, slot) = stored_in_quarantine(&node, &document).await?;
+            ("application/octet-stream", state, slot)
         }
-        stored(&node, &document).await?
-    };
-    let (content_type, body) = match wanted.form {
-        Form::Update => ("application/octet-stream", state),
-        Form::Text => ("text/plain; charset=utf-8", see(&node, &document, state, as_text).await?),
-        Form::Json => ("application/json", see(&node, &document, state, as_json).await?),
+        Form::Update => {
+            let (state, slot) = state(&node, &document, &listed).await?;
+            ("application/octet-stream", state, slot)
+        }
+        Form::Json | Form::Text if quarantined => return Err(ApiError::quarantined()),
+        // Order: the turn first, so that nobody who waits for one holds a document meanwhile.
+        Form::Json => {
+            let turn = reader.turn().await?;
+            let (state, slot) = state(&node, &document, &listed).await?;
+            ("application/json", turn.json(state).await?, slot)
+        }
+        Form::Text => {
+            let turn = reader.turn().await?;
+            let (state, slot) = state(&node, &document, &listed).await?;
+            ("text/plain; charset=utf-8", turn.text(state).await?, slot)
+        }
     };
     Ok(([(CONTENT_TYPE, content_type)], [(SLOT, slot.get().to_string())], body).into_response())
 }
 
-fn as_text(state: &[u8]) -> Result<Bytes, String> {
-    view::text(state).map(Bytes::from).map_err(|error| error.to_string())
-}
-
-fn as_json(state: &[u8]) -> Result<Bytes, String> {
-    view::json(state).map(|value| Bytes::from(value.to_string())).map_err(|error| error.to_string())
+/// Everything that the document holds, and the slot through which that is complete.
+async fn state(node: &Node, document: &DocumentId, listed: &Listed) -> Result<(Bytes, Slot), ApiError> {
+    if node.shared.registry.find(document).is_some() {
+        let exported = node.operate(document, |reply| Operator::Export { reply }).await??;
+        return Ok((exported.state, exported.through));
+    }
+    if listed.deleted {
+        return Err(ApiError::deleted());
+    }
+    stored(node, document).await
 }
 
 /// The state of a document that is not resident, without making it so.
 async fn stored(node: &Node, document: &DocumentId) -> Result<(Bytes, Slot), ApiError> {
-    let Stored { snapshot, slots } = node.shared.store.read(document).await?;
-    if slots.is_empty() {
-        return Ok(snapshot
-            .map_or((Bytes::from_static(EMPTY), Slot::ZERO), |snapshot| (snapshot.state, snapshot.upto)));
+    match Rows::from(node.shared.store.read(document).await?) {
+        Rows::One(state, slot) => Ok((state, slot)),
+        Rows::Many(stored) => {
+            let merged = decode(node, document, merge(document, stored)).await?;
+            Ok((merged.state, merged.upto))
+        }
     }
-    let id = document.clone();
-    let merge = move || compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string());
-    let merged = decode(node, document, merge).await?;
-    Ok((merged.state, merged.upto))
 }
 
-async fn see(
-    node: &Node,
+/// The same for a document that broke its task, deleted or not. Nothing is noted against its bytes, and nothing that is
+/// noted keeps them here: somebody wants to look at them elsewhere.
+async fn stored_in_quarantine(node: &Node, document: &DocumentId) -> Result<(Bytes, Slot), ApiError> {
+    match Rows::from(node.shared.store.read(document).await?) {
+        Rows::One(state, slot) => Ok((state, slot)),
+        Rows::Many(stored) => {
+            let merged = node.shared.pool.run(Urgency::Background, merge(document, stored)).await;
+            let merged = merged.map_err(|panicked| ApiError::unreadable(panicked.to_string()))?;
+            let merged = merged.map_err(ApiError::unreadable)?;
+            Ok((merged.state, merged.upto))
+        }
+    }
+}
+
+fn merge(
     document: &DocumentId,
-    state: Bytes,
-    look: fn(&[u8]) -> Result<Bytes, String>,
-) -> Result<Bytes, ApiError> {
-    decode(node, document, move || look(&state)).await
+    stored: Stored,
+) -> impl FnOnce() -> Result<Snapshot, String> + Send + 'static {
+    let (id, Stored { snapshot, slots }) = (document.clone(), stored);
+    move || compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string())
+}
+
+/// What a store has of a document.
+enum Rows {
+    /// One update, which needs no merging.
+    One(Bytes, Slot),
+    Many(Stored),
+}
+
+impl From<Stored> for Rows {
+    fn from(stored: Stored) -> Self {
+        match (&stored.snapshot, stored.slots.as_slice()) {
+            (None, []) => Self::One(Bytes::from_static(EMPTY), Slot::ZERO),
+            (Some(snapshot), []) => Self::One(snapshot.state.clone(), snapshot.upto),
+            (None, [(slot, Record { body: Body::Updates(updates), .. })]) if updates.len() == 1 => {
+                Self::One(updates[0].clone(), *slot)
+            }
+            _ => Self::Many(stored),
+        }
+    }
 }
 
 /// Decodes stored bytes on the pool, with a note in the store that this is being done.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use ringleaf_reader::ReadError;
 use ringleaf_store::StoreError;
 use ringleaf_types::CloseReason;
 use serde_json::json;
@@ -123,6 +124,32 @@ impl From<StoreError> for ApiError {
             StoreError::Closed => Self::unavailable(error.to_string(), "the server is stopping"),
             StoreError::Corrupt { .. } | StoreError::Gap { .. } | StoreError::Unreadable { .. } => {
                 Self::unreadable(error.to_string())
+            }
+        }
+    }
+}
+
+/// Nothing of what a reader process comes to says anything against the document.
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        const EXPORT: &str =
+            "the document itself is not affected: editors go on, and `ringleaf doc export` gives its bytes";
+        match &error {
+            ReadError::NotStarted { source } => Self::unavailable(
+                format!("{error}: {source}"),
+                "look at the log of the server; `ringleaf doc export` gives the document's bytes without that process",
+            ),
+            ReadError::Busy | ReadError::Stopped => Self::unavailable(error.to_string(), "try again"),
+            ReadError::TooLong { .. } => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "read_timed_out", error.to_string(), EXPORT)
+            }
+            ReadError::TooLarge { .. }
+            | ReadError::AnswerTooLarge { .. }
+            | ReadError::OutOfMemory { .. }
+            | ReadError::Crashed { .. }
+            | ReadError::Refused { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "document_unreadable", error.to_string(), EXPORT)
             }
         }
     }

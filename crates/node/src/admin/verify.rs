@@ -1,20 +1,30 @@
-//! Reading every row of a document, decoding it, and comparing it with what is in memory.
+//! Reading every row of a document, decoding it, and comparing it with what is in memory; on request also with what the CRDT
+//! library of the reader process makes of it.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use bytes::Bytes;
 use ringleaf_document::{Seen, compaction};
 use ringleaf_store::{StoreError, Stored};
 use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Name;
 use super::content::decode;
 use super::error::ApiError;
 use crate::Node;
 use crate::command::{Operator, Refused};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Depth {
+    /// Has a reader process decode it, too.
+    #[serde(default)]
+    deep: bool,
+}
 
 /// What was found to be in order.
 #[derive(Debug, Serialize)]
@@ -33,13 +43,20 @@ pub(super) struct Report {
     quarantined: bool,
     /// Whether the state in memory was compared, too.
     compared_with_memory: bool,
+    /// The size of the whole document as the CRDT library encodes it, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader_bytes: Option<u64>,
 }
 
 pub(super) async fn verify(
     State(node): State<Arc<Node>>,
     Name(document): Name,
+    depth: Result<Query<Depth>, QueryRejection>,
 ) -> Result<Json<Report>, ApiError> {
+    let Query(Depth { deep }) = depth.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let listed = node.known(&document).await?;
+    // Order: the turn first, so that nobody who waits for one holds a document meanwhile.
+    let turn = if deep { Some(node.shared.reader.turn().await?) } else { None };
     // Order: memory first. What it had is durable, so whatever is read after it must hold all of that.
     let resident = match node.shared.registry.find(&document) {
         Some(_) => match node.operate(&document, |reply| Operator::Export { reply }).await? {
@@ -65,10 +82,15 @@ pub(super) async fn verify(
     report.compared_with_memory = resident.is_some();
     let memory = resident.map(|exported| exported.state);
     let id = document.clone();
-    let (state_bytes, problems) =
-        decode(&node, &document, move || check(&id, stored, memory.as_ref())).await?;
-    report.state_bytes = state_bytes;
-    if problems.is_empty() { Ok(Json(report)) } else { Err(ApiError::unsound(&problems)) }
+    let (state, problems) = decode(&node, &document, move || check(&id, stored, memory.as_ref())).await?;
+    if !problems.is_empty() {
+        return Err(ApiError::unsound(&problems));
+    }
+    report.state_bytes = state.len();
+    if let Some(turn) = turn {
+        report.reader_bytes = Some(turn.verify(state).await?);
+    }
+    Ok(Json(report))
 }
 
 fn count(document: &DocumentId, stored: &Stored) -> Report {
@@ -92,15 +114,16 @@ fn count(document: &DocumentId, stored: &Stored) -> Report {
         deleted: false,
         quarantined: false,
         compared_with_memory: false,
+        reader_bytes: None,
     }
 }
 
-/// Decodes the snapshot alone and everything together; both have to encode to what they hold. Runs on the pool.
+/// Answers the whole state, and what is wrong with it. Decodes the snapshot alone and everything together; both have to encode to what they hold. Runs on the pool.
 fn check(
     document: &DocumentId,
     stored: Stored,
     memory: Option<&Bytes>,
-) -> Result<(usize, Vec<String>), String> {
+) -> Result<(Bytes, Vec<String>), String> {
     let mut problems = Vec::new();
     let whole = whole(document, stored).map_err(|error| error.to_string())?;
     if let Some(memory) = memory {
@@ -112,7 +135,7 @@ fn check(
             Err(error) => problems.push(format!("the state in memory does not pass the scan: {error}")),
         }
     }
-    Ok((whole.len(), problems))
+    Ok((whole, problems))
 }
 
 /// Replays everything, and compares the result with its parts, as a compaction does.

@@ -14,7 +14,12 @@ fn id(name: &str) -> DocumentId {
 
 async fn start(store: &Arc<MemoryStore>) -> Arc<Node> {
     let limits = Arc::new(Limits::default());
-    let config = NodeConfig { node: "here".parse().unwrap(), incarnation: Incarnation::new(1), limits };
+    let config = NodeConfig {
+        node: "here".parse().unwrap(),
+        incarnation: Incarnation::new(1),
+        limits,
+        reader: ringleaf_reader::Program::default(),
+    };
     let node = Node::start(config, Arc::clone(store) as Arc<dyn Store>);
     assert!(!holds(&node.shared, &id("any")).await.unwrap());
     node

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringleaf_node::{Node, NodeConfig};
+use ringleaf_reader::Program;
 use ringleaf_store::Store;
 use ringleaf_types::{
     DocumentId, Incarnation, Limits, MessageNumber, Rights, RouterId, SessionId, Slot, Subject,
@@ -33,7 +34,14 @@ pub(crate) fn start(store: Arc<dyn Store>) -> Arc<Node> {
 pub(crate) fn start_with(store: Arc<dyn Store>, limits: Limits) -> Arc<Node> {
     static RUN: AtomicU64 = AtomicU64::new(1);
     let incarnation = Incarnation::new(RUN.fetch_add(1, Ordering::Relaxed));
-    Node::start(NodeConfig { node: "here".parse().unwrap(), incarnation, limits: limits.into() }, store)
+    let (node, limits) = ("here".parse().unwrap(), limits.into());
+    Node::start(NodeConfig { node, incarnation, limits, reader: reader() }, store)
+}
+
+/// This very program reads documents, too.
+pub(crate) fn reader() -> Program {
+    let words = ["--exact", "operators::reader_process", "--ignored", "--nocapture", "--test-threads=1"];
+    Program { arguments: words.map(Into::into).into(), ..Program::default() }
 }
 
 pub(crate) fn document(name: &str) -> DocumentId {

@@ -16,7 +16,7 @@ use ringleaf_wire::{Event, OpenError, Opening, Peers, Request, SessionHost};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::editor::{Editor, PATIENCE, SESSION, limits};
+use crate::editor::{Editor, PATIENCE, SESSION, limits, reader};
 use crate::faulty_store::{Fault, FaultyStore};
 
 /// Everybody sees what the test says.
@@ -145,7 +145,8 @@ fn pair_over(ring: &Arc<Told>, ring_of_target: &Arc<Told>, messages_max: usize, 
     let start = |name: &str, way: &Arc<Way>, ring: &Arc<Told>| {
         let cluster = Cluster { coordinator: ring.clone(), peers: way.clone(), handoffs: way.clone() };
         let limits = Arc::new(limits());
-        let config = NodeConfig { node: name.parse().unwrap(), incarnation: Incarnation::new(1), limits };
+        let (node, incarnation) = (name.parse().unwrap(), Incarnation::new(1));
+        let config = NodeConfig { node, incarnation, limits, reader: reader() };
         Node::start_in(cluster, config, store.clone())
     };
     let (from, to) = (start("from", &there, ring), start("to", &back, ring_of_target));

@@ -8,13 +8,14 @@ use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use ringleaf_node::Node;
+use ringleaf_reader::Bounds;
 use ringleaf_store::{MemoryStore, Store};
-use ringleaf_types::{CloseReason, Slot};
+use ringleaf_types::{CloseReason, Limits, Slot};
 use ringleaf_wire::{Event, OpenError};
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use crate::editor::{Editor, document, start};
+use crate::editor::{Editor, document, limits, start, start_with};
 use crate::faulty_store::{Fault, FaultyStore};
 
 struct Answer {
@@ -76,6 +77,16 @@ async fn write(node: &Node, name: &str, text: &str, router: u64) -> Editor {
     editor.type_in(text).await;
     editor.all_acknowledged().await;
     editor
+}
+
+#[test]
+#[ignore = "it is the reader process of the other tests"]
+fn reader_process() {
+    let numbers: Vec<u64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+    if let Ok(numbers) = <[u64; 3]>::try_from(numbers) {
+        let ended = ringleaf_reader::run(&Bounds::from_arguments(numbers));
+        std::process::exit(i32::from(ended.is_err()));
+    }
 }
 
 const NOTES: &str = "/api/v1/documents/notes";
@@ -141,6 +152,36 @@ async fn the_content_comes_as_text_json_or_an_update_from_memory_and_from_the_st
     let looked = get(&cold, "/api/v1/documents/notes").await.ok();
     assert_eq!(looked["resident"], json!(false), "looking at a document does not make it resident");
     assert_eq!(get(&node, &format!("{CONTENT}?as=html")).await.error(), (400, "bad_request".into()));
+}
+
+/// An embedded value with half of a pair of surrogates: Yjs reads it, the CRDT library of the reader process does not.
+const HALF_A_PAIR: &[u8] = b"\x01\x01\x01\x00\x05\x01\x01t\x08\"\\ud83d\"\x00";
+
+#[tokio::test]
+async fn what_the_crdt_library_cannot_read_is_exported_nevertheless() {
+    let node = start(Arc::new(MemoryStore::new()));
+    ask(&node, Method::PUT, CONTENT, HALF_A_PAIR).await.ok();
+    for path in [CONTENT.to_owned(), format!("{CONTENT}?as=text")] {
+        let answer = get(&node, &path).await;
+        assert_eq!(answer.error(), (422, "document_unreadable".into()));
+        let error = answer.json()["error"].to_string();
+        assert!(error.contains("cannot read") && error.contains("doc export"), "{error}");
+    }
+    assert_eq!(&get(&node, &format!("{CONTENT}?as=update")).await.body[..], HALF_A_PAIR);
+    let deep = post(&node, &format!("{NOTES}/verify?deep=true")).await;
+    assert_eq!(deep.error(), (422, "document_unreadable".into()));
+    assert_eq!(post(&node, &format!("{NOTES}/verify")).await.ok()["sound"], json!(true));
+}
+
+#[tokio::test]
+async fn a_reader_process_that_is_busy_or_not_there_is_said_to_be() {
+    let store = Arc::new(MemoryStore::new());
+    write(&start(store.clone()), "notes", "hello", 1).await;
+    let busy = Limits { reader_turn_timeout: Duration::ZERO, reader_timeout: Duration::ZERO, ..limits() };
+    let node = start_with(store.clone(), busy);
+    assert_eq!(get(&node, CONTENT).await.error(), (504, "read_timed_out".into()));
+    node.stop(Duration::from_secs(5)).await;
+    assert_eq!(get(&node, CONTENT).await.error(), (503, "unavailable".into()));
 }
 
 /// An import is durable when it is answered, reaches everybody, and cannot break the document.
@@ -227,6 +268,11 @@ async fn a_check_reads_decodes_and_compares() {
         (&json!(true), &json!(1), &json!(1))
     );
     assert_eq!(report["compared_with_memory"], json!(true));
+    assert_eq!(report["reader_bytes"], Value::Null);
+    let deep = post(&node, &format!("{NOTES}/verify?deep=true")).await.ok();
+    assert_eq!((&deep["sound"], &deep["reader_bytes"]), (&json!(true), &deep["state_bytes"]));
+    let misspelled = post(&node, &format!("{NOTES}/verify?depe=true")).await;
+    assert_eq!(misspelled.error(), (400, "bad_request".into()));
     assert!(report["state_bytes"].as_u64().unwrap() > 5);
 
     let store = FaultyStore::new();
@@ -256,7 +302,9 @@ async fn a_check_finds_what_memory_has_and_the_store_lacks() {
 async fn the_quarantine_is_shown_with_its_reasons_and_released() {
     let store = FaultyStore::new();
     let node = start(store.clone());
-    write(&node, "notes", "precious", 1).await;
+    let mut editor = write(&node, "notes", "pre", 1).await;
+    editor.type_in("cious").await;
+    editor.all_acknowledged().await;
     node.stop(Duration::from_secs(5)).await;
     let node = start(store.clone());
     store.reads(Fault::Corrupt);
@@ -269,6 +317,10 @@ async fn the_quarantine_is_shown_with_its_reasons_and_released() {
     assert_eq!(get(&node, NOTES).await.ok()["quarantined"], json!(true));
     assert_eq!(get(&node, CONTENT).await.error(), (423, "document_quarantined".into()));
     assert_eq!(delete(&node, NOTES).await.error(), (423, "document_quarantined".into()));
+    let exported = get(&node, &format!("{CONTENT}?as=update")).await;
+    assert_eq!(exported.status, StatusCode::OK);
+    ask(&node, Method::PUT, "/api/v1/documents/copy/content", exported.body).await.ok();
+    assert_eq!(&get(&node, "/api/v1/documents/copy/content?as=text").await.body[..], b"precious");
     // What has failed twice is not decoded again in a serving process, not even to look at it.
     let verify = format!("{NOTES}/verify");
     assert_eq!(post(&node, &verify).await.error(), (500, "document_unreadable".into()));

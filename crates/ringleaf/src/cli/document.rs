@@ -79,7 +79,7 @@ pub(crate) enum Doc {
         common: OutputAndTarget,
     },
     /// Read all stored bytes of a document and check them
-    Verify(Named),
+    Verify(Verify),
     /// Delete a document (`undelete` brings it back)
     Rm(Confirmed),
     /// Bring a deleted document back
@@ -108,6 +108,16 @@ pub(crate) enum Doc {
     /// Documents that broke their task and wait for a person
     #[command(subcommand)]
     Quarantine(Quarantine),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Have the CRDT library read and write it, too, in a process of its own: it may be unable to, or take long, though
+    /// the document is sound
+    #[arg(long)]
+    pub(crate) deep: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::text::{array, cell};
 use super::{busy, confirm, pins};
 use crate::admin::Sort;
-use crate::cli::{Content, Doc, DocList, Format, Named, OutputAndTarget, Quarantine, Target};
+use crate::cli::{Content, Doc, DocList, Format, Named, OutputAndTarget, Quarantine, Target, Verify};
 use crate::client::{Ask, Client, segment};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
@@ -34,7 +34,7 @@ pub(super) fn run(command: Doc) -> Result<(), Failure> {
         Doc::Get { name, format, target } => get(&name, format, &target),
         Doc::Import { name, file, common } => import(&name, &file, &common),
         Doc::Export { name, file, force, common } => export(&name, &file, force, &common),
-        Doc::Verify(named) => verify(&named),
+        Doc::Verify(command) => verify(&command),
         Doc::Rm(command) => {
             confirm(command.yes, &format!("delete the document {:?} for everybody", command.named.name))?;
             change(&command.named, Ask::delete(&path(&command.named.name)), "deleted")
@@ -330,8 +330,9 @@ pub(super) fn file_failure(file: &Path, what: &str, error: &std::io::Error) -> F
     }
 }
 
-fn verify(named: &Named) -> Result<(), Failure> {
-    let path = format!("{}/verify", path(&named.name));
+fn verify(command: &Verify) -> Result<(), Failure> {
+    let named = &command.named;
+    let path = format!("{}/verify{}", path(&named.name), if command.deep { "?deep=true" } else { "" });
     let client = Client::open(&named.common.target)?;
     let spinner = progress::spinner("verifying");
     let answer = client.json(Ask::post(&path))?;

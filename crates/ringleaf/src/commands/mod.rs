@@ -38,6 +38,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(command) => status::backup(&command),
         Command::Store(command) => store::run(command),
         Command::Config(command) => config::run(command),
+        Command::Reader(reader) => ringleaf_reader::run(&reader.bounds())
+            .map_err(|error| Failure::new(Exit::Failed, "reader", error.to_string())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(

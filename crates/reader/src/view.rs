@@ -1,28 +1,29 @@
-//! Looking at a document, for people.
+//! Looking at a document, for people. Values are what the CRDT library makes of them.
 
-use bytes::Bytes;
 use serde_json::Value;
 use yrs::types::ToJson;
 use yrs::{Any, Array, GetString, Map, Out, ReadTxn, Transact, XmlFragment};
 
-use crate::replica::{Broken, Replica, guarded};
+use crate::crdt::{Unreadable, guarded, read};
 
 /// The whole document as JSON: one member per root type.
 ///
 /// # Errors
 ///
-/// The state does not decode.
-pub fn json(state: &[u8]) -> Result<Value, Broken> {
-    let replica = Replica::to_look_at(&Bytes::copy_from_slice(state))?;
-    guarded("view", || {
-        let transaction = replica.doc().transact();
+/// The CRDT library cannot read the state.
+pub fn json(state: &[u8]) -> Result<Value, Unreadable> {
+    guarded(|| {
+        let doc = read(state)?;
+        let transaction = doc.transact();
         let members = transaction.root_refs().map(|(name, root)| {
             let unknown = matches!(root, Out::UndefinedRef(_));
             let value = if unknown { guess(&transaction, name) } else { root.to_json(&transaction) };
             Ok((name.to_owned(), serde_json::to_value(value)?))
         });
         let members: Result<serde_json::Map<String, Value>, serde_json::Error> = members.collect();
-        members.map(Value::Object).map_err(|error| Broken::Undecodable { why: error.to_string() })
+        let undecodable =
+            |error: serde_json::Error| Unreadable::Undecodable { what: "a value", why: error.to_string() };
+        members.map(Value::Object).map_err(undecodable)
     })
 }
 
@@ -50,16 +51,15 @@ fn guess(transaction: &impl ReadTxn, name: &str) -> Any {
 ///
 /// # Errors
 ///
-/// The state does not decode.
-pub fn text(state: &[u8]) -> Result<String, Broken> {
-    let replica = Replica::to_look_at(&Bytes::copy_from_slice(state))?;
-    guarded("view", || {
-        let mut names: Vec<String> =
-            replica.doc().transact().root_refs().map(|(name, _)| name.to_owned()).collect();
+/// The CRDT library cannot read the state.
+pub fn text(state: &[u8]) -> Result<String, Unreadable> {
+    guarded(|| {
+        let doc = read(state)?;
+        let mut names: Vec<String> = doc.transact().root_refs().map(|(name, _)| name.to_owned()).collect();
         names.sort();
         let texts = names.into_iter().map(|name| {
-            let text = replica.doc().get_or_insert_text(name.as_str());
-            text.get_string(&replica.doc().transact())
+            let text = doc.get_or_insert_text(name.as_str());
+            text.get_string(&doc.transact())
         });
         Ok(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default())
     })
