@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::scan::{self, Kind, ScanLimits, Struct, Visit};
+use ringleaf_wire::scan::{self, Kind, Struct, Visit};
 
 /// A frame of the y-websocket dialect, as far as tests ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +185,7 @@ impl Visit<'_> for Contents {
 /// When it is no update, or has a hole.
 pub fn contents(update: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    scan::update(update, &ScanLimits::stored(), &mut contents).expect("a server sends updates");
+    scan::update(update, &mut contents).expect("a server sends updates");
     contents
 }
 

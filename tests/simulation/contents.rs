@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::yjs::var_uint;
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::scan::{self, Kind, ScanLimits, Struct, Visit};
+use ringleaf_wire::scan::{self, Kind, Struct, Visit};
 
 /// One character: who typed it, and its number among his.
 pub(crate) type Unit = (u64, u32);
@@ -152,7 +152,7 @@ impl Contents {
 impl Brought {
     pub(crate) fn of(update: &[u8]) -> Self {
         let mut brought = Self::default();
-        scan::update(update, &ScanLimits::stored(), &mut brought).expect("an update that can be read");
+        scan::update(update, &mut brought).expect("an update that can be read");
         // A merge writes the clocks of one client in order.
         brought.ranges.sort_unstable();
         brought

@@ -55,7 +55,13 @@ impl World {
                 return self.may_be_forgotten(node, document, number).then_some(End::Forgotten);
             }
             Effect::Fenced { by } => return Some(End::Fenced(by)),
-            Effect::Quarantine { reason } => panic!("quarantine: {reason}"),
+            Effect::Reload => return Some(End::Reload),
+            Effect::KeepRemainder { id, update } => {
+                self.keep_remainder(node, document.clone(), number, id, update, Duration::from_millis(10));
+            }
+            Effect::DropRemainder { id } => self.drop_remainder(node, document.clone(), id),
+            Effect::RemainderExpired { .. } => panic!("nobody waits for a week here"),
+            Effect::LeftBehind { .. } => {}
             Effect::StoreWentBackwards { .. } => panic!("this store does not lose slots"),
             Effect::Count(_) | Effect::Imported { .. } | Effect::Exported { .. } => {}
         }

@@ -424,7 +424,8 @@ impl World {
                 let Some(of) = resident.and_then(|of| of.document.as_ref()) else { return };
                 if !of.claimed() {
                     let slots = slots.flatten().unwrap_or_default();
-                    world.tell(node, &document, number, Input::TakeOver { slots });
+                    let kept = world.remainders(&document);
+                    world.tell(node, &document, number, Input::TakeOver { slots, kept });
                 }
             },
         );

@@ -3,12 +3,13 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use ringleaf_document::AppendOutcome;
+use ringleaf_document::{AppendOutcome, Input, Kept};
 use ringleaf_store::{Store, StoreError, Stored};
-use ringleaf_types::{DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{DocumentId, Record, Remainder, Slot, Snapshot};
 
 use crate::facts::outcome;
 use crate::world::{Place, World};
@@ -81,6 +82,52 @@ impl World {
         let stored = now(self.store.read(document)).expect("a log without a gap");
         self.facts(document).loaded(&stored);
         stored
+    }
+
+    /// What is kept beside the log.
+    pub(crate) fn remainders(&mut self, document: &DocumentId) -> Vec<Kept> {
+        let since = self.now();
+        let kept = now(self.store.remainders(document)).expect("it is open");
+        kept.into_iter().map(|kept| Kept { id: kept.id, update: kept.bytes, since }).collect()
+    }
+
+    /// Keeps what lacks its ground, until the log takes it.
+    pub(crate) fn keep_remainder(
+        &mut self,
+        node: usize,
+        document: DocumentId,
+        number: u64,
+        id: u64,
+        update: Bytes,
+        backoff: Duration,
+    ) {
+        let (of, bytes) = (document.clone(), update.clone());
+        self.call(
+            node,
+            move |world| {
+                let remainder = Remainder { id, since: SystemTime::UNIX_EPOCH, bytes: bytes.clone() };
+                now(world.store.keep_remainder(&of, remainder)).expect("it is open");
+            },
+            move |world, kept| match kept {
+                Some(()) => {
+                    if world.resident(node, &document, number).is_some() {
+                        world.tell(node, &document, number, Input::RemainderKept { id });
+                    }
+                }
+                None => {
+                    let longer = (backoff * 2).min(Duration::from_secs(1));
+                    world.after(Place::Node(node), backoff, move |world| {
+                        world.keep_remainder(node, document, number, id, update, longer);
+                    });
+                }
+            },
+        );
+    }
+
+    pub(crate) fn drop_remainder(&mut self, node: usize, document: DocumentId, id: u64) {
+        let drop =
+            move |world: &mut Self| now(world.store.drop_remainders(&document, &[id])).expect("it is open");
+        self.call(node, drop, |_, _| {});
     }
 
     pub(crate) fn create_slot(

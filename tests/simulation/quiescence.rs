@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringleaf_document::compaction;
+use ringleaf_document::{Gc, compaction};
 use ringleaf_reader::view;
 use ringleaf_ring::{MemberState, RingView};
 use ringleaf_types::{DocumentId, Epoch, Slot};
@@ -171,7 +171,7 @@ impl World {
     fn decode(&mut self, document: &DocumentId) {
         let stored = self.read(document);
         let contents = contents(&stored);
-        let state = match compaction::compact(document, stored.snapshot.clone(), stored.slots) {
+        let state = match compaction::compact(document, stored.snapshot.clone(), stored.slots, Gc::Collect) {
             Ok(snapshot) => snapshot.state,
             Err(compaction::CompactError::Nothing { .. }) => match stored.snapshot {
                 Some(snapshot) => snapshot.state,

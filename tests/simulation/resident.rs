@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ringleaf_document::{AppendOutcome, Document, Input, Settings, compaction};
+use ringleaf_document::{AppendOutcome, Document, Gc, Input, Settings, compaction};
 use ringleaf_store::Stored;
 use ringleaf_types::{
     CloseReason, DocumentId, Epoch, Incarnation, NodeId, Record, RingVersion, RouterId, SessionId, Slot,
@@ -146,14 +146,16 @@ impl World {
             incarnation: Incarnation::new(u64::from(of.life.run)),
             seed,
             limits: self.limits.clone(),
+            gc: Gc::Collect,
         };
+        let kept = self.remainders(document);
         let upto = stored.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
         let last = stored.slots.last().map_or(upto, |(slot, _)| *slot);
         let torn = stored.slots.len() > 2 && self.random.thousandths(50);
         if torn {
             self.tear(document, &stored, &settings);
         }
-        let opened = Document::open(document.clone(), stored.snapshot, stored.slots, settings, now);
+        let opened = Document::open(document.clone(), stored.snapshot, stored.slots, kept, settings, now);
         let opened = opened.expect("a log that is whole");
         assert_eq!(opened.last_slot(), last, "a load left slots out (I11)");
         assert!(last >= at_least, "a load through {last} is older than itself: {at_least} was there (I11)");
@@ -178,8 +180,8 @@ impl World {
     fn tear(&mut self, document: &DocumentId, stored: &Stored, settings: &Settings) {
         let mut slots = stored.slots.clone();
         slots.remove(slots.len() / 2);
-        let opened =
-            Document::open(document.clone(), stored.snapshot.clone(), slots, settings.clone(), self.now());
+        let (id, snapshot) = (document.clone(), stored.snapshot.clone());
+        let opened = Document::open(id, snapshot, slots, Vec::new(), settings.clone(), self.now());
         assert!(opened.is_err(), "a log with a gap became a document (I11)");
     }
 
@@ -462,10 +464,10 @@ impl World {
                 if slots.len() > 2 {
                     let mut torn = slots.clone();
                     torn.remove(slots.len() / 2);
-                    let made = compaction::compact(&document, snapshot.clone(), torn);
+                    let made = compaction::compact(&document, snapshot.clone(), torn, Gc::Collect);
                     assert!(made.is_err(), "a log with a gap became a snapshot (R6)");
                 }
-                match compaction::compact(&document, snapshot, slots) {
+                match compaction::compact(&document, snapshot, slots, Gc::Collect) {
                     Ok(snapshot) => world.keep_snapshot(node, document, number, snapshot),
                     Err(compaction::CompactError::Nothing { .. }) => {
                         world.compacted(node, &document, number, Input::CompactionFailed);
@@ -494,8 +496,9 @@ impl World {
                 created || world.read(&id).snapshot.as_ref() == Some(&made)
             },
             move |world, kept| {
+                let upto = snapshot.upto;
                 let input =
-                    if kept == Some(true) { Input::Compacted { snapshot } } else { Input::CompactionFailed };
+                    if kept == Some(true) { Input::Compacted { upto } } else { Input::CompactionFailed };
                 world.compacted(node, &document, number, input);
             },
         );

@@ -131,8 +131,7 @@ impl World {
         let limits = Limits {
             tail_slots_max: scenario.tail_slots_max,
             idle_timeout: Duration::from_secs(8),
-            replica_idle_timeout: Duration::from_secs(5),
-            merged_updates_max: 4,
+            compaction_idle_timeout: Duration::from_secs(5),
             ..Limits::default()
         };
         let documents: Vec<DocumentId> = (0..scenario.documents)

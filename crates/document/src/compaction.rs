@@ -1,11 +1,10 @@
-//! Making a snapshot (R6): from slots read back from the store, replayed, encoded, decoded again and compared.
+//! Making a snapshot (R6): from slots read back from the store, made compact, loaded again and compared.
 
 use bytes::Bytes;
 use ringleaf_types::{Body, DocumentId, Epoch, Record, Slot, Snapshot};
-use yrs::{ReadTxn, Transact};
+use ringleaf_wire::Refusal;
 
-use crate::replica::{Broken, Replica, guarded};
-use crate::seen::Seen;
+use crate::struct_store::{Gc, StructStore};
 
 /// Why there is no snapshot. The slots are still there, and nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +23,13 @@ pub enum CompactError {
         /// The last slot before the gap.
         after: Slot,
     },
-    /// The CRDT does not take the bytes, or not as it should.
-    #[error("document {document} cannot be replayed")]
-    Broken {
+    /// The bytes cannot be read.
+    #[error("document {document} cannot be read")]
+    Unreadable {
         /// Which one.
         document: DocumentId,
-        /// What happened.
-        source: Broken,
+        /// What is wrong with them.
+        source: Refusal,
     },
     /// What was encoded is not what was stored.
     #[error("the snapshot of document {document} differs from its slots: {what}")]
@@ -51,6 +50,7 @@ pub fn compact(
     document: &DocumentId,
     snapshot: Option<Snapshot>,
     slots: Vec<(Slot, Record)>,
+    gc: Gc,
 ) -> Result<Snapshot, CompactError> {
     let mut upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
     let mut epoch = snapshot.as_ref().map_or(Epoch::ZERO, |snapshot| snapshot.epoch);
@@ -72,57 +72,76 @@ pub fn compact(
     if upto == covered {
         return Err(CompactError::Nothing { document: document.clone() });
     }
-    let state = encode(&updates)
-        .map_err(|source| CompactError::Broken { document: document.clone(), source })?
+    let state = encode(&updates, gc)
+        .map_err(|source| CompactError::Unreadable { document: document.clone(), source })?
         .map_err(|what| CompactError::Differs { document: document.clone(), what })?;
     Ok(Snapshot { upto, epoch, deleted, state })
 }
 
-/// Replays, encodes, decodes and compares. The inner error says what is not the same.
-fn encode(updates: &[Bytes]) -> Result<Result<Bytes, &'static str>, Broken> {
-    let replica = Replica::build(updates.iter())?;
-    let state = replica.full()?;
-    let again = Replica::build(std::iter::once(&state))?;
-    if again.state_vector()? != replica.state_vector()? {
-        return Ok(Err("the state vector"));
-    }
-    // Decoding joins what was replayed in pieces, so the bytes may become shorter once; then they must stay.
-    let shorter = again.full()?;
-    let fixed = shorter == state || Replica::build(std::iter::once(&shorter))?.full()? == shorter;
-    if !fixed {
-        return Ok(Err("the encoded state"));
-    }
-    if deletions(&again)? != deletions(&replica)? {
-        return Ok(Err("the deleted ranges"));
-    }
-    Ok(holds_everything(&shorter, updates).map(|()| shorter))
-}
-
-fn deletions(replica: &Replica) -> Result<yrs::IdSet, Broken> {
-    guarded("encode", || Ok(replica.doc().transact().snapshot().delete_set))
-}
-
-/// Checks without the CRDT that nothing of the updates is missing from the state.
-fn holds_everything(state: &[u8], updates: &[Bytes]) -> Result<(), &'static str> {
-    let mut seen = Seen::new();
-    seen.take_in(state).map_err(|_| "it does not pass the scan")?;
-    for update in updates {
-        match seen.holds(update) {
-            Ok(true) => {}
-            Ok(false) => return Err("something is missing"),
-            Err(_) => return Err("a stored update does not pass the scan"),
+/// Everything that a store holds of a document, as one update, as it stands there.
+///
+/// # Errors
+///
+/// Bytes that are no update.
+pub fn join(snapshot: Option<&Snapshot>, slots: &[(Slot, Record)]) -> Result<Bytes, Refusal> {
+    let mut updates: Vec<&Bytes> = snapshot.iter().map(|snapshot| &snapshot.state).collect();
+    for (_, record) in slots {
+        if let Body::Updates(more) = &record.body {
+            updates.extend(more);
         }
     }
-    Ok(())
+    let mut structs = replay(updates.into_iter())?;
+    structs.fold();
+    Ok(structs.encode().concat())
+}
+
+/// Takes in a whole state, and updates after it.
+fn replay<'a>(mut updates: impl Iterator<Item = &'a Bytes>) -> Result<StructStore, Refusal> {
+    let mut structs =
+        updates.next().map_or_else(|| Ok(StructStore::new()), |state| StructStore::load(state.clone()))?;
+    for update in updates {
+        structs.admit_stored(update)?;
+    }
+    Ok(structs)
+}
+
+/// Makes everything compact, loads what comes of it, and compares. The inner error says what is not the same.
+fn encode(updates: &[Bytes], gc: Gc) -> Result<Result<Bytes, &'static str>, Refusal> {
+    let mut structs = replay(updates.iter())?;
+    structs.compact(gc);
+    let state = structs.encode().concat();
+    let again = StructStore::load(state.clone())?;
+    if again.state_vector() != structs.state_vector() {
+        return Ok(Err("the state vector"));
+    }
+    if again.delete_set() != structs.delete_set() {
+        return Ok(Err("the deleted ranges"));
+    }
+    if again.encode().concat() != state {
+        return Ok(Err("the encoded state"));
+    }
+    for update in updates {
+        if !again.holds(update)? {
+            return Ok(Err("something is missing"));
+        }
+    }
+    Ok(Ok(state))
 }
 
 #[cfg(test)]
 mod tests {
     use ringleaf_types::{Incarnation, Writer};
-    use yrs::updates::encoder::Encode;
-    use yrs::{Doc, Text, WriteTxn};
+    use yrs::{Doc, Text, Transact, WriteTxn};
 
     use super::*;
+
+    fn compact(
+        document: &DocumentId,
+        snapshot: Option<Snapshot>,
+        slots: Vec<(Slot, Record)>,
+    ) -> Result<Snapshot, CompactError> {
+        super::compact(document, snapshot, slots, Gc::Collect)
+    }
 
     fn name() -> DocumentId {
         "notes".parse().unwrap()
@@ -153,10 +172,8 @@ mod tests {
         (first..).zip(updates).map(|(n, update)| slot(n, n, Body::Updates(vec![update.clone()]))).collect()
     }
 
-    fn seen(state: &[u8]) -> Seen {
-        let mut seen = Seen::new();
-        seen.take_in(state).unwrap();
-        seen
+    fn structs(state: &Bytes) -> StructStore {
+        StructStore::load(state.clone()).unwrap()
     }
 
     #[test]
@@ -165,10 +182,10 @@ mod tests {
         let snapshot = compact(&name(), None, slots(1, &updates)).unwrap();
         assert_eq!((snapshot.upto, snapshot.epoch, snapshot.deleted), (Slot::new(7), Epoch::new(7), false));
         assert_eq!(ringleaf_reader::view::text(&snapshot.state).unwrap(), "abe");
-        let mut all = Seen::new();
-        updates.iter().for_each(|update| all.take_in(update).unwrap());
-        assert_eq!(seen(&snapshot.state).state_vector(), all.state_vector());
-        assert_eq!(seen(&snapshot.state).delete_set(), all.delete_set());
+        let mut all = StructStore::new();
+        updates.iter().for_each(|update| drop(all.admit(update).unwrap()));
+        assert_eq!(structs(&snapshot.state).state_vector(), all.state_vector());
+        assert_eq!(structs(&snapshot.state).delete_set(), all.delete_set());
     }
 
     /// I10: it does not matter where the earlier snapshots were made.
@@ -199,14 +216,31 @@ mod tests {
         );
     }
 
-    /// `encode_diff_v1` would leave out what is pending, and the slots would be deleted.
     #[test]
     fn a_hole_in_the_updates_makes_no_snapshot() {
         let updates = typed("abc");
         let holed = [updates[0].clone(), updates[2].clone()];
-        assert!(compact(&name(), None, slots(1, &holed)).is_err());
-        assert!(holds_everything(&updates[0], &holed).is_err());
-        assert!(holds_everything(&updates[0], &holed[..1]).is_ok());
+        let made = compact(&name(), None, slots(1, &holed));
+        assert!(matches!(made, Err(CompactError::Differs { what: "something is missing", .. })));
+    }
+
+    #[test]
+    fn deleted_content_goes_unless_it_is_to_be_kept() {
+        let has_b = |state: &Bytes| state.contains(&b'b');
+        let log = || slots(1, &typed("ab-c"));
+        assert!(!has_b(&compact(&name(), None, log()).unwrap().state));
+        let kept = super::compact(&name(), None, log(), Gc::Keep).unwrap();
+        assert!(has_b(&kept.state));
+        assert_eq!(ringleaf_reader::view::text(&kept.state).unwrap(), "ac");
+    }
+
+    #[test]
+    fn what_a_store_holds_is_joined_as_it_stands() {
+        let updates = typed("ab-c");
+        let snapshot = super::compact(&name(), None, slots(1, &updates[..2]), Gc::Keep).unwrap();
+        let joined = join(Some(&snapshot), &slots(3, &updates[2..])).unwrap();
+        assert_eq!(ringleaf_reader::view::text(&joined).unwrap(), "ac");
+        assert_eq!(join(None, &[]).unwrap(), [0, 0][..]);
     }
 
     #[test]
@@ -231,7 +265,6 @@ mod tests {
         values.iter().enumerate().map(item).collect()
     }
 
-    /// yrs has objects in hash maps, numbers as it likes, and writes both anew.
     #[test]
     fn values_stay_as_their_editors_wrote_them() {
         let object =
@@ -246,11 +279,9 @@ mod tests {
         let snapshot = compact(&name(), None, slots(1, &valued(&values))).unwrap();
         let whole = [&[1, 1, 1, 0, 8, 1, 1, b't', 4][..], &values.concat(), &[0]].concat();
         assert_eq!(snapshot.state, whole, "one item with all values, as they were");
-        let merged = crate::replica::merge(valued(&values).iter()).unwrap();
-        assert_eq!(Replica::build([merged].iter()).unwrap().full().unwrap(), whole);
-        let half = Replica::build(valued(&values[..2]).iter()).unwrap();
-        let rest = Replica::build(valued(&values).iter()).unwrap();
-        let rest = rest.difference(&half.state_vector().unwrap().encode_v1()).unwrap();
+        let merged = crate::merge(valued(&values).iter()).unwrap();
+        assert_eq!(merged, whole);
+        let rest = structs(&snapshot.state).diff(&[1, 1, 2]).unwrap().concat();
         assert_eq!(rest, [&[1, 1, 1, 2, 0x88, 1, 1, 2][..], values[2], values[3], &[0]].concat());
     }
 

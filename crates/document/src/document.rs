@@ -3,12 +3,11 @@
 mod admission;
 mod answers;
 mod durable;
-#[cfg(test)]
-mod tests;
+mod ground;
 mod timers;
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,13 +23,14 @@ use ringleaf_wire::{Event, Refusal, Request};
 use crate::awareness::{Awareness, EMPTY_PAYLOAD};
 use crate::gate::{Gate, Output};
 use crate::log::Log;
-use crate::replica::Replica;
-use crate::seen::Seen;
+use crate::recent::Recent;
+use crate::remainders::{Kept, Remainders};
 use crate::session::{Session, SessionKey, Sessions};
-use crate::stored::Stored;
+use crate::struct_store::{Gc, StructStore};
 use crate::{AppendOutcome, Effect, Input};
 
 pub use answers::Weight;
+pub use ground::LeftBehind;
 
 /// Who writes, and within which bounds.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct Settings {
     pub seed: u64,
     /// All bounds.
     pub limits: Arc<Limits>,
+    /// What becomes of deleted content.
+    pub gc: Gc,
 }
 
 /// Why stored bytes are not a document. Never to be mistaken for an empty one (I11).
@@ -82,24 +84,13 @@ pub enum LoadError {
 ///
 /// ```text
 ///            admitted                 begin                    durable
-///  message ───────────▶ gathered ───────────────▶ in flight ─────────────▶ stored ──▶ Publish, Acknowledge, answers
-///             │ replica, seen          (one record, one slot)
+///  message ───────────▶ gathered ───────────────▶ in flight ─────────────▶ recent ──▶ Publish, Acknowledge, answers
+///             │ structs              (one record, one slot)
+///             └──────▶ remainders (what lacks its ground) ──▶ admitted when that comes
 /// ```
 ///
-/// Updates are applied to the replica before they are admitted. When that **breaks** (yrs panics):
-///
-/// ```text
-///  while it applies an update ──▶ the update is refused, its session ended; a new replica is made when one is needed,
-///                                 of what is stored and of everything that waits
-///  while it computes something ──▶ a new replica is made step by step; if an update that still gathers breaks it, that is
-///                                 taken back and its session ended; if what is stored or in flight does, or if it
-///                                 happens twice, the document is put into quarantine
-/// ```
-///
-/// Nothing else is lost by it: what the others sent waits as bytes, and is written as if nothing had happened.
-///
-/// It serves until it is *over*: fenced, or in quarantine. A document that is over does nothing any more; the shell
-/// drops it, and whatever was not acknowledged is sent again by the routers.
+/// It serves until it is *over*: fenced. A document that is over does nothing any more; the shell drops it, and whatever
+/// was not acknowledged is sent again by the routers.
 pub struct Document {
     id: DocumentId,
     limits: Arc<Limits>,
@@ -108,16 +99,21 @@ pub struct Document {
     effects: VecDeque<Effect>,
     sessions: Sessions,
     awareness: Awareness,
+    gc: Gc,
     /// What was admitted, durable or not.
-    seen: Seen,
+    structs: StructStore,
     /// Counts what was admitted, so that cached answers know whether they are still true.
     version: u64,
-    /// Durable updates.
-    stored: Stored,
-    /// Holds everything admitted.
-    replica: Option<Replica>,
+    /// Slots that became durable lately.
+    recent: Recent,
+    /// What lacks its ground.
+    remainders: Remainders,
+    /// Those on their way to the store, and whose they are.
+    storing: BTreeMap<u64, Option<SessionKey>>,
+    /// There may be a session of which something is left behind.
+    someone_leaves: bool,
     /// Admitted, waiting for the slot in flight to be durable.
-    gathered: Vec<Gathered>,
+    gathered: Vec<Bytes>,
     gathered_bytes: usize,
     /// Admitted since somebody asked.
     admitted: Admitted,
@@ -140,8 +136,6 @@ pub struct Document {
     /// A fence is to be written, whether there is something to write with it or not.
     fence_owed: bool,
     over: bool,
-    /// Panics with nobody to blame.
-    breakdowns: u32,
     timers: timers::Timers,
 }
 
@@ -154,21 +148,9 @@ pub struct Admitted {
     pub bytes: u32,
 }
 
-/// An update that is admitted and waits for its slot.
-struct Gathered {
-    from: Source,
-    update: Bytes,
-}
-
-/// Who brought an update in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Session(SessionKey),
-    Import { ticket: u64 },
-}
-
 impl Document {
-    /// Makes a document of what the store holds. Looks at every byte, but builds no replica.
+    /// Makes a document of what the store holds, in one pass over its bytes. What was kept beside it is admitted, if its
+    /// ground has come.
     ///
     /// # Errors
     ///
@@ -177,15 +159,16 @@ impl Document {
         id: DocumentId,
         snapshot: Option<Snapshot>,
         slots: Vec<(Slot, Record)>,
+        kept: Vec<Kept>,
         settings: Settings,
         now: Instant,
     ) -> Result<Self, LoadError> {
-        let mut seen = Seen::new();
-        let mut stored = Stored::new(snapshot.as_ref());
+        let mut structs = StructStore::new();
+        let mut recent = Recent::new(snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto));
         let (mut last, mut highest, mut deleted) = (Slot::ZERO, Epoch::ZERO, false);
         if let Some(snapshot) = snapshot {
             (last, highest, deleted) = (snapshot.upto, snapshot.epoch, snapshot.deleted);
-            seen.take_in(&snapshot.state).map_err(|source| LoadError::Snapshot {
+            structs = StructStore::load(snapshot.state).map_err(|source| LoadError::Snapshot {
                 document: id.clone(),
                 upto: last,
                 source,
@@ -208,19 +191,19 @@ impl Document {
                 }
             };
             for update in &updates {
-                seen.take_in(update).map_err(|source| LoadError::Slot {
+                structs.admit_stored(update).map_err(|source| LoadError::Slot {
                     document: id.clone(),
                     slot,
                     source,
                 })?;
             }
-            stored.push(slot, updates.into());
+            recent.push(slot, updates.into());
         }
         if last > Slot::ZERO {
-            stored.mark(last, seen.state_vector().into());
+            recent.mark(last, structs.state_vector().into());
         }
-        let Settings { node, incarnation, seed, limits } = settings;
-        Ok(Self {
+        let Settings { node, incarnation, seed, limits, gc } = settings;
+        let mut document = Self {
             id,
             timers: timers::Timers::new(now),
             log: Log::new(node, incarnation, seed, last, highest),
@@ -228,10 +211,13 @@ impl Document {
             effects: VecDeque::new(),
             sessions: Sessions::new(),
             awareness: Awareness::new(),
-            seen,
+            gc,
+            structs,
             version: 0,
-            stored,
-            replica: None,
+            recent,
+            remainders: Remainders::default(),
+            storing: BTreeMap::new(),
+            someone_leaves: false,
             gathered: Vec::new(),
             gathered_bytes: 0,
             admitted: Admitted::default(),
@@ -246,9 +232,10 @@ impl Document {
             sealed: false,
             fence_owed: false,
             over: false,
-            breakdowns: 0,
             limits,
-        })
+        };
+        document.restore(kept);
+        Ok(document)
     }
 
     /// Takes in one thing that happened. What follows from it comes out of [`Document::next_effect`].
@@ -262,10 +249,11 @@ impl Document {
             Input::RouterGone { router } => self.router_gone(router, now),
             Input::Appended { slot, outcome } => self.appended(slot, outcome),
             Input::Tail { slots, last } => self.tail(slots, last),
-            Input::Compacted { snapshot } => self.compacted(&snapshot),
+            Input::Compacted { upto } => self.compacted(upto),
             Input::CompactionFailed => self.compaction_failed(now),
             Input::Saved => self.saved(),
             Input::SaveFailed => self.save_failed(),
+            Input::RemainderKept { id } => self.remainder_kept(id),
             Input::Delete => self.close(Body::Deletion),
             Input::Undelete => self.close(Body::Undeletion),
             Input::Import { ticket, update } => self.import(ticket, &update, now),
@@ -273,7 +261,7 @@ impl Document {
             Input::Seal => self.sealed = true,
             Input::Unseal => self.sealed = false,
             Input::Claim => (self.sealed, self.fence_owed) = (false, true),
-            Input::TakeOver { slots } => self.take_over(slots),
+            Input::TakeOver { slots, kept } => self.take_over(slots, kept),
             Input::Inherit { presence } => self.inherit(presence, now),
             Input::Wake => {}
         }
@@ -340,12 +328,14 @@ impl Document {
         if self.sessions.remove(&key).is_some() {
             self.awareness.ended(key, &self.limits, now);
             self.waiting.forget(key);
+            self.remainders.orphan(|of| of == key);
         }
     }
 
     fn router_gone(&mut self, router: RouterId, _now: Instant) {
         self.sessions.retain(|(of, _), _| *of != router);
         self.awareness.orphan(router);
+        self.remainders.orphan(|(of, _)| of == router);
         self.waiting.router_gone(router);
         self.gate.router_gone(router);
     }
@@ -372,8 +362,11 @@ impl Document {
         self.leave(Output::SyncRequest { router, session, state_vector });
     }
 
-    fn acknowledge(&mut self, (router, session): SessionKey, through: MessageNumber) {
-        self.leave(Output::Acknowledge { router, session, through });
+    fn acknowledge(&mut self, key: SessionKey, through: MessageNumber) {
+        if self.sessions.get_mut(&key).is_some_and(|session| session.holds(through)) {
+            return;
+        }
+        self.leave(Output::Acknowledge { router: key.0, session: key.1, through });
     }
 
     /// R4: lets an output out when everything admitted before it is durable.
@@ -415,13 +408,12 @@ impl Document {
 
     /// About how many bytes it holds.
     pub fn resident_bytes(&self) -> usize {
-        let replica = if self.replica.is_some() { 10 * self.stored.state_bytes() + 2_048 } else { 0 };
         1_024
-            + self.stored.resident_bytes()
-            + replica
+            + self.structs.heap_bytes()
+            + self.recent.resident_bytes()
+            + self.remainders.heap_bytes()
             + self.awareness.resident_bytes()
             + self.gathered_bytes
-            + self.seen.heap_bytes()
             + self.sessions.len() * 128
     }
 
@@ -448,7 +440,7 @@ impl Document {
     /// Whether it takes no new slot and none is in flight: whatever was acknowledged is in the log.
     pub fn sealed(&self) -> bool {
         let busy = self.log.busy() && !faults::active(Fault::SealedInFlight);
-        self.sealed && !busy && self.recovering.is_none()
+        self.sealed && !busy && self.recovering.is_none() && self.storing.is_empty()
     }
 
     /// Whether it takes no new slot, be one in flight or not.
@@ -464,11 +456,6 @@ impl Document {
     /// Everybody's presence, for the next owner.
     pub fn presence(&self, now: Instant) -> Vec<Presence> {
         self.awareness.presence(now)
-    }
-
-    /// Whether the CRDT is in memory.
-    pub fn has_replica(&self) -> bool {
-        self.replica.is_some()
     }
 
     /// Whether it is closed to everybody. Durable.

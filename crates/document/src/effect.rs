@@ -1,8 +1,10 @@
 //! What a document wants done.
 
 use bytes::Bytes;
-use ringleaf_types::{NodeId, Record, RouterId, Slot, Snapshot};
+use ringleaf_types::{NodeId, Record, RouterId, SessionId, Slot, Snapshot};
 use ringleaf_wire::Event;
+
+use crate::LeftWhy;
 
 /// One thing to do. Carried out in the order in which they come out of [`crate::Document::next_effect`].
 #[derive(Debug, PartialEq, Eq)]
@@ -73,11 +75,34 @@ pub enum Effect {
         /// The node, if the record that says so is still there.
         by: Option<NodeId>,
     },
-    /// The CRDT broke twice with nobody to blame: mark the document in the store, tell routers that it is closed
-    /// ([`ringleaf_types::CloseReason::DocumentQuarantined`]), then end the task.
-    Quarantine {
-        /// What happened, for the person who looks.
-        reason: String,
+    /// What is in memory is not what will be stored: end the task, and load the document again when somebody wants it.
+    Reload,
+    /// Keep this beside the document until [`Effect::DropRemainder`] names it: it lacks something that it builds on.
+    /// Answered by [`crate::Input::RemainderKept`] when it is durable.
+    KeepRemainder {
+        /// Its name among those of this document.
+        id: u64,
+        /// An update.
+        update: Bytes,
+    },
+    /// It need not be kept any more: what it held is in the document, or it is too old.
+    DropRemainder {
+        /// Its name.
+        id: u64,
+    },
+    /// A remainder has waited too long, and is forgotten.
+    RemainderExpired {
+        /// How large it was.
+        bytes: usize,
+    },
+    /// Something of what a session has sent is not in the document. Once for each session and reason.
+    LeftBehind {
+        /// Through which router it is attached.
+        router: RouterId,
+        /// Which one it is there.
+        session: SessionId,
+        /// Why.
+        why: LeftWhy,
     },
 }
 
@@ -90,8 +115,10 @@ pub enum Count {
     Refused,
     /// A message had a hole, and its editor was asked for the rest.
     AskedForRest,
-    /// Of a message, what lies behind a hole stayed with its editor.
-    LeftWithEditor,
-    /// The replica panicked, or did not take what passed the scan.
-    Panicked,
+    /// A message was acknowledged of which something lacks its ground.
+    LeftBehind,
+    /// A remainder is kept.
+    Kept,
+    /// A remainder has waited too long.
+    Expired,
 }

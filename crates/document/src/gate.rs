@@ -17,12 +17,37 @@ pub(crate) struct Batch(u64);
 /// Something that leaves when everything that it reflects is durable. Slots are filled in then.
 #[derive(Debug)]
 pub(crate) enum Output {
-    Acknowledge { router: RouterId, session: SessionId, through: MessageNumber },
-    SyncRequest { router: RouterId, session: SessionId, state_vector: Bytes },
-    SyncAnswer { router: RouterId, sessions: Vec<SessionId>, update: Bytes },
-    CaughtUp { router: RouterId, from: Slot, update: Bytes },
-    Imported { ticket: u64 },
-    Exported { ticket: u64, state: Bytes },
+    Acknowledge {
+        router: RouterId,
+        session: SessionId,
+        through: MessageNumber,
+    },
+    SyncRequest {
+        router: RouterId,
+        session: SessionId,
+        state_vector: Bytes,
+    },
+    SyncAnswer {
+        router: RouterId,
+        sessions: Vec<SessionId>,
+        update: Bytes,
+    },
+    CaughtUp {
+        router: RouterId,
+        from: Slot,
+        update: Bytes,
+    },
+    Imported {
+        ticket: u64,
+    },
+    Exported {
+        ticket: u64,
+        state: Bytes,
+    },
+    /// What this remainder held is in the document: the store need not keep it.
+    Unwanted {
+        id: u64,
+    },
 }
 
 /// Outputs in the order in which they were held, which is also the order of their batches.
@@ -94,22 +119,6 @@ impl Gate {
         Some(held.output.into_effect(slot, held.through.unwrap_or(slot)))
     }
 
-    /// Nothing of this session leaves any more: its updates were taken back.
-    pub(crate) fn forget(&mut self, of: (RouterId, SessionId)) {
-        self.held.retain_mut(|held| match &mut held.output {
-            Output::Acknowledge { router, session, .. } | Output::SyncRequest { router, session, .. } => {
-                (*router, *session) != of
-            }
-            Output::SyncAnswer { router, sessions, .. } => {
-                if *router == of.0 {
-                    sessions.retain(|session| *session != of.1);
-                }
-                !sessions.is_empty()
-            }
-            Output::CaughtUp { .. } | Output::Imported { .. } | Output::Exported { .. } => true,
-        });
-    }
-
     /// Nothing leaves to this router any more. It attaches its sessions anew and sends again what it was not told of; what was
     /// held for it before would be told to sessions that know nothing of the rest, such as what was refused (I1).
     pub(crate) fn router_gone(&mut self, of: RouterId) {
@@ -118,13 +127,8 @@ impl Gate {
             | Output::SyncRequest { router, .. }
             | Output::SyncAnswer { router, .. }
             | Output::CaughtUp { router, .. } => *router != of,
-            Output::Imported { .. } | Output::Exported { .. } => true,
+            Output::Imported { .. } | Output::Exported { .. } | Output::Unwanted { .. } => true,
         });
-    }
-
-    /// This import was taken back.
-    pub(crate) fn forget_import(&mut self, ticket: u64) {
-        self.held.retain(|held| !matches!(held.output, Output::Imported { ticket: of } if of == ticket));
     }
 
     /// Nothing of what is held leaves any more. Answers the imports among it, whose operators want to know.
@@ -135,7 +139,8 @@ impl Gate {
             | Output::SyncRequest { .. }
             | Output::SyncAnswer { .. }
             | Output::CaughtUp { .. }
-            | Output::Exported { .. } => None,
+            | Output::Exported { .. }
+            | Output::Unwanted { .. } => None,
         });
         tickets.collect()
     }
@@ -159,6 +164,7 @@ impl Output {
             }
             Self::Imported { ticket } => Effect::Imported { ticket, outcome: Ok(slot) },
             Self::Exported { ticket, state } => Effect::Exported { ticket, through, state },
+            Self::Unwanted { id } => Effect::DropRemainder { id },
         }
     }
 }
@@ -222,20 +228,6 @@ mod tests {
         gate.advance();
         gate.hold(gate.cover(true, true).unwrap(), acknowledge(1, 4));
         assert_eq!(left(&mut gate), [(1, 3), (2, 3)]);
-    }
-
-    #[test]
-    fn a_session_whose_updates_were_taken_back_hears_nothing() {
-        let mut gate = Gate::new();
-        let batch = gate.cover(true, false).unwrap();
-        let of = |session| (RouterId::new(1), SessionId::new(session));
-        gate.hold(batch, acknowledge(1, 1));
-        gate.hold(batch, acknowledge(2, 1));
-        let sessions = vec![SessionId::new(1)];
-        gate.hold(batch, Output::SyncAnswer { router: RouterId::new(1), sessions, update: Bytes::new() });
-        gate.forget(of(1));
-        gate.advance();
-        assert_eq!(left(&mut gate), [(2, 1)]);
     }
 
     #[test]

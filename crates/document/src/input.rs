@@ -1,8 +1,10 @@
 //! What a document is told.
 
 use bytes::Bytes;
-use ringleaf_types::{Presence, Record, RouterId, Slot, Snapshot};
+use ringleaf_types::{Presence, Record, RouterId, Slot};
 use ringleaf_wire::Request;
+
+use crate::Kept;
 
 /// One thing that happened. The shell hands them over one at a time and carries out all effects in between.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub enum Input {
     },
     /// The snapshot asked for is in the store.
     Compacted {
-        /// The snapshot.
-        snapshot: Snapshot,
+        /// The last slot that it covers.
+        upto: Slot,
     },
     /// No snapshot came of it; it may be tried again later.
     CompactionFailed,
@@ -44,6 +46,11 @@ pub enum Input {
     Saved,
     /// That snapshot could not be created; it will be tried again.
     SaveFailed,
+    /// The remainder of [`crate::Effect::KeepRemainder`] is in the store.
+    RemainderKept {
+        /// Its name.
+        id: u64,
+    },
     /// An operator closes the document to everybody. Done when [`crate::Document::deleted`] says so.
     Delete,
     /// An operator opens it again, with what it held.
@@ -73,6 +80,8 @@ pub enum Input {
     TakeOver {
         /// The slots after the last that was known, without a gap; none, if they could not be read.
         slots: Vec<(Slot, Record)>,
+        /// What that owner has kept beside the document.
+        kept: Vec<Kept>,
     },
     /// What the last owner knew of everybody's presence.
     Inherit {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Input ──▶ Document::handle(input, now) ──▶ next_effect() … ──▶ the shell carries them out
-//!            scan · seen · gap gate · log (claim, append, fence) · output gate · awareness · lazy replica
+//!            scan · structs · remainders · log (claim, append, fence) · output gate · awareness
 //! ```
 //!
 //! **Must not** wait, read a clock, draw random numbers of its own, or know nodes, sockets or files.
@@ -17,15 +17,16 @@ mod effect;
 mod gate;
 mod input;
 mod log;
-mod replica;
-mod seen;
+mod recent;
+mod remainders;
 mod session;
-mod stored;
+mod struct_store;
 
 pub mod compaction;
 
-pub use document::{Admitted, Document, LoadError, Settings, Weight};
+pub use document::{Admitted, Document, LeftBehind, LoadError, Settings, Weight};
 pub use effect::{Count, Effect};
 pub use input::{AppendOutcome, Input};
-pub use replica::Broken;
-pub use seen::{Seen, Verdict};
+pub use remainders::Kept;
+pub use session::LeftWhy;
+pub use struct_store::{Admission, Gc, Parts, Remainder, StructStore, merge};

@@ -211,7 +211,7 @@ impl Log {
     }
 
     /// SplitMix64: the nonces of one incarnation differ, and a test can repeat them.
-    fn next_nonce(&mut self) -> u64 {
+    pub(crate) fn next_nonce(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut nonce = self.seed;
         nonce = (nonce ^ (nonce >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

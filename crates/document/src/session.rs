@@ -1,9 +1,10 @@
 //! What a document knows of one session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ringleaf_types::{MessageNumber, Rights, RouterId, SessionId, Subject};
+use ringleaf_types::{ClientId, Clock, MessageNumber, Rights, RouterId, SessionId, Subject};
+use ringleaf_wire::Refusal;
 
 /// A session, among those of all routers.
 pub(crate) type SessionKey = (RouterId, SessionId);
@@ -11,10 +12,14 @@ pub(crate) type SessionKey = (RouterId, SessionId);
 pub(crate) struct Session {
     pub(crate) rights: Rights,
     pub(crate) subject: Subject,
-    pub(crate) asked: Asked,
+    asked: Asked,
     /// Messages with a hole whose rest the answer will bring: until then neither they nor what came after them is
     /// acknowledged (I1).
     owed: Option<Owed>,
+    /// Remainders of its messages that the store does not have yet, and what is acknowledged when it does.
+    storing: u32,
+    held: Option<MessageNumber>,
+    left: Option<Left>,
     refusals: u32,
     refusals_since: Option<Instant>,
     /// It was told to end; what it still sends is not looked at.
@@ -24,15 +29,72 @@ pub(crate) struct Session {
 /// Whether the editor was asked for what it has and the document lacks.
 ///
 /// ```text
-///          asked                  an answer without a hole
-///  No ───────────────▶ Waiting ───────────────────────────▶ No
-///                         └──▶ Stuck: even its answer has a hole. Nothing is asked twice.
+///          asked                  an answer that was taken whole
+///  No ───────────────▶ Waiting ────────────────────────────────▶ No
+///                       │   ▲ ground has come that it waits for, or (a few times) it sends something refused again
+///                       └──▶ Stuck: even of its answer something was left behind
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     No,
     Waiting,
     Stuck,
+}
+
+/// Why something that an editor has is not in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftWhy {
+    /// It builds on something that is not there. It is kept, and comes in when that does.
+    Ground,
+    /// Likewise, and there was no room to keep it: its editor has it.
+    GroundNoRoom,
+    /// The document has reached its size.
+    Full,
+    /// It would harm editors, or is no update.
+    Refused(Refusal),
+}
+
+impl LeftWhy {
+    /// Nothing that comes later will bring it in.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Full | Self::Refused(_))
+    }
+
+    /// A word for metrics and for telling reasons apart.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ground => "ground",
+            Self::GroundNoRoom => "no-room",
+            Self::Full => "full",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl std::fmt::Display for LeftWhy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ground => f.write_str("it builds on something that is not there yet, and is kept until that comes"),
+            Self::GroundNoRoom => f.write_str(
+                "it builds on something that is not there yet, and remainder_bytes_max leaves no room to keep it",
+            ),
+            Self::Full => f.write_str("the document has reached document_bytes_max"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+/// What of a session's is not in the document.
+#[derive(Debug)]
+struct Left {
+    since: Instant,
+    why: LeftWhy,
+    /// It is worth asking again when one of these clients has the unit.
+    waits: BTreeMap<ClientId, Clock>,
+    /// Answers of which something was refused for good.
+    final_answers: u32,
+    /// Reasons that were told to the operator.
+    told: BTreeSet<&'static str>,
 }
 
 #[derive(Default)]
@@ -48,6 +110,9 @@ const OWED_MESSAGES_MAX: usize = 128;
 /// Likewise, so many bytes.
 const OWED_BYTES_MAX: usize = 1 << 20;
 
+/// An editor whose answers bring so often what is refused for good is told so, and sent away.
+const FINAL_ANSWERS_MAX: u32 = 2;
+
 pub(crate) type Sessions = BTreeMap<SessionKey, Session>;
 
 impl Session {
@@ -58,10 +123,66 @@ impl Session {
             subject,
             asked: Asked::Waiting,
             owed: None,
+            storing: 0,
+            held: None,
+            left: None,
             refusals: 0,
             refusals_since: None,
             ended: false,
         }
+    }
+
+    /// Something of a message was left behind. Answers whether that is news for the operator.
+    pub(crate) fn leaves(&mut self, why: LeftWhy, waits: BTreeMap<ClientId, Clock>, now: Instant) -> bool {
+        let left = self.left.get_or_insert_with(|| Left {
+            since: now,
+            why,
+            waits: BTreeMap::new(),
+            final_answers: 0,
+            told: BTreeSet::new(),
+        });
+        // What is final stays the reason, whatever else is left behind meanwhile.
+        if !left.why.is_final() {
+            left.why = why;
+        }
+        if !waits.is_empty() {
+            left.waits = waits;
+        }
+        left.told.insert(why.word())
+    }
+
+    /// Nothing of it is left behind any more.
+    pub(crate) fn leaves_nothing(&mut self) {
+        self.left = None;
+        if self.asked == Asked::Stuck {
+            self.asked = Asked::No;
+        }
+    }
+
+    /// Since when and why something of it is not in the document.
+    pub(crate) fn left(&self) -> Option<(Instant, LeftWhy)> {
+        self.left.as_ref().map(|left| (left.since, left.why))
+    }
+
+    /// Whether it is to be asked for everything, after a message of which something was left behind.
+    pub(crate) fn wants_question(&mut self) -> bool {
+        let again = self.left.as_ref().is_some_and(|left| left.why.is_final());
+        let wants = self.asked == Asked::No || (self.asked == Asked::Stuck && again);
+        if wants {
+            self.asked = Asked::Waiting;
+        }
+        wants
+    }
+
+    /// Whether it is to be asked because a client has grown so far.
+    pub(crate) fn ground_came(&mut self, client: ClientId, end: Clock) -> bool {
+        let Some(left) = self.left.as_mut().filter(|_| self.asked == Asked::Stuck) else { return false };
+        let came = left.waits.get(&client).is_some_and(|clock| *clock < end);
+        if came {
+            left.waits.clear();
+            self.asked = Asked::Waiting;
+        }
+        came
     }
 
     /// A message was taken in. `true`: its acknowledgement has to wait for the answer.
@@ -80,13 +201,39 @@ impl Session {
         self.owed.take().map(|owed| owed.with_hole).unwrap_or_default()
     }
 
-    /// An answer has come in; `hole`: part of it cannot be admitted.
-    pub(crate) fn answered(&mut self, hole: bool) {
-        self.asked = match (self.asked, hole) {
-            (Asked::Waiting | Asked::Stuck, true) => Asked::Stuck,
-            (Asked::No, true) => Asked::No,
-            (Asked::No | Asked::Waiting | Asked::Stuck, false) => Asked::No,
-        };
+    /// An answer has come in. `whole`: nothing of it was left behind. Answers whether it was the last that brings
+    /// something which is refused for good.
+    pub(crate) fn answered(&mut self, whole: bool, refused: bool) -> bool {
+        if whole {
+            self.asked = Asked::No;
+            self.left = None;
+            return false;
+        }
+        if self.asked == Asked::Waiting {
+            self.asked = Asked::Stuck;
+        }
+        let Some(left) = self.left.as_mut().filter(|_| refused) else { return false };
+        left.final_answers += 1;
+        left.final_answers >= FINAL_ANSWERS_MAX
+    }
+
+    /// A remainder of its is on its way to the store: nothing is acknowledged meanwhile.
+    pub(crate) fn stores(&mut self) {
+        self.storing += 1;
+    }
+
+    /// The store has it. Answers what can be acknowledged now.
+    pub(crate) fn stored(&mut self) -> Option<MessageNumber> {
+        self.storing = self.storing.saturating_sub(1);
+        if self.storing == 0 { self.held.take() } else { None }
+    }
+
+    /// Whether this acknowledgement has to wait for the store.
+    pub(crate) fn holds(&mut self, number: MessageNumber) -> bool {
+        if self.storing > 0 {
+            self.held = Some(number);
+        }
+        self.storing > 0
     }
 
     /// Counts a refusal; `true` when there were too many within a minute.
@@ -113,18 +260,38 @@ mod tests {
         MessageNumber::new(number)
     }
 
+    fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "a test is its own shell")]
+        Instant::now()
+    }
+
+    fn ground(client: u64, clock: u32) -> BTreeMap<ClientId, Clock> {
+        BTreeMap::from([(ClientId::new(client), Clock::new(clock))])
+    }
+
     #[test]
-    fn an_answer_with_a_hole_ends_the_questions() {
+    fn an_answer_with_a_hole_ends_the_questions_until_its_ground_comes() {
         let mut session = session();
-        assert_eq!(session.asked, Asked::Waiting);
-        session.answered(true);
-        assert_eq!(session.asked, Asked::Stuck);
-        session.answered(true);
-        assert_eq!(session.asked, Asked::Stuck);
-        session.answered(false);
-        assert_eq!(session.asked, Asked::No);
-        session.answered(true);
-        assert_eq!(session.asked, Asked::No);
+        assert!(session.leaves(LeftWhy::Ground, ground(7, 3), now()));
+        assert!(!session.answered(false, false));
+        assert!(!session.wants_question(), "it was asked, and answered");
+        assert!(!session.ground_came(ClientId::new(7), Clock::new(3)), "not yet");
+        assert!(!session.ground_came(ClientId::new(8), Clock::new(9)), "not that one");
+        assert!(session.ground_came(ClientId::new(7), Clock::new(4)));
+        assert!(!session.ground_came(ClientId::new(7), Clock::new(5)), "one question for it");
+        session.answered(true, false);
+        assert!(session.left().is_none());
+        assert!(session.wants_question());
+    }
+
+    #[test]
+    fn who_brings_again_and_again_what_is_refused_is_told() {
+        let mut session = session();
+        assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), now()));
+        assert!(!session.answered(false, true));
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), now()), "no news");
+        assert!(session.wants_question());
+        assert!(session.answered(false, true));
     }
 
     #[test]
@@ -139,11 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_an_answer_that_was_not_asked_for() {
+    fn nothing_is_acknowledged_while_a_remainder_is_on_its_way_to_the_store() {
         let mut session = session();
-        session.answered(true);
-        assert!(!session.owes(number(2), 9, true));
-        assert!(session.settle().is_empty());
+        assert!(!session.holds(number(1)));
+        session.stores();
+        session.stores();
+        assert!(session.holds(number(2)) && session.holds(number(3)));
+        assert_eq!(session.stored(), None);
+        assert_eq!(session.stored(), Some(number(3)));
+        assert!(!session.holds(number(4)));
     }
 
     /// A router reads no more when too much of a session is not acknowledged, and then the answer never comes.
@@ -161,8 +332,7 @@ mod tests {
     #[test]
     fn refusals_are_forgotten_after_a_minute() {
         let mut session = session();
-        #[expect(clippy::disallowed_methods, reason = "a test is its own shell")]
-        let now = Instant::now();
+        let now = now();
         assert!(!session.refused(now, 2));
         assert!(!session.refused(now, 2));
         assert!(session.refused(now, 2));

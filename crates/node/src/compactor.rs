@@ -45,7 +45,7 @@ pub(crate) fn start(shared: &Arc<Shared>, document: &DocumentId, through: Slot) 
                 shared_too.metrics.snapshot_seconds.record(begun_at.elapsed());
                 let elapsed_ms = begun_at.elapsed().as_millis();
                 debug!(slot = %snapshot.upto, bytes = snapshot.state.len(), elapsed_ms, "snapshot made");
-                Input::Compacted { snapshot }
+                Input::Compacted { upto: snapshot.upto }
             }
             Err(error) => {
                 shared_too.metrics.snapshot_failures.increment(1);
@@ -75,9 +75,9 @@ async fn compact(
         return Ok(snapshot.clone());
     }
     slots.retain(|(slot, _)| *slot <= through);
-    let id = document.clone();
+    let (id, gc) = (document.clone(), shared.gc(document));
     // A snapshot that does not come about leaves the document as it is, so that alone closes nothing.
-    let work = move || compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string());
+    let work = move || compaction::compact(&id, snapshot, slots, gc).map_err(|error| error.to_string());
     let compacted = decode(shared, document, Urgency::Background, None, work)
         .await?
         .unwrap_or_else(|panicked| Err(panicked.to_string()));

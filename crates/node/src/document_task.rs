@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use ringleaf_document::{Document, Input, Weight};
+use ringleaf_document::{Document, Input, Kept, Weight};
 use ringleaf_types::{CloseReason, NodeId, Record, Slot};
 use ringleaf_wire::Event;
 use tokio::sync::{mpsc, oneshot};
@@ -75,6 +75,7 @@ pub(crate) fn start(
         append: None,
         answers: FuturesUnordered::new(),
         compacting: false,
+        keeping: 0,
         checking_tail: false,
         check_tail_again: false,
         questions: Questions::default(),
@@ -114,6 +115,8 @@ struct DocumentTask {
     /// What runs beside the document and will be an input.
     answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
     compacting: bool,
+    /// Remainders that are on their way to the store.
+    keeping: usize,
     checking_tail: bool,
     check_tail_again: bool,
     questions: Questions,
@@ -146,7 +149,7 @@ struct DocumentTask {
 }
 
 /// What came of something that ran beside the document.
-enum Answer {
+pub(crate) enum Answer {
     Input(Input),
     /// The end of the log, as of the look that was asked for at `after`.
     Tail {
@@ -154,7 +157,12 @@ enum Answer {
         last: Slot,
     },
     /// What the source of a handoff has written since the document was loaded.
-    Claim(Vec<(Slot, Record)>),
+    Claim {
+        slots: Vec<(Slot, Record)>,
+        kept: Vec<Kept>,
+    },
+    /// A remainder is gone from the store, or will be tried again at the next load.
+    Dropped,
     /// The document is to be loaded again.
     Reload,
 }

@@ -15,6 +15,7 @@
 mod server;
 
 mod registry;
+mod remainders;
 
 mod command;
 mod document_task;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringleaf_document::Document;
+use ringleaf_document::{Document, Kept};
 use ringleaf_store::{Advice, StoreError, Stored};
 use ringleaf_types::{DocumentId, Slot};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use crate::backoff::Backoff;
 use crate::pool::Urgency;
 use crate::quarantine::{self, Note, quarantine};
 use crate::registry::Resident;
+use crate::remainders;
 use crate::shared::Shared;
 
 /// A document that came out of the store.
@@ -38,6 +39,9 @@ const GAP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that are scanned on the task's own thread. Limit: at some GB/s, well below a millisecond.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// Documents above this size do not stand before others on the pool.
+const LONG_BYTES: usize = 1 << 20;
+
 /// Reads a document until that works, or until it is certain that it never will.
 ///
 /// # Cancel safety
@@ -53,12 +57,12 @@ pub(crate) async fn load(shared: &Arc<Shared>, resident: &Resident) -> Result<Lo
         match read(shared, id).await {
             Ok(None) => return Err(LoadEnd::Quarantined),
             // Not before the read: many may be waiting for theirs, and this is how much it is.
-            Ok(Some(stored))
+            Ok(Some((stored, _)))
                 if !shared.memory.take(&resident.facts, size(&stored)) && !resident.facts.must_load() =>
             {
                 return Err(LoadEnd::NoRoom);
             }
-            Ok(Some(stored)) => match open(shared, id, stored).await {
+            Ok(Some((stored, kept))) => match open(shared, id, stored, kept).await {
                 Ok(loaded) => {
                     shared.metrics.loads.increment(1);
                     shared.metrics.load_seconds.record(begun_at.elapsed());
@@ -84,27 +88,34 @@ pub(crate) async fn load(shared: &Arc<Shared>, resident: &Resident) -> Result<Lo
     }
 }
 
-async fn read(shared: &Shared, id: &DocumentId) -> Result<Option<Stored>, StoreError> {
+async fn read(shared: &Shared, id: &DocumentId) -> Result<Option<(Stored, Vec<Kept>)>, StoreError> {
     if quarantine::holds(shared, id).await? {
         return Ok(None);
     }
-    shared.store.read(id).await.map(Some)
+    let (stored, kept) = futures_util::try_join!(shared.store.read(id), remainders::read(shared, id))?;
+    Ok(Some((stored, kept)))
 }
 
-async fn open(shared: &Arc<Shared>, id: &DocumentId, stored: Stored) -> Result<Loaded, String> {
+async fn open(
+    shared: &Arc<Shared>,
+    id: &DocumentId,
+    stored: Stored,
+    kept: Vec<Kept>,
+) -> Result<Loaded, String> {
     let bytes = size(&stored);
-    let settings = shared.settings();
+    let settings = shared.settings(id);
     let snapshot_upto = stored.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
     let document = id.clone();
     let open = move || {
         let now = Instant::now().into_std();
-        let opened = Document::open(document, stored.snapshot, stored.slots, settings, now);
+        let opened = Document::open(document, stored.snapshot, stored.slots, kept, settings, now);
         opened.map(Box::new).map_err(|error| error.to_string())
     };
     let opened = if bytes <= INLINE_BYTES_MAX {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|_| ())
     } else {
-        shared.pool.run(Urgency::Foreground, open).await.map_err(|_| ())
+        let urgency = if bytes <= LONG_BYTES { Urgency::Foreground } else { Urgency::Long };
+        shared.pool.run(urgency, open).await.map_err(|_| ())
     };
     let document = opened.unwrap_or_else(|()| Err("scanning the stored bytes panicked".into()))?;
     info!(epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");

@@ -37,8 +37,9 @@ pub(crate) struct Metrics {
     nothing_new: Counter,
     refused: Counter,
     asked_for_rest: Counter,
-    left_with_editor: Counter,
-    panicked: Counter,
+    left_behind: Counter,
+    remainders_kept: Counter,
+    remainders_expired: Counter,
 }
 
 impl Metrics {
@@ -72,8 +73,9 @@ impl Metrics {
             nothing_new: counter!("ringleaf_messages_nothing_new_total"),
             refused: counter!("ringleaf_messages_refused_total"),
             asked_for_rest: counter!("ringleaf_messages_asked_for_rest_total"),
-            left_with_editor: counter!("ringleaf_messages_left_with_editor_total"),
-            panicked: counter!("ringleaf_document_panics_total"),
+            left_behind: counter!("ringleaf_messages_left_behind_total"),
+            remainders_kept: counter!("ringleaf_remainders_kept_total"),
+            remainders_expired: counter!("ringleaf_remainders_expired_total"),
         }
     }
 
@@ -95,8 +97,9 @@ impl Metrics {
             Count::NothingNew => self.nothing_new.increment(1),
             Count::Refused => self.refused.increment(1),
             Count::AskedForRest => self.asked_for_rest.increment(1),
-            Count::LeftWithEditor => self.left_with_editor.increment(1),
-            Count::Panicked => self.panicked.increment(1),
+            Count::LeftBehind => self.left_behind.increment(1),
+            Count::Kept => self.remainders_kept.increment(1),
+            Count::Expired => self.remainders_expired.increment(1),
         }
     }
 }
@@ -156,8 +159,12 @@ fn describe() {
         "Messages with a hole, whose editor was asked for the rest"
     );
     describe_counter!(
-        "ringleaf_messages_left_with_editor_total",
-        "Changes behind a hole, which stayed with their editor"
+        "ringleaf_messages_left_behind_total",
+        "Messages of which something lacked its ground when they were acknowledged"
     );
-    describe_counter!("ringleaf_document_panics_total", "Panics of the CRDT");
+    describe_counter!(
+        "ringleaf_remainders_kept_total",
+        "Parts of messages that were kept until their ground comes"
+    );
+    describe_counter!("ringleaf_remainders_expired_total", "Those whose ground has not come in time");
 }

@@ -1,7 +1,6 @@
-//! Threads for CRDT work that takes long, so that no other document waits for it.
+//! Threads for work on documents that takes long, so that no other document waits for it.
 //!
-//! They are the runtime's blocking threads, bounded here. The runtime must give its threads stacks of 16 MiB: what
-//! runs here walks structures as deep as an editor made them.
+//! They are the runtime's blocking threads, bounded here.
 
 use std::sync::Arc;
 
@@ -9,17 +8,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const NEVER_CLOSED: &str = "the pool is never closed";
 
-/// Two queues: what an editor waits for, and what nobody waits for.
+/// Documents with long work at the same time. They share the cores with everything else; each document has one piece of work
+/// at a time.
+const LONG_THREADS: u32 = 4;
+
+/// Three queues: what an editor waits for, what takes long, and what nobody waits for.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     threads: u32,
     foreground: Arc<Semaphore>,
+    long: Arc<Semaphore>,
     background: Arc<Semaphore>,
 }
 
 /// The whole pool, for one piece of work.
 pub(crate) struct Alone {
-    _permits: [OwnedSemaphorePermit; 2],
+    _permits: [OwnedSemaphorePermit; 3],
 }
 
 /// The work panicked, and what it held is lost.
@@ -30,8 +34,10 @@ pub(crate) struct Panicked;
 /// Who waits for the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// An editor.
+    /// An editor, for some milliseconds of work.
     Foreground,
+    /// An editor of a large document, or with a large message. Nobody else waits for it.
+    Long,
     /// Nobody in particular: compaction, checks, views.
     Background,
 }
@@ -42,7 +48,8 @@ impl Pool {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = u32::try_from(cores.saturating_sub(1).max(1)).unwrap_or(u32::MAX);
         let foreground = Arc::new(Semaphore::new(threads as usize));
-        Self { threads, foreground, background: Arc::new(Semaphore::new(1)) }
+        let long = Arc::new(Semaphore::new(LONG_THREADS as usize));
+        Self { threads, foreground, long, background: Arc::new(Semaphore::new(1)) }
     }
 
     /// Waits until nothing runs, and lets nothing else run.
@@ -52,8 +59,9 @@ impl Pool {
     /// Dropping the future gives up the place in the queue.
     pub(crate) async fn alone(&self) -> Alone {
         let background = Arc::clone(&self.background).acquire_owned().await.expect(NEVER_CLOSED);
+        let long = Arc::clone(&self.long).acquire_many_owned(LONG_THREADS).await.expect(NEVER_CLOSED);
         let all = Arc::clone(&self.foreground).acquire_many_owned(self.threads).await.expect(NEVER_CLOSED);
-        Alone { _permits: [background, all] }
+        Alone { _permits: [background, long, all] }
     }
 
     /// Runs the work on a thread of the pool.
@@ -68,6 +76,7 @@ impl Pool {
     ) -> Result<T, Panicked> {
         let queue = match urgency {
             Urgency::Foreground => &self.foreground,
+            Urgency::Long => &self.long,
             Urgency::Background => &self.background,
         };
         let permit = Arc::clone(queue).acquire_owned().await.expect(NEVER_CLOSED);

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, join_all};
 use ringleaf_peer::TargetTalk;
 use ringleaf_reader::Program;
 use ringleaf_store::Store;
-use ringleaf_types::{DocumentId, Epoch, Incarnation, Limits, NodeId};
+use ringleaf_types::{DocumentId, Epoch, GcRules, Incarnation, Limits, NodeId};
 use ringleaf_wire::{DocumentHost, EventSink, OpenError, Opening, SessionHost};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub limits: Arc<Limits>,
     /// What is started to read documents for people.
     pub reader: Program,
+    /// In which documents deleted content is forgotten.
+    pub gc: GcRules,
 }
 
 /// Hosts documents, each in a task of its own. Dropping it ends them all without flushing; see [`Node::stop`].

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ringleaf_document::Settings;
+use ringleaf_document::{Gc, Settings};
 use ringleaf_reader::Reader;
 use ringleaf_ring::RingView;
 use ringleaf_store::Store;
@@ -97,13 +97,19 @@ impl Shared {
     }
 
     /// What a document is told about its surroundings.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self, document: &DocumentId) -> Settings {
         Settings {
+            gc: self.gc(document),
             node: self.config.node.clone(),
             incarnation: self.config.incarnation,
             seed: rand::random(),
             limits: Arc::clone(&self.config.limits),
         }
+    }
+
+    /// What becomes of deleted content in this document.
+    pub(crate) fn gc(&self, document: &DocumentId) -> Gc {
+        if self.config.gc.collects(document) { Gc::Collect } else { Gc::Keep }
     }
 
     /// Counts an append that the store does not take, for as long as the answer lives.

@@ -159,9 +159,11 @@ pub(crate) fn event_out(event: Event) -> proto::Event {
         Event::CaughtUp { from, through, update } => {
             Kind::CaughtUp(proto::CaughtUp { from: from.get(), through: through.get(), update })
         }
-        Event::CloseSession { session, reason } => {
-            Kind::CloseSession(proto::CloseSession { session: session.get(), reason: reason_out(reason) })
-        }
+        Event::CloseSession { session, reason } => Kind::CloseSession(proto::CloseSession {
+            session: session.get(),
+            reason: reason_out(known_to_all(reason)),
+            exact_reason: reason_out(reason),
+        }),
         Event::Closed { reason } => Kind::Closed(reason_out(reason)),
         Event::LetGo => Kind::LetGo(proto::LetGo::default()),
         Event::Moved { owner, ring } => {
@@ -205,12 +207,29 @@ pub(crate) fn event_in(event: proto::Event) -> Result<Event, Malformed> {
             Event::CaughtUp { from: Slot::new(it.from), through: Slot::new(it.through), update: it.update }
         }
         Kind::CloseSession(it) => {
-            Event::CloseSession { session: SessionId::new(it.session), reason: reason_in(it.reason)? }
+            let exact = reason_in(it.exact_reason).or_else(|_| reason_in(it.reason))?;
+            Event::CloseSession { session: SessionId::new(it.session), reason: exact }
         }
         Kind::Closed(reason) => Event::Closed { reason: reason_in(reason)? },
         Kind::LetGo(it) if it.owner.is_empty() => Event::LetGo,
         Kind::LetGo(it) => Event::Moved { owner: node_in(&it.owner)?, ring: RingVersion::new(it.ring) },
     })
+}
+
+/// What the first version knows of that comes closest: it says the same about whether to connect again.
+fn known_to_all(reason: CloseReason) -> CloseReason {
+    match reason {
+        CloseReason::NotTaken | CloseReason::DocumentFull => CloseReason::MessageTooLarge,
+        CloseReason::ServiceRestart
+        | CloseReason::TryAgainLater
+        | CloseReason::SlowConsumer
+        | CloseReason::Dead
+        | CloseReason::Misbehaved
+        | CloseReason::MessageTooLarge
+        | CloseReason::DocumentDeleted
+        | CloseReason::DocumentQuarantined
+        | CloseReason::ProtocolError => reason,
+    }
 }
 
 fn reason_out(reason: CloseReason) -> i32 {
@@ -224,6 +243,8 @@ fn reason_out(reason: CloseReason) -> i32 {
         CloseReason::MessageTooLarge => Out::MessageTooLarge,
         CloseReason::DocumentDeleted => Out::DocumentDeleted,
         CloseReason::DocumentQuarantined => Out::DocumentQuarantined,
+        CloseReason::NotTaken => Out::NotTaken,
+        CloseReason::DocumentFull => Out::DocumentFull,
         CloseReason::ProtocolError => Out::ProtocolError,
     };
     reason.into()
@@ -241,6 +262,8 @@ fn reason_in(reason: i32) -> Result<CloseReason, Malformed> {
         In::MessageTooLarge => CloseReason::MessageTooLarge,
         In::DocumentDeleted => CloseReason::DocumentDeleted,
         In::DocumentQuarantined => CloseReason::DocumentQuarantined,
+        In::NotTaken => CloseReason::NotTaken,
+        In::DocumentFull => CloseReason::DocumentFull,
         In::ProtocolError => CloseReason::ProtocolError,
     })
 }

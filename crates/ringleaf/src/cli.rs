@@ -130,6 +130,10 @@ pub(crate) struct Process {
     /// Let pages of this origin connect, besides those of the same host (may be repeated)
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Keep deleted content where versions of a document are shown: PATTERN=false for names such as drafts/* (may be
+    /// repeated; the first that fits counts) [default: true]
+    #[arg(long, value_name = "RULE")]
+    gc: Vec<String>,
     /// What this process is called [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
@@ -257,6 +261,7 @@ impl Process {
         settings.extend(switch("dev", self.dev));
         settings.extend(switch("open_to_anyone", self.open_to_anyone));
         settings.extend(list("allow_origin", &self.allow_origin));
+        settings.extend(list("gc", &self.gc));
         settings
     }
 }

@@ -90,7 +90,13 @@ pub(crate) async fn node(config: &Config, incarnation: Incarnation) -> Result<Pa
     let (coordinator, links) = others(config)?;
     let node = Node::start_in(
         Cluster { coordinator: coordinator.clone(), peers: links.clone(), handoffs: links.clone() },
-        NodeConfig { node: config.node_id.clone(), incarnation, limits, reader: Program::default() },
+        NodeConfig {
+            node: config.node_id.clone(),
+            incarnation,
+            limits,
+            reader: Program::default(),
+            gc: config.gc.clone(),
+        },
         Arc::clone(&store),
     );
     Ok(Parts {

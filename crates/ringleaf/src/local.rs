@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use ringleaf_node::{Node, NodeConfig};
 use ringleaf_reader::Program;
 use ringleaf_store::{OpenStoreError, SqliteOptions, SqliteStore, Store};
-use ringleaf_types::{Incarnation, Limits};
+use ringleaf_types::{GcRules, Incarnation, Limits};
 use tokio::runtime::Runtime;
 use tower_service::Service;
 
@@ -55,8 +55,10 @@ impl Local {
         let shared: Arc<dyn Store> = store.clone();
         let node_id = node_id_of_a_command();
         let incarnation = Incarnation::new(serve::random());
+        // A command does not know what the server is told, so it forgets nothing.
+        let gc = GcRules::new("false".parse().into_iter().collect());
         let node = Node::start(
-            NodeConfig { node: node_id.clone(), incarnation, limits, reader: Program::default() },
+            NodeConfig { node: node_id.clone(), incarnation, limits, reader: Program::default(), gc },
             shared.clone(),
         );
         drop(inside);

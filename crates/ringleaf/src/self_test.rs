@@ -169,6 +169,7 @@ mod tests {
             incarnation: Incarnation::new(incarnation),
             limits: Arc::clone(&limits),
             reader: ringleaf_reader::Program::default(),
+            gc: ringleaf_types::GcRules::default(),
         };
         let node = Node::start(config, Arc::new(MemoryStore::new()));
         let listen = "127.0.0.1:0".parse().unwrap();

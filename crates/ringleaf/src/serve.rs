@@ -113,8 +113,13 @@ impl Parts {
     fn alone(config: &Config, incarnation: Incarnation) -> Result<Self, Failure> {
         let limits = Arc::new(config.limits.clone());
         let (store, backup) = store(config, &limits)?;
-        let node =
-            NodeConfig { node: config.node_id.clone(), incarnation, limits, reader: Program::default() };
+        let node = NodeConfig {
+            node: config.node_id.clone(),
+            incarnation,
+            limits,
+            reader: Program::default(),
+            gc: config.gc.clone(),
+        };
         let node = Node::start(node, Arc::clone(&store));
         let coordinator = Arc::new(Embedded::new(config.node_id.clone()));
         Ok(Self {

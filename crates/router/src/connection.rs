@@ -299,6 +299,8 @@ fn outlived_by_messages(reason: CloseReason) -> bool {
         | CloseReason::SlowConsumer
         | CloseReason::Dead
         | CloseReason::MessageTooLarge
+        | CloseReason::NotTaken
+        | CloseReason::DocumentFull
         | CloseReason::ProtocolError => true,
         CloseReason::Misbehaved | CloseReason::DocumentDeleted | CloseReason::DocumentQuarantined => false,
     }

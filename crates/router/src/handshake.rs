@@ -253,6 +253,8 @@ impl From<CloseReason> for Refusal {
             | CloseReason::Dead
             | CloseReason::Misbehaved
             | CloseReason::MessageTooLarge
+            | CloseReason::NotTaken
+            | CloseReason::DocumentFull
             | CloseReason::ProtocolError => Self::Busy,
         }
     }

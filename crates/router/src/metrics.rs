@@ -37,7 +37,7 @@ pub(crate) struct Metrics {
     handshakes_refused: [Counter; Refusal::ALL.len()],
 }
 
-const CLOSED: [(CloseReason, &str); 9] = [
+const CLOSED: [(CloseReason, &str); 11] = [
     (CloseReason::ServiceRestart, "service_restart"),
     (CloseReason::TryAgainLater, "try_again_later"),
     (CloseReason::SlowConsumer, "slow_consumer"),
@@ -46,6 +46,8 @@ const CLOSED: [(CloseReason, &str); 9] = [
     (CloseReason::MessageTooLarge, "message_too_large"),
     (CloseReason::DocumentDeleted, "document_deleted"),
     (CloseReason::DocumentQuarantined, "document_quarantined"),
+    (CloseReason::NotTaken, "not_taken"),
+    (CloseReason::DocumentFull, "document_full"),
     (CloseReason::ProtocolError, "protocol_error"),
 ];
 

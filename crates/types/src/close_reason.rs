@@ -19,6 +19,11 @@ pub enum CloseReason {
     DocumentDeleted,
     /// The document broke its task and waits for a person.
     DocumentQuarantined,
+    /// What the editor brings again and again can never be taken into the document; nothing that it types after that could be
+    /// saved.
+    NotTaken,
+    /// The document has reached its size, and what the editor brings would make it larger.
+    DocumentFull,
     /// The bytes are not the WebSocket protocol.
     ProtocolError,
 }
@@ -44,6 +49,8 @@ impl CloseReason {
             Self::MessageTooLarge => 4413,
             Self::DocumentDeleted => 4410,
             Self::DocumentQuarantined => 4423,
+            Self::NotTaken => 4422,
+            Self::DocumentFull => 4414,
             Self::ProtocolError => 1002,
         }
     }
@@ -56,6 +63,8 @@ impl CloseReason {
             Self::MessageTooLarge => 413,
             Self::DocumentDeleted => 410,
             Self::DocumentQuarantined => 423,
+            Self::NotTaken => 422,
+            Self::DocumentFull => 507,
         }
     }
 
@@ -70,6 +79,10 @@ impl CloseReason {
             Self::MessageTooLarge => "message too large",
             Self::DocumentDeleted => "document deleted",
             Self::DocumentQuarantined => "document quarantined",
+            Self::NotTaken => {
+                "part of your changes cannot be saved here: they hold something that would break other editors"
+            }
+            Self::DocumentFull => "your changes cannot be saved: the document has reached its largest size",
             Self::ProtocolError => "protocol error",
         }
     }
@@ -82,7 +95,11 @@ impl CloseReason {
             | Self::Dead
             | Self::Misbehaved
             | Self::ProtocolError => Next::Reconnect,
-            Self::MessageTooLarge | Self::DocumentDeleted | Self::DocumentQuarantined => Next::Stop,
+            Self::MessageTooLarge
+            | Self::DocumentDeleted
+            | Self::DocumentQuarantined
+            | Self::NotTaken
+            | Self::DocumentFull => Next::Stop,
         }
     }
 }
@@ -91,7 +108,7 @@ impl CloseReason {
 mod tests {
     use super::*;
 
-    const ALL: [CloseReason; 9] = [
+    const ALL: [CloseReason; 11] = [
         CloseReason::ServiceRestart,
         CloseReason::TryAgainLater,
         CloseReason::SlowConsumer,
@@ -100,6 +117,8 @@ mod tests {
         CloseReason::MessageTooLarge,
         CloseReason::DocumentDeleted,
         CloseReason::DocumentQuarantined,
+        CloseReason::NotTaken,
+        CloseReason::DocumentFull,
         CloseReason::ProtocolError,
     ];
 

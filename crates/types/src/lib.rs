@@ -10,12 +10,14 @@
 
 mod close_reason;
 pub mod faults;
+mod gc;
 mod id;
 mod limits;
 mod presence;
 mod record;
 
 pub use close_reason::{CloseReason, Next};
+pub use gc::{GcRule, GcRuleError, GcRules};
 pub use id::{
     ClientId, Clock, DocumentId, DocumentIdError, Epoch, Incarnation, MessageNumber, NodeId, NodeIdError,
     Rights, RingVersion, RouterId, SessionId, Slot, Subject,

@@ -63,8 +63,6 @@ pub struct Limits {
     pub mailbox_requests_max: usize,
     /// Bytes that are admitted but not yet durable. Above it: the document's mailbox is not read.
     pub gathered_bytes_max: usize,
-    /// Updates that are merged into one before they are published. Merging is quadratic, so few.
-    pub merged_updates_max: usize,
     /// Bytes of one document's remainders: parts of messages that are kept until what they build on has come. Enough for
     /// what an editor typed in a day without a network. Above it: a new one is not kept, and stays with its editor.
     pub remainder_bytes_max: usize,
@@ -110,8 +108,8 @@ pub struct Limits {
     /// once. When those with sessions alone fill it: no others are opened (503 before the upgrade) until there is room;
     /// what is open goes on. Small enough for a small machine, and for some hundred thousand idle documents.
     pub resident_bytes_max: usize,
-    /// A replica that nobody wrote to for so long is dropped; the stored bytes stay.
-    pub replica_idle_timeout: Duration,
+    /// A document that nobody wrote to for so long is made compact in memory: what was typed is joined, what was deleted goes.
+    pub compaction_idle_timeout: Duration,
     /// Slots above the newest snapshot. Above it: a snapshot is made. Documents over 1 MiB may have one per KiB.
     pub tail_slots_max: usize,
     /// Bytes of those slots, likewise. Documents over four times as large may have a quarter of their size.
@@ -174,7 +172,6 @@ impl Default for Limits {
             document_bytes_max: 256 * MIB,
             mailbox_requests_max: 256,
             gathered_bytes_max: 16 * MIB,
-            merged_updates_max: 16,
             remainder_bytes_max: 4 * MIB,
             remainder_timeout: Duration::from_secs(7 * 24 * 3_600),
             awareness_clients_max: 20_000,
@@ -192,7 +189,7 @@ impl Default for Limits {
             fan_out_waiting_bytes_max: 16 * MIB,
             idle_timeout: Duration::from_secs(60),
             resident_bytes_max: 2 << 30,
-            replica_idle_timeout: Duration::from_secs(30),
+            compaction_idle_timeout: Duration::from_secs(30),
             tail_slots_max: 1_000,
             tail_bytes_max: MIB,
             retention: Duration::from_secs(600),

@@ -1,266 +1,271 @@
-//! Takes the part of an update that can be admitted, and leaves the rest with its editor.
+//! Taking a struct apart between its units, and writing what comes of it.
 //!
 //! ```text
-//! structs, each after what it refers to ──keep──▶ Cut ──finish──▶ updates, to be applied one after the other
+//! Struct ──Units::take──▶ Span (so many units of what it holds) ──write──▶ a struct of its own, behind what was cut off
 //! ```
 //!
-//! Structs are copied byte by byte; only counts, first clocks and the delete set are written anew. The exception is a
-//! struct of which the document knows the beginning: its end becomes a struct of its own, behind what is known. The CRDT
-//! library would do the same, but it would believe what such a struct says about its parent, and linking units of one
-//! type into another sends it round in circles.
+//! It follows `Item.write`, `ContentString.splice` and their like in Yjs 13: what begins within a struct has the unit before
+//! it as its left origin; its right origin, its kind and bit 0x20 stay; parent and key are left out, since receivers take both
+//! from the left neighbor. Within a surrogate pair each half that is kept becomes U+FFFD, which is one unit long, too.
 //!
-//! What comes out has no holes, no items of length zero, and sorted deletions that do not overlap.
-//!
-//! Mostly one update comes out. It is more than one where the CRDT library would come to grief: it recurses over the
-//! clients of an update, and at the end of a transaction it joins structs that continue each other from right to left,
-//! keeping every intermediate result: ten thousand values of one byte that follow on each other cost two gigabytes. Cut
-//! into pieces they cost next to nothing. *Each piece needs a transaction of its own.*
+//! Going through a struct from left to right costs as much as its bytes, in however many pieces; nothing is copied before it is
+//! written.
 
-use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
-use std::ops::Range;
-
-use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 
-use crate::lib0::{ANY_NESTING_MAX, Reader, write_var_string, write_var_uint};
-use crate::scan::structs::{CONTENT_ANY, CONTENT_DELETED, CONTENT_STRING, INFO_GC, INFO_LEFT, INFO_RIGHT};
+use crate::lib0::{Reader, var_uint_length, write_var_uint};
+use crate::scan::structs::{CONTENT_DELETED, INFO_GC, INFO_LEFT, INFO_PARENT_SUB, INFO_RIGHT};
 use crate::scan::{Content, Id, Kind, Struct};
 
-/// Clients in one piece.
-pub const CLIENTS_MAX: usize = 4_096;
+/// Half of a character, as it is kept.
+const HALF: &[u8] = "\u{fffd}".as_bytes();
 
-/// Bytes that joining the structs of one piece may copy.
-const JOINED_BYTES_MAX: u64 = 1 << 20;
+/// Bytes that are looked at together for whether each is a unit of its own.
+const ASCII_BYTES: usize = 64;
 
-/// Collects what is kept of an update.
-#[derive(Debug, Default)]
-pub struct Cut {
-    done: Vec<Bytes>,
-    clients: BTreeMap<Reverse<ClientId>, OfClient>,
-    joined_bytes: u64,
-    deletions: Vec<(ClientId, u32, u32)>,
-}
-
-/// The structs of one client in the piece that is being collected.
-#[derive(Debug)]
-struct OfClient {
-    clock: Clock,
-    count: u64,
-    bytes: Vec<u8>,
-    joins: Joins,
-}
-
-impl Cut {
-    /// Nothing is kept yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Keeps a struct. What it refers to must be kept before it, or be known to the document; so must what its client
-    /// has inserted before it.
-    pub fn keep(&mut self, item: &Struct<'_>) {
-        let known = self.clients.get_mut(&Reverse(item.client));
-        let joined_bytes = known.map_or(0, |of| of.joins.add(item));
-        if self.joined_bytes + joined_bytes > JOINED_BYTES_MAX || self.clients.len() == CLIENTS_MAX {
-            self.end_piece();
-        }
-        self.joined_bytes += joined_bytes;
-        let of = self.clients.entry(Reverse(item.client)).or_insert_with(|| OfClient {
-            clock: item.clock,
-            count: 0,
-            bytes: Vec::new(),
-            joins: Joins::after(item),
-        });
-        of.count += 1;
-        of.bytes.extend_from_slice(item.bytes);
-    }
-
-    /// Keeps the end of a struct, from this clock on: what is before is known to the document.
-    pub fn keep_end(&mut self, item: &Struct<'_>, from: Clock) {
-        if from <= item.clock {
-            return self.keep(item);
-        }
-        if from.get() >= item.end() {
-            return;
-        }
-        let left = (item.client, Clock::new(from.get() - 1));
-        let mut bytes = Vec::with_capacity(item.bytes.len() + 8);
-        write_end(&mut bytes, item, from.get() - item.clock.get(), left);
-        self.keep(&Struct {
-            clock: from,
-            length: item.end() - from.get(),
-            bytes: &bytes,
-            left: Some(left),
-            parent: None,
-            ..*item
-        });
-    }
-
-    /// Keeps a deletion.
-    pub fn delete(&mut self, client: ClientId, clocks: Range<u32>) {
-        if !clocks.is_empty() {
-            self.deletions.push((client, clocks.start, clocks.end));
-        }
-    }
-
-    /// The updates that bring what was kept, in the order in which they must be applied. None, if nothing was.
-    pub fn finish(mut self) -> Vec<Bytes> {
-        if !self.clients.is_empty() || !self.deletions.is_empty() {
-            self.end_piece_with_deletions();
-        }
-        self.done
-    }
-
-    fn end_piece(&mut self) {
-        let mut out = self.take_structs();
-        out.push(0);
-        self.done.push(out.into());
-    }
-
-    fn end_piece_with_deletions(&mut self) {
-        let mut out = self.take_structs();
-        let mut deletions = std::mem::take(&mut self.deletions);
-        // Higher clients first, as Yjs writes them.
-        deletions.sort_unstable_by_key(|&(client, start, end)| (Reverse(client), start, end));
-        deletions.dedup_by(|next, previous| {
-            let joined = next.0 == previous.0 && next.1 <= previous.2;
-            if joined {
-                previous.2 = previous.2.max(next.2);
-            }
-            joined
-        });
-        let of_clients = deletions.chunk_by(|a, b| a.0 == b.0);
-        write_var_uint(&mut out, of_clients.clone().count() as u64);
-        for ranges in of_clients {
-            write_var_uint(&mut out, ranges[0].0.get());
-            write_var_uint(&mut out, ranges.len() as u64);
-            for &(_, start, end) in ranges {
-                write_var_uint(&mut out, u64::from(start));
-                write_var_uint(&mut out, u64::from(end - start));
-            }
-        }
-        self.done.push(out.into());
-    }
-
-    fn take_structs(&mut self) -> Vec<u8> {
-        self.joined_bytes = 0;
-        let clients = std::mem::take(&mut self.clients);
-        let mut out = Vec::with_capacity(16 + clients.values().map(|of| of.bytes.len() + 16).sum::<usize>());
-        write_var_uint(&mut out, clients.len() as u64);
-        for (Reverse(client), of) in clients {
-            write_var_uint(&mut out, of.count);
-            write_var_uint(&mut out, client.get());
-            write_var_uint(&mut out, u64::from(of.clock.get()));
-            out.extend_from_slice(&of.bytes);
-        }
-        out
-    }
-}
-
-/// Writes what comes after the first so many units of a struct, with the last of these on its left.
-fn write_end(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, left: Id) {
-    if item.kind == Kind::Gc {
-        out.push(INFO_GC);
-        return write_var_uint(out, u64::from(item.length - offset));
-    }
-    let mut reader = Reader::new(item.content_bytes);
-    let mut content = Vec::with_capacity(item.content_bytes.len());
-    let kind = match item.content {
-        Content::String => {
-            let text = reader.var_string().unwrap_or_default();
-            write_var_string(&mut content, &text_after(text, offset));
-            CONTENT_STRING
-        }
-        Content::Any => {
-            let count = reader.var_uint().unwrap_or_default();
-            for _ in 0..offset {
-                // The scan has passed over them.
-                let _ = reader.skip_any(ANY_NESTING_MAX);
-            }
-            write_var_uint(&mut content, count.saturating_sub(u64::from(offset)));
-            content.extend_from_slice(reader.between(reader.position()..item.content_bytes.len()));
-            CONTENT_ANY
-        }
-        // Everything else is one unit long, so there is nothing to divide.
-        Content::Deleted
-        | Content::None
-        | Content::Binary
-        | Content::Embed
-        | Content::Format
-        | Content::Type
-        | Content::Subdocument => {
-            write_var_uint(&mut content, u64::from(item.length - offset));
-            CONTENT_DELETED
-        }
-    };
-    out.push(kind | INFO_LEFT | if item.right.is_some() { INFO_RIGHT } else { 0 });
-    for (client, clock) in [Some(left), item.right].into_iter().flatten() {
-        write_var_uint(out, client.get());
-        write_var_uint(out, u64::from(clock.get()));
-    }
-    out.extend_from_slice(&content);
-}
-
-/// What comes after the first so many UTF-16 code units. Half a character becomes a replacement character, as in Yjs.
-fn text_after(text: &str, offset: u32) -> Cow<'_, str> {
-    let mut units = 0;
-    for (at, character) in text.char_indices() {
-        match units.cmp(&(offset as usize)) {
-            Ordering::Equal => return Cow::Borrowed(&text[at..]),
-            Ordering::Greater => return Cow::Owned(format!("\u{fffd}{}", &text[at..])),
-            Ordering::Less => units += character.len_utf16(),
-        }
-    }
-    Cow::Borrowed(if units > offset as usize { "\u{fffd}" } else { "" })
-}
-
-/// What it costs the CRDT library to join the structs of one client that continue each other.
-///
-/// Whether it really joins them depends on what stands between them in the document, so this is the most that it can be.
-#[derive(Debug, Clone, Copy)]
-pub struct Joins {
-    end: Id,
-    right: Option<Id>,
+/// What a struct holds, unit by unit.
+#[derive(Debug, Clone)]
+pub struct Units<'a> {
     content: Content,
-    /// How many structs before it can be joined with the last one.
-    count: u64,
+    /// The values, without their number.
+    values: &'a [u8],
+    at: usize,
+    /// The first half of the character at `at` was taken.
+    within: bool,
+    left: u32,
 }
 
-impl Joins {
-    /// Begins after the first struct of a client.
-    pub fn after(item: &Struct<'_>) -> Self {
-        let end = (item.client, Clock::new(item.end().saturating_sub(1)));
-        Self { end, right: item.right, content: item.content, count: 0 }
-    }
+/// Some units that follow on each other. Of content that is only a length there are no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// How many.
+    pub units: u32,
+    bytes: &'a [u8],
+    /// It begins with the second half of a character, which is not in `bytes`.
+    begins_within: bool,
+    /// It ends with the first half of one.
+    ends_within: bool,
+}
 
-    /// Adds the next struct of the client, and answers how many more bytes will be copied because of it.
-    #[inline]
-    pub fn add(&mut self, item: &Struct<'_>) -> u64 {
-        let bytes_each = match item.content {
-            Content::String => item.bytes.len() as u64,
-            // Of the library's own representation.
-            Content::Any => u64::from(item.length) * 24,
+impl<'a> Units<'a> {
+    /// All units of a struct.
+    pub fn new(item: &Struct<'a>) -> Self {
+        let values = match item.content {
+            Content::String | Content::Any | Content::Json => {
+                let mut reader = Reader::new(item.content_bytes);
+                // The scan has read it.
+                let _ = reader.var_uint();
+                &item.content_bytes[reader.position()..]
+            }
             Content::None
             | Content::Deleted
             | Content::Binary
             | Content::Embed
             | Content::Format
             | Content::Type
-            | Content::Subdocument => 0,
+            | Content::Subdocument => &[],
         };
-        let joins = bytes_each > 0
-            && self.content == item.content
-            && item.left == Some(self.end)
-            && item.right == self.right;
-        let count = if joins { self.count + 1 } else { 0 };
-        *self = Self { count, ..Self::after(item) };
-        count * bytes_each
+        Self { content: item.content, values, at: 0, within: false, left: item.length }
     }
 
-    /// Whether an update may be left in one piece in which this many bytes are copied for joins.
-    pub fn are_cheap(joined_bytes: u64) -> bool {
-        joined_bytes <= JOINED_BYTES_MAX
+    /// The next so many units, or as many as there are.
+    pub fn take(&mut self, units: u32) -> Span<'a> {
+        let units = units.min(self.left);
+        let begins_within = self.within && units > 0;
+        let begin = self.at;
+        self.left -= units;
+        match self.content {
+            Content::String => self.pass_text(units),
+            Content::Any => self.pass_values(units, |reader| reader.skip_any().is_ok()),
+            Content::Json => self.pass_values(units, |reader| reader.var_bytes().is_ok()),
+            Content::None
+            | Content::Deleted
+            | Content::Binary
+            | Content::Embed
+            | Content::Format
+            | Content::Type
+            | Content::Subdocument => {}
+        }
+        let after_half = if begins_within { self.character_end(begin) } else { begin };
+        let end = self.at.max(after_half);
+        Span { units, bytes: &self.values[after_half..end], begins_within, ends_within: self.within }
     }
+
+    fn pass_values(&mut self, units: u32, pass: impl Fn(&mut Reader<'a>) -> bool) {
+        let mut reader = Reader::at(self.values, self.at);
+        // Everything when that is all that is left: the usual case needs no look at the values.
+        if self.left == 0 {
+            self.at = self.values.len();
+            return;
+        }
+        for _ in 0..units {
+            pass(&mut reader);
+        }
+        self.at = reader.position();
+    }
+
+    fn pass_text(&mut self, mut units: u32) {
+        if self.left == 0 {
+            (self.at, self.within) = (self.values.len(), false);
+            return;
+        }
+        if units > 0 && self.within {
+            (self.at, self.within) = (self.character_end(self.at), false);
+            units -= 1;
+        }
+        while units > 0 {
+            let ascii = self.values.get(self.at..self.at + ASCII_BYTES);
+            if units as usize >= ASCII_BYTES && ascii.is_some_and(<[u8]>::is_ascii) {
+                self.at += ASCII_BYTES;
+                units -= ASCII_BYTES as u32;
+                continue;
+            }
+            let pair = self.values.get(self.at).is_some_and(|byte| *byte >= 0xf0);
+            if pair && units == 1 {
+                self.within = true;
+                return;
+            }
+            self.at = self.character_end(self.at);
+            units -= if pair { 2 } else { 1 };
+        }
+    }
+
+    fn character_end(&self, at: usize) -> usize {
+        let length = match self.values.get(at) {
+            None => 0,
+            Some(0..0x80) => 1,
+            Some(0x80..0xe0) => 2,
+            Some(0xe0..0xf0) => 3,
+            Some(0xf0..) => 4,
+        };
+        (at + length).min(self.values.len())
+    }
+}
+
+impl Span<'_> {
+    /// What stands before the values: their number, or for text that of its bytes.
+    pub fn prefix(&self, content: Content) -> u32 {
+        match content {
+            Content::String => self.bytes_length() as u32,
+            Content::None
+            | Content::Deleted
+            | Content::Json
+            | Content::Binary
+            | Content::Embed
+            | Content::Format
+            | Content::Type
+            | Content::Any
+            | Content::Subdocument => self.units,
+        }
+    }
+
+    /// How many bytes [`Span::write`] writes.
+    pub fn bytes_length(&self) -> usize {
+        let halves = usize::from(self.begins_within) + usize::from(self.ends_within);
+        self.bytes.len() + halves * HALF.len()
+    }
+
+    /// Writes the values.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if self.begins_within {
+            out.extend_from_slice(HALF);
+        }
+        out.extend_from_slice(self.bytes);
+        if self.ends_within {
+            out.extend_from_slice(HALF);
+        }
+    }
+
+    /// The values as they stand in the struct, without halves of characters: those on the left, and whether one ends it.
+    pub fn borrowed(&self) -> (&'static [u8], &[u8], &'static [u8]) {
+        let half = |there| if there { HALF } else { &[][..] };
+        (half(self.begins_within), self.bytes, half(self.ends_within))
+    }
+}
+
+/// What a struct is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// With what it holds.
+    Whole,
+    /// As deleted: only the length of what it holds is kept, and where it stands.
+    Deleted,
+    /// As a tombstone: only the length.
+    Tombstone,
+}
+
+/// Writes what stands before the content of a struct that begins `offset` units into another.
+pub fn write_head(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, form: Form) {
+    if form == Form::Tombstone || item.kind == Kind::Gc {
+        out.push(INFO_GC);
+        return;
+    }
+    let content = if form == Form::Deleted { CONTENT_DELETED } else { item.info & !FLAGS };
+    if offset == 0 {
+        let head = &item.bytes[1..item.bytes.len() - item.content_bytes.len()];
+        out.push(item.info & FLAGS | content);
+        out.extend_from_slice(head);
+        return;
+    }
+    let right = if item.right.is_some() { INFO_RIGHT } else { 0 };
+    out.push(content | INFO_LEFT | right | item.info & INFO_PARENT_SUB);
+    write_id(out, (item.client, Clock::new(item.clock.get() + offset - 1)));
+    if let Some(right) = item.right {
+        write_id(out, right);
+    }
+}
+
+const FLAGS: u8 = INFO_LEFT | INFO_RIGHT | INFO_PARENT_SUB;
+
+fn write_id(out: &mut Vec<u8>, (client, clock): Id) {
+    write_var_uint(out, client.get());
+    write_var_uint(out, u64::from(clock.get()));
+}
+
+/// Writes a tombstone.
+pub fn write_tombstone(out: &mut Vec<u8>, length: u32) {
+    out.push(INFO_GC);
+    write_var_uint(out, u64::from(length));
+}
+
+/// Writes the line above the structs of a client: how many there are, whose they are, and where they begin.
+pub fn write_client(out: &mut Vec<u8>, count: u64, client: ClientId, clock: u32) {
+    write_var_uint(out, count);
+    write_var_uint(out, client.get());
+    write_var_uint(out, u64::from(clock));
+}
+
+/// Writes the end of a struct, from so many units on, for a client that has the units before it. Answers how many of the
+/// struct's last bytes belong behind what was written: long content is not copied.
+pub fn write_end(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32) -> usize {
+    write_head(out, item, offset, Form::Whole);
+    let mut units = Units::new(item);
+    if item.kind == Kind::Gc || item.content == Content::Deleted {
+        write_var_uint(out, u64::from(item.length - offset));
+        return 0;
+    }
+    units.take(offset);
+    let rest = units.take(u32::MAX);
+    write_var_uint(out, u64::from(rest.prefix(item.content)));
+    let (half, bytes, _) = rest.borrowed();
+    out.extend_from_slice(half);
+    bytes.len()
+}
+
+/// Whether a struct of this content can be joined with others of its kind.
+pub fn joins(content: Content) -> bool {
+    match content {
+        Content::Deleted | Content::String | Content::Any | Content::Json => true,
+        Content::None
+        | Content::Binary
+        | Content::Embed
+        | Content::Format
+        | Content::Type
+        | Content::Subdocument => false,
+    }
+}
+
+/// How many bytes a prefix takes.
+pub fn prefix_length(prefix: u32) -> usize {
+    var_uint_length(u64::from(prefix))
 }

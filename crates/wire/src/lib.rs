@@ -3,7 +3,7 @@
 //! ```text
 //! frame ──y_websocket::decode──▶ ClientMessage ──router──▶ host::Request ──▶ document
 //! frame ◀──y_websocket::encode── ServerMessage ◀──router── host::Event   ◀── document
-//!                                               update bytes ──scan──▶ document ──cut──▶ what it can take in
+//!                                               update bytes ──scan──▶ document ──cut──▶ what it takes in
 //! ```
 //!
 //! **Must not** wait, hold state, or trust a length that a client claims.
@@ -23,11 +23,8 @@ pub mod scan;
 
 pub mod cut;
 
-pub mod stand_in;
-
 pub mod host;
 
-pub use cut::Cut;
 pub use host::{
     DocumentHost, Event, EventSink, Gone, OpenError, Opening, Peers, Request, SessionHost, SubmitError,
 };

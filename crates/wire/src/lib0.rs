@@ -28,12 +28,6 @@ pub enum Malformed {
         /// The byte that should have named a type.
         tag: u8,
     },
-    /// Values are nested deeper than allowed.
-    #[error("values are nested deeper than {max}")]
-    TooDeep {
-        /// What is allowed.
-        max: usize,
-    },
     /// A count says that there are more values than the bytes that are left can hold.
     #[error("a count is larger than what the remaining bytes can hold")]
     CountTooLarge,
@@ -184,17 +178,19 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.var_bytes()?).map_err(|_| Malformed::NotUtf8)
     }
 
-    /// Passes over one `any` value of whatever type. Arrays and objects may be nested `nesting_max` deep, at most
-    /// [`ANY_NESTING_MAX`]; the walk keeps what is open on a small stack of its own, so depth costs no call frames.
+    /// Passes over one `any` value of whatever type, and answers how deeply arrays and objects are nested in it.
+    ///
+    /// What is open is kept on a stack of its own, so depth costs no call frames; a level costs 16 bytes and has taken two
+    /// of the input's.
     ///
     /// # Errors
     ///
     /// Every [`Malformed`].
-    pub fn skip_any(&mut self, nesting_max: usize) -> Result<(), Malformed> {
+    pub fn skip_any(&mut self) -> Result<usize, Malformed> {
         let tag = self.byte()?;
         match tag {
-            ANY_OBJECT | ANY_ARRAY => self.skip_any_nested(tag, nesting_max.min(ANY_NESTING_MAX)),
-            _ => self.skip_any_scalar(tag),
+            ANY_OBJECT | ANY_ARRAY => self.skip_any_nested(tag),
+            _ => self.skip_any_scalar(tag).map(|()| 0),
         }
     }
 
@@ -212,44 +208,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn skip_any_nested(&mut self, tag: u8, nesting_max: usize) -> Result<(), Malformed> {
-        // Nearly every value is shallow, and a large stack costs time to prepare.
-        let begin = self.at;
-        if nesting_max > SHALLOW {
-            match self.skip_any_open::<SHALLOW>(tag, SHALLOW) {
-                Err(Malformed::TooDeep { .. }) => self.at = begin,
-                outcome => return outcome,
-            }
-        }
-        self.skip_any_open::<ANY_NESTING_MAX>(tag, nesting_max)
-    }
-
-    fn skip_any_open<const N: usize>(&mut self, tag: u8, nesting_max: usize) -> Result<(), Malformed> {
-        // What is open: how many values are still to come, and whether keys stand before them.
-        let mut open = [(0_u64, false); N];
-        let mut depth = 0;
-        let mut tag = tag;
+    fn skip_any_nested(&mut self, mut tag: u8) -> Result<usize, Malformed> {
+        let mut open = Open::default();
+        let mut deepest = 0;
         loop {
             match tag {
                 ANY_OBJECT | ANY_ARRAY => {
-                    if depth == nesting_max {
-                        return Err(Malformed::TooDeep { max: nesting_max });
-                    }
                     let keyed = tag == ANY_OBJECT;
-                    open[depth] = (self.count(if keyed { 2 } else { 1 })?, keyed);
-                    depth += 1;
+                    open.push((self.count(if keyed { 2 } else { 1 })?, keyed));
+                    deepest = deepest.max(open.depth);
                 }
                 _ => self.skip_any_scalar(tag)?,
             }
-            while depth > 0 && open[depth - 1].0 == 0 {
-                depth -= 1;
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-            let (left, keyed) = &mut open[depth - 1];
-            *left -= 1;
-            if *keyed {
+            let keyed = loop {
+                match open.last() {
+                    None => return Ok(deepest),
+                    Some((0, _)) => open.depth -= 1,
+                    Some((left, keyed)) => {
+                        *left -= 1;
+                        break *keyed;
+                    }
+                }
+            };
+            if keyed {
                 self.var_string()?;
             }
             tag = self.byte()?;
@@ -257,10 +238,34 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The deepest nesting of arrays and objects that [`Reader::skip_any`] can follow.
-pub const ANY_NESTING_MAX: usize = 512;
+/// The arrays and objects that have begun: how many values are still to come, and whether keys stand before them.
+///
+/// Nearly every value is shallow, and that costs no allocation.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    shallow: [(u64, bool); SHALLOW],
+    deep: Vec<(u64, bool)>,
+}
 
-/// Nesting that is followed on a small stack.
+impl Open {
+    fn push(&mut self, values: (u64, bool)) {
+        if self.depth < SHALLOW {
+            self.shallow[self.depth] = values;
+        } else {
+            self.deep.truncate(self.depth - SHALLOW);
+            self.deep.push(values);
+        }
+        self.depth += 1;
+    }
+
+    fn last(&mut self) -> Option<&mut (u64, bool)> {
+        let last = self.depth.checked_sub(1)?;
+        if last < SHALLOW { self.shallow.get_mut(last) } else { self.deep.get_mut(last - SHALLOW) }
+    }
+}
+
+/// Nesting that is followed without an allocation.
 const SHALLOW: usize = 8;
 
 pub(crate) const ANY_OBJECT: u8 = 0x76;
@@ -341,18 +346,21 @@ mod tests {
 
     #[test]
     fn any_is_passed_over_without_recursion() {
-        let mut nested = [0x75, 0x01].repeat(512);
-        nested.push(0x7e);
-        assert_eq!(Reader::new(&nested).skip_any(512), Ok(()));
-        assert_eq!(Reader::new(&nested).skip_any(511), Err(Malformed::TooDeep { max: 511 }));
-        let deeper = [0x75, 0x01].repeat(2_000_000);
-        assert_eq!(Reader::new(&deeper).skip_any(512), Err(Malformed::TooDeep { max: 512 }));
-        assert_eq!(Reader::new(&[0x73]).skip_any(512), Err(Malformed::UnknownTag { tag: 0x73 }));
-        assert_eq!(Reader::new(&[0x75, 0x05, 0x7e]).skip_any(512), Err(Malformed::CountTooLarge));
+        for depth in [1, 7, 8, 9, 512, 2_000_000] {
+            let mut nested = [0x75, 0x01].repeat(depth);
+            assert!(Reader::new(&nested).skip_any().is_err());
+            nested.push(0x7e);
+            assert_eq!(Reader::new(&nested).skip_any(), Ok(depth));
+        }
+        // Up and down again.
+        let twice = [&[0x75, 2][..], &[0x75, 1].repeat(20), &[0x7e], &[0x75, 1].repeat(30), &[0x7e]].concat();
+        assert_eq!(Reader::new(&twice).skip_any(), Ok(31));
+        assert_eq!(Reader::new(&[0x73]).skip_any(), Err(Malformed::UnknownTag { tag: 0x73 }));
+        assert_eq!(Reader::new(&[0x75, 0x05, 0x7e]).skip_any(), Err(Malformed::CountTooLarge));
 
         let object = [0x76, 0x02, 0x01, b'a', 0x75, 0x00, 0x01, b'b', 0x76, 0x00, 0xaa];
         let mut reader = Reader::new(&object);
-        assert_eq!(reader.skip_any(2), Ok(()));
+        assert_eq!(reader.skip_any(), Ok(2));
         assert_eq!(reader.remaining(), 1, "what follows the value is left alone");
     }
 }

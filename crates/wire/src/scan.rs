@@ -5,23 +5,15 @@
 //!        ──▶ delete set ────────────────────────────────────▶ Visit::deleted
 //! ```
 //!
-//! The walk does not recurse and does not allocate (only when clients stand in an unusual order does it remember which
-//! ones it has met). Every count is compared with the bytes that are left, every clock with 2^31 − 1, every string is
-//! UTF-8, every JSON text parses, and no byte is left over. What a scan accepts, the CRDT library decodes to the same
-//! structs, without a panic and in memory in proportion to the bytes, once [`stand_in::hide`](crate::stand_in::hide) has
-//! put the values out of its reach that it would change.
+//! The walk does not recurse and hardly allocates (only when clients stand in an unusual order does it remember which
+//! ones it has met, and values that are nested deeply cost a few bytes a level). Every count is compared with the bytes
+//! that are left, every clock with 2^31 − 1, every string is UTF-8, and no byte is left over.
 //!
-//! Its limits are for attacks. It refuses two things that an honest program could send, because the CRDT library
-//! (yrs 0.28) would misread them and damage the document: the JSON content of Yjs before 2020
-//! ([`Refusal::LegacyJson`]), and XML hooks and weak links ([`Refusal::UnsupportedType`]).
+//! It refuses what is no update. What can be read and would still harm the editors that got it is marked
+//! ([`Struct::harm`]): whoever takes structs in leaves those out.
 //!
-//! What it cannot see, because one update does not show it, the document's judge sees: whether what an update refers to
-//! is there, how deeply shared types are nested over many updates, and whether it contradicts what is known.
-//!
-//! Nobody sees how long the CRDT library will take. It is quadratic in concurrent insertions at one place by very many
-//! clients, and in deletions within one very long string; both can be honest. Nor how large a document becomes in the
-//! library: the smallest structs (shared types, subdocuments, single deletions) take 70 to 150 times their bytes, usual
-//! ones 10 to 30 times.
+//! What it cannot see, because one update does not show it, the document sees: whether what an update refers to is there,
+//! how deeply shared types are nested over many updates, and whether it contradicts what is known.
 
 mod awareness;
 mod delete_set;
@@ -35,20 +27,16 @@ use ringleaf_types::{ClientId, Clock};
 use crate::lib0::Reader;
 
 pub use awareness::{AwarenessEntries, AwarenessEntry, awareness};
-pub use refusal::Refusal;
+pub use refusal::{Harm, Refusal, TYPE_NESTING_MAX, VALUE_NESTING_MAX};
 pub use state_vector::{StateVectorEntries, state_vector};
 pub use structs::{Content, Id, Kind, Struct, Structs};
 
 /// The largest clock, and the largest sum of a clock and a length: 2^31 − 1.
 pub const CLOCK_MAX: u32 = i32::MAX as u32;
 
-/// What a scan allows.
+/// What a scan of awareness allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// Arrays and objects within each other. Honest values are nested a few levels deep; the CRDT library recurses.
-    pub nesting_max: usize,
-    /// Clients that one update may have structs of. The CRDT library recurses once for each.
-    pub clients_max: usize,
     /// Awareness states in one message.
     pub awareness_clients_max: usize,
     /// Bytes of one awareness state.
@@ -57,20 +45,7 @@ pub struct ScanLimits {
 
 impl Default for ScanLimits {
     fn default() -> Self {
-        Self {
-            nesting_max: 512,
-            clients_max: 20_000,
-            awareness_clients_max: 20_000,
-            awareness_state_bytes_max: 1 << 20,
-        }
-    }
-}
-
-impl ScanLimits {
-    /// For bytes that were scanned before they were stored: a document that has lived for years may have been touched
-    /// by more clients than one message may bring.
-    pub fn stored() -> Self {
-        Self { clients_max: usize::MAX, ..Self::default() }
+        Self { awareness_clients_max: 20_000, awareness_state_bytes_max: 1 << 20 }
     }
 }
 
@@ -100,16 +75,13 @@ impl Visit<'_> for () {
 /// # Errors
 ///
 /// Every way in which bytes are refused. `visit` has by then been told what stood before.
-pub fn update<'a>(bytes: &'a [u8], limits: &ScanLimits, visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
+pub fn update<'a>(bytes: &'a [u8], visit: &mut impl Visit<'a>) -> Result<(), Refusal> {
     let mut reader = Reader::new(bytes);
     let clients = reader.count(structs::CLIENT_BYTES_MIN)?;
-    if clients > limits.clients_max as u64 {
-        return Err(Refusal::TooManyClients { clients, max: limits.clients_max });
-    }
     let mut met = Met::default();
     for _ in 0..clients {
-        let mut structs = Structs::read(&mut reader, limits)?;
-        met.meet(structs.client(), || clients_before(bytes, reader.position(), limits))?;
+        let mut structs = Structs::read(&mut reader)?;
+        met.meet(structs.client(), || clients_before(bytes, reader.position()))?;
         visit.client(&structs);
         while let Some(item) = structs.next_struct()? {
             visit.item(&item);
@@ -158,17 +130,13 @@ impl Met {
 }
 
 /// The clients whose structs begin before a position, all of which have been walked over.
-fn clients_before(
-    bytes: &[u8],
-    position: usize,
-    limits: &ScanLimits,
-) -> std::collections::BTreeSet<ClientId> {
+fn clients_before(bytes: &[u8], position: usize) -> std::collections::BTreeSet<ClientId> {
     let mut clients = std::collections::BTreeSet::new();
     let mut reader = Reader::new(bytes);
     if reader.var_uint().is_err() {
         return clients;
     }
-    while let Ok(mut structs) = Structs::read(&mut reader, limits) {
+    while let Ok(mut structs) = Structs::read(&mut reader) {
         if structs.position() >= position {
             break;
         }
@@ -184,7 +152,7 @@ mod tests {
     use super::*;
 
     fn scan(bytes: &[u8]) -> Result<(), Refusal> {
-        update(bytes, &ScanLimits::default(), &mut ())
+        update(bytes, &mut ())
     }
 
     #[test]

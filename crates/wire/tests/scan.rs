@@ -4,12 +4,31 @@
 
 use proptest::prelude::*;
 use ringleaf_types::ClientId;
+use ringleaf_wire::Refusal;
+use ringleaf_wire::cut::{self, Form, Units};
 use ringleaf_wire::lib0::{Malformed, write_var_bytes, write_var_string, write_var_uint};
-use ringleaf_wire::scan::{self, Content, Kind, ScanLimits, Struct, Visit};
-use ringleaf_wire::{Cut, Refusal};
+use ringleaf_wire::scan::{self, Content, Harm, ScanLimits, Struct, VALUE_NESTING_MAX, Visit};
 
 fn scan(bytes: &[u8]) -> Result<(), Refusal> {
-    scan::update(bytes, &ScanLimits::default(), &mut ())
+    scan::update(bytes, &mut ())
+}
+
+/// What the first struct of an update would do to editors.
+fn harm(bytes: &[u8]) -> Option<Harm> {
+    #[derive(Default)]
+    struct First(Option<Option<Harm>>);
+
+    impl<'a> Visit<'a> for First {
+        fn item(&mut self, item: &Struct<'a>) {
+            self.0.get_or_insert(item.harm);
+        }
+
+        fn deleted(&mut self, _: ClientId, _: ringleaf_types::Clock, _: u32) {}
+    }
+
+    let mut first = First::default();
+    scan::update(bytes, &mut first).unwrap();
+    first.0.unwrap()
 }
 
 /// An update in which client 1 inserts one struct with this content into the root "t".
@@ -34,6 +53,7 @@ const LARGEST: [u8; 5] = [0xff, 0xff, 0xff, 0xff, 0x07];
 fn every_content_passes() {
     for (content, bytes) in [
         (1, vec![5]),
+        (2, [vec![3], text(b"{}"), text(b"undefined"), text(b"\"a\"")].concat()),
         (3, text(&[1, 2, 3])),
         (4, text("a😀".as_bytes())),
         (5, text(br#"{"a":[1,"\ud83d\ude00",-1.5e3,true,null]}"#)),
@@ -43,11 +63,12 @@ fn every_content_passes() {
         (7, vec![2]),
         (7, [vec![3], text(b"p")].concat()),
         (7, vec![4]),
+        (7, [vec![5], text(b"hook")].concat()),
         (7, vec![6]),
         (8, vec![2, 0x7e, 0x76, 1, 1, b'k', 0x7f]),
         (9, [text(b"guid"), vec![0x76, 0]].concat()),
     ] {
-        assert_eq!(scan(&item(content, &bytes)), Ok(()), "content {content} {bytes:?}");
+        assert_eq!(harm(&item(content, &bytes)), None, "content {content} {bytes:?}");
     }
 }
 
@@ -81,13 +102,9 @@ fn what_is_not_an_update_is_refused_for_its_reason() {
         (item(0x14, &[1, b'a']), Refusal::UnknownContent { client, info: 0x14 }),
         (vec![1, 1, 1, 0, 0x80, 1, 0, 1, 0], Refusal::UnknownContent { client, info: 0x80 }),
         (vec![1, 1, 1, 0, 4, 2, 1, b't', 1, b'a', 0], Refusal::UnknownParent { client }),
-        (item(2, &[1, 1, b'1']), Refusal::LegacyJson { client }),
-        (item(7, &[5, 1, b'h']), Refusal::UnsupportedType { client, type_ref: 5 }),
-        (item(7, &[7, 0, 0, 0]), Refusal::UnsupportedType { client, type_ref: 7 }),
-        (item(7, &[0x84, 0]), Refusal::UnsupportedType { client, type_ref: 0x84 }),
-        (item(9, &[1, b'g', 0x7e]), Refusal::NoOptions { client }),
+        (item(7, &[8]), Refusal::UnknownType { client, type_ref: 8 }),
+        (item(7, &[0x84, 0]), Refusal::UnknownType { client, type_ref: 0x84 }),
         (item(8, &[1, 0x73]), Refusal::Malformed(Malformed::UnknownTag { tag: 0x73 })),
-        (item(5, &text(b"{")), Refusal::Json { client }),
         // Empty tombstones and gaps.
         (vec![1, 1, 1, 0, 0, 0, 0], Refusal::EmptyStruct { client }),
         (vec![1, 1, 1, 0, 10, 0, 0], Refusal::EmptyStruct { client }),
@@ -124,20 +141,44 @@ fn clocks_end_at_the_largest_signed_number() {
 }
 
 #[test]
-fn values_and_embedded_json_may_be_nested_512_deep() {
-    let any = |depth: usize| item(8, &[&[1][..], &[0x75, 1].repeat(depth - 1), &[0x75, 0]].concat());
-    assert_eq!(scan(&any(512)), Ok(()));
-    assert_eq!(scan(&any(513)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
-    assert_eq!(scan(&any(1_000_000)), Err(Refusal::Malformed(Malformed::TooDeep { max: 512 })));
-    let json =
-        |depth: usize| item(5, &text(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes()));
-    assert_eq!(scan(&json(512)), Ok(()));
-    assert_eq!(scan(&json(513)), Err(Refusal::Json { client: client() }));
-    assert_eq!(scan(&json(1_000_000)), Err(Refusal::Json { client: client() }));
+fn what_would_harm_editors_is_marked() {
+    for (bytes, expected) in [
+        // A link to one unit, to a range, to a whole shared type by its item and by its name.
+        (item(7, &[7, 0, 1, 0]), Harm::WeakLink),
+        (item(7, &[7, 1, 1, 0, 1, 5]), Harm::WeakLink),
+        (item(7, &[7, 1 | 8 | 16, 1, 0, 1, 0]), Harm::WeakLink),
+        (item(7, &[7, 1 | 8 | 16 | 32, 1, b't', 1, b't']), Harm::WeakLink),
+        (item(9, &[1, b'g', 0x7e]), Harm::NoOptions),
+        (item(5, &text(b"{")), Harm::Json),
+        (item(6, &[text(b"bold"), text(b"tru")].concat()), Harm::Json),
+        (item(2, &[vec![1], text(b"undefine")].concat()), Harm::Json),
+    ] {
+        assert_eq!(harm(&bytes), Some(expected), "{bytes:?}");
+    }
 }
 
 #[test]
-fn an_update_has_at_most_20_000_clients() {
+fn values_nested_thousands_deep_would_harm_editors() {
+    const MAX: usize = VALUE_NESTING_MAX;
+    let any = |depth: usize| item(8, &[&[1][..], &[0x75, 1].repeat(depth - 1), &[0x75, 0]].concat());
+    assert_eq!(harm(&any(MAX)), None);
+    assert_eq!(harm(&any(MAX + 1)), Some(Harm::ValuesTooDeep));
+    assert_eq!(harm(&any(1_000_000)), Some(Harm::ValuesTooDeep));
+    let json =
+        |depth: usize| item(5, &text(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes()));
+    let mixed = |depth: usize| {
+        item(5, &text(format!("{}1{}", "[{\"a\":".repeat(depth), "}]".repeat(depth)).as_bytes()))
+    };
+    for depth in [1, 31, 32, 33, 64, 600, MAX / 2] {
+        assert_eq!(harm(&mixed(depth)), None, "{depth}");
+    }
+    assert_eq!(harm(&json(MAX)), None);
+    assert_eq!(harm(&json(MAX + 1)), Some(Harm::ValuesTooDeep));
+    assert_eq!(harm(&json(1_000_000)), Some(Harm::ValuesTooDeep));
+}
+
+#[test]
+fn an_update_has_as_many_clients_as_its_bytes_can_hold() {
     let clients = |count: u64, descending: bool| {
         let mut out = Vec::new();
         write_var_uint(&mut out, count);
@@ -150,11 +191,7 @@ fn an_update_has_at_most_20_000_clients() {
         out
     };
     for descending in [true, false] {
-        assert_eq!(scan(&clients(20_000, descending)), Ok(()));
-        let too_many = Refusal::TooManyClients { clients: 20_001, max: 20_000 };
-        assert_eq!(scan(&clients(20_001, descending)), Err(too_many));
-        let stored = scan::update(&clients(20_001, descending), &ScanLimits::stored(), &mut ());
-        assert_eq!(stored, Ok(()), "a stored state may have more");
+        assert_eq!(scan(&clients(100_000, descending)), Ok(()));
     }
 }
 
@@ -190,7 +227,7 @@ impl<'a> Visit<'a> for Lengths {
 fn a_string_is_as_long_as_javascript_says() {
     let mut lengths = Lengths::default();
     for text_content in ["", "a", "é", "\u{ffff}", "😀", "a😀é"] {
-        scan::update(&item(4, &text(text_content.as_bytes())), &ScanLimits::default(), &mut lengths).unwrap();
+        scan::update(&item(4, &text(text_content.as_bytes())), &mut lengths).unwrap();
     }
     assert_eq!(lengths.0.iter().map(|&(_, length)| length).collect::<Vec<_>>(), [0, 1, 1, 1, 2, 4]);
 }
@@ -220,51 +257,8 @@ fn a_state_vector_and_awareness_are_checked_before_anything_is_reserved() {
     );
 }
 
-/// Collects, and cuts everything that it collects.
-#[derive(Default)]
-struct CutAll(Cut);
-
-impl<'a> Visit<'a> for CutAll {
-    fn item(&mut self, item: &Struct<'a>) {
-        if item.kind != Kind::Skip {
-            self.0.keep(item);
-        }
-    }
-
-    fn deleted(&mut self, client: ClientId, clock: ringleaf_types::Clock, length: u32) {
-        self.0.delete(client, clock.get()..clock.get() + length);
-    }
-}
-
-#[test]
-fn structs_that_would_be_joined_at_great_cost_are_cut_into_pieces() {
-    let run = |count: u64, content: &[u8], kind: u8| {
-        let mut out = vec![1];
-        write_var_uint(&mut out, count);
-        out.extend([&[1, 0, kind, 1, 1, b't'], content].concat());
-        for clock in 0..count - 1 {
-            out.extend([0x80 | kind, 1]);
-            write_var_uint(&mut out, clock);
-            out.extend(content);
-        }
-        out.push(0);
-        let mut all = CutAll::default();
-        scan::update(&out, &ScanLimits::default(), &mut all).unwrap();
-        let pieces = all.0.finish();
-        assert!(pieces.len() > 1 || pieces[0] == out, "one piece is the update itself");
-        pieces.len()
-    };
-    assert_eq!(run(200, &[1, 0x7e], 8), 1);
-    assert!((30..60).contains(&run(10_000, &[1, 0x7e], 8)));
-    assert_eq!(run(500, &[1, b'x'], 4), 1);
-    assert!(run(10_000, &[1, b'x'], 4) > 10);
-    // Deleted content is only a length, and shared types are never joined.
-    assert_eq!(run(10_000, &[1], 1), 1);
-    assert_eq!(run(10_000, &[1], 7), 1);
-}
-
 fn is_json(text_content: &str) -> bool {
-    scan(&item(5, &text(text_content.as_bytes()))).is_ok()
+    harm(&item(5, &text(text_content.as_bytes()))).is_none()
 }
 
 /// Passing over it, serde_json asks for no more than the grammar, as `JSON.parse` does.
@@ -340,37 +334,96 @@ fn whatever_browsers_write_is_json() {
     }
 }
 
-#[test]
-fn of_a_struct_whose_beginning_is_known_the_end_is_kept() {
-    struct End(Cut, u32);
+/// Takes the only struct of an update apart at these units, and writes the pieces.
+fn pieces(update: &[u8], at: &[u32], form: Form) -> Vec<Vec<u8>> {
+    struct Apart<'p>(&'p [u32], Form, Vec<Vec<u8>>);
 
-    impl<'a> Visit<'a> for End {
+    impl<'a> Visit<'a> for Apart<'_> {
         fn item(&mut self, item: &Struct<'a>) {
-            self.0.keep_end(item, ringleaf_types::Clock::new(self.1));
+            let mut units = Units::new(item);
+            let mut offset = 0;
+            for &until in self.0.iter().chain([&item.length]) {
+                let span = units.take(until - offset);
+                let mut out = Vec::new();
+                cut::write_head(&mut out, item, offset, self.1);
+                let whole = self.1 == Form::Whole && !item.is_deleted();
+                write_var_uint(
+                    &mut out,
+                    u64::from(if whole { span.prefix(item.content) } else { span.units }),
+                );
+                if whole {
+                    span.write(&mut out);
+                }
+                self.2.push(out);
+                offset = until;
+            }
         }
 
         fn deleted(&mut self, _: ClientId, _: ringleaf_types::Clock, _: u32) {}
     }
 
-    let end = |update: &[u8], from: u32| {
-        let mut end = End(Cut::new(), from);
-        scan::update(update, &ScanLimits::default(), &mut end).unwrap();
-        end.0.finish().iter().map(|bytes| bytes.to_vec()).collect::<Vec<_>>()
-    };
-    let hello = item(4, &text("héllo".as_bytes()));
-    assert_eq!(end(&hello, 0), [&hello[..]]);
-    assert_eq!(end(&hello, 2), [vec![1, 1, 1, 2, 0x84, 1, 1, 3, b'l', b'l', b'o', 0]]);
-    assert_eq!(end(&hello, 5), Vec::<Vec<u8>>::new());
+    let mut apart = Apart(at, form, Vec::new());
+    scan::update(update, &mut apart).unwrap();
+    apart.2
+}
+
+/// The end of the only struct of an update, from this unit on.
+fn end(update: &[u8], from: u32) -> Vec<u8> {
+    struct End(u32, Vec<u8>);
+
+    impl<'a> Visit<'a> for End {
+        fn item(&mut self, item: &Struct<'a>) {
+            let rest = cut::write_end(&mut self.1, item, self.0);
+            self.1.extend(&item.bytes[item.bytes.len() - rest..]);
+        }
+
+        fn deleted(&mut self, _: ClientId, _: ringleaf_types::Clock, _: u32) {}
+    }
+
+    let mut end = End(from, Vec::new());
+    scan::update(update, &mut end).unwrap();
+    end.1
+}
+
+#[test]
+fn of_a_struct_whose_beginning_is_known_the_end_is_kept() {
+    assert_eq!(end(&item(4, &text("héllo".as_bytes())), 2), [0x84, 1, 1, 3, b'l', b'l', b'o']);
     // Half a character becomes a replacement character, which is one unit long, too.
-    let replaced = [&[1, 1, 1, 2, 0x84, 1, 1, 4][..], "\u{fffd}b".as_bytes(), &[0]].concat();
-    assert_eq!(end(&item(4, &text("a😀b".as_bytes())), 2), [replaced]);
-    let last = [&[1, 1, 1, 1, 0x84, 1, 0, 3][..], "\u{fffd}".as_bytes(), &[0]].concat();
-    assert_eq!(end(&item(4, &text("😀".as_bytes())), 1), [last]);
+    let replaced = [&[0x84, 1, 1, 4][..], "\u{fffd}b".as_bytes()].concat();
+    assert_eq!(end(&item(4, &text("a😀b".as_bytes())), 2), replaced);
+    assert_eq!(
+        end(&item(4, &text("😀".as_bytes())), 1),
+        [&[0x84, 1, 0, 3][..], "\u{fffd}".as_bytes()].concat()
+    );
     // Values, what was deleted, tombstones; with something on the right.
     assert_eq!(
         end(&[1, 1, 1, 0, 0x48, 2, 9, 3, 0x7e, 0x77, 1, b'a', 0x75, 0, 0], 1),
-        [vec![1, 1, 1, 1, 0xc8, 1, 0, 2, 9, 2, 0x77, 1, b'a', 0x75, 0, 0]]
+        [0xc8, 1, 0, 2, 9, 2, 0x77, 1, b'a', 0x75, 0]
     );
-    assert_eq!(end(&item(1, &[5]), 3), [vec![1, 1, 1, 3, 0x81, 1, 2, 2, 0]]);
-    assert_eq!(end(&[1, 1, 1, 0, 0, 5, 0], 3), [vec![1, 1, 1, 3, 0, 2, 0]]);
+    assert_eq!(end(&item(2, &[vec![2], text(b"1"), text(b"undefined")].concat()), 1)[..4], [0x82, 1, 0, 1]);
+    assert_eq!(end(&item(1, &[5]), 3), [0x81, 1, 2, 2]);
+    assert_eq!(end(&[1, 1, 1, 0, 0, 5, 0], 3), [0, 2]);
+    // The bit of a key stays, the key does not.
+    assert_eq!(end(&[1, 1, 1, 0, 0x28, 1, 1, b't', 1, b'k', 2, 0x7e, 0x7f, 0], 1), [0xa8, 1, 0, 1, 0x7f]);
+}
+
+#[test]
+fn a_struct_comes_apart_between_its_units() {
+    let half = "\u{fffd}".as_bytes();
+    let update = item(4, &text("a😀b".as_bytes()));
+    let first = [&[4, 1, 1, b't', 4, b'a'][..], half].concat();
+    let second = [&[0x84, 1, 1, 3][..], half].concat();
+    assert_eq!(pieces(&update, &[2, 3], Form::Whole), [first, second, vec![0x84, 1, 2, 1, b'b']]);
+    assert_eq!(pieces(&update, &[2], Form::Deleted), [vec![1, 1, 1, b't', 2], vec![0x81, 1, 1, 2]]);
+    assert_eq!(pieces(&update, &[2], Form::Tombstone), [[0, 2], [0, 2]]);
+    // Long text, of which most is passed over in large steps.
+    let long = format!("{}é😀{}", "x".repeat(1_000), "y".repeat(1_000));
+    let update = item(4, &text(long.as_bytes()));
+    let cut = pieces(&update, &[999, 1_001, 1_003, 1_500], Form::Whole);
+    let ends = ["xé".to_owned(), "😀".to_owned(), "y".repeat(497)];
+    for (piece, end) in cut[1..4].iter().zip(&ends) {
+        // Kind, client, clock (two bytes), length (one or two bytes).
+        let head = if end.len() < 128 { 5 } else { 6 };
+        assert_eq!(&piece[head..], end.as_bytes());
+    }
 }

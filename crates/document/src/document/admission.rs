@@ -1,34 +1,27 @@
-//! From a message to an admitted update: scan, gap gate, replica, what was seen.
+//! From a message to what is admitted of it.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use ringleaf_types::{Body, CloseReason, MessageNumber, Rights};
-use ringleaf_wire::Event;
+use ringleaf_wire::{Event, Refusal};
 
-use super::{Document, Gathered, Source};
+use super::Document;
 use crate::gate::Output;
-use crate::replica::{Broken, Replica};
-use crate::seen::{Seen, Verdict};
-use crate::session::{Asked, SessionKey};
+use crate::session::{LeftWhy, SessionKey};
+use crate::struct_store::Admission;
 use crate::{Count, Effect};
 
 /// Updates up to this size are copied when they are kept: a slice would keep the whole read buffer that it came in.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// What became of an update.
-enum Admission {
-    NothingNew,
-    Admitted,
-    /// Part of it: the rest lies behind a hole.
-    Partly,
-    Refused,
-    /// The document would become too large.
-    NoRoom,
-    /// It broke the replica.
-    Broke(Broken),
-    /// The document cannot take it now, and says nothing.
-    Over,
+/// What became of a message, beside what was admitted of it.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// Something lacks its ground.
+    hole: bool,
+    /// Something will never be admitted.
+    refused: Option<LeftWhy>,
 }
 
 impl Document {
@@ -48,45 +41,90 @@ impl Document {
             self.read_only_update(key, number, answer, update);
             return;
         }
-        let admission = self.admit(Source::Session(key), update);
-        let hole = matches!(admission, Admission::Partly);
-        match admission {
-            Admission::Over => return,
-            Admission::NothingNew => self.count(Count::NothingNew),
-            Admission::Admitted => {}
-            Admission::Partly => self.ask_once(key, answer),
-            Admission::Refused => {
-                self.refuse(key, number);
-                self.ask_once(key, answer);
-                self.refused(key, now);
-            }
-            // Its editor does nothing wrong: it is not asked again, and not sent away.
-            Admission::NoRoom => self.refuse(key, number),
-            Admission::Broke(broken) => {
-                self.refuse(key, number);
-                if matches!(broken, Broken::Undecodable { .. }) {
-                    self.refused(key, now);
-                } else {
-                    self.close_session(key, CloseReason::Misbehaved);
-                }
-            }
+        let verdict = self.admit(key, update, now);
+        if verdict.refused.is_some() {
+            self.refuse(key, number);
+        }
+        if !answer && (verdict.hole || verdict.refused.is_some()) {
+            self.ask_about_the_rest(key);
         }
         if answer {
-            self.answered(key, number, hole);
-        } else if self.owes(key, number, update.len(), hole) {
+            self.answered(key, number, &verdict);
+        } else if self.owes(key, number, update.len(), verdict.hole) {
             return;
         }
         self.acknowledge(key, number);
+        if let Some(LeftWhy::Refused(Refusal::Malformed(_) | Refusal::BytesLeftOver { .. })) = verdict.refused
+        {
+            self.refused(key, now);
+        }
     }
 
-    /// The editor has said all that it has. What still lies behind a hole stays with it, and it is told so.
-    fn answered(&mut self, key: SessionKey, number: MessageNumber, hole: bool) {
+    /// Takes in what can be, keeps what lacks its ground, and notes what is left behind.
+    fn admit(&mut self, key: SessionKey, update: &Bytes, now: Instant) -> Verdict {
+        if self.is_full_for(update) {
+            self.leave_behind(key, LeftWhy::Full, &Admission::default(), now);
+            return Verdict { hole: false, refused: Some(LeftWhy::Full) };
+        }
+        let admission = match self.structs.admit(update) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                let why = LeftWhy::Refused(refusal);
+                self.leave_behind(key, why, &Admission::default(), now);
+                return Verdict { hole: false, refused: Some(why) };
+            }
+        };
+        let mut verdict = Verdict::default();
+        if let Some(refusal) = admission.barred {
+            let why = LeftWhy::Refused(refusal);
+            self.leave_behind(key, why, &admission, now);
+            verdict.refused = Some(why);
+        }
+        match &admission.news {
+            Some(news) => self.gather(news),
+            None if admission.remainder.is_none() => self.count(Count::NothingNew),
+            None => {}
+        }
+        if let Some(remainder) = &admission.remainder {
+            let kept = self.keep(Some(key), remainder.clone(), now);
+            let why = if kept { LeftWhy::Ground } else { LeftWhy::GroundNoRoom };
+            self.leave_behind(key, why, &admission, now);
+            verdict.hole = true;
+        }
+        self.ground_came(&admission.grown);
+        verdict
+    }
+
+    /// Whether the document has reached its size, and the update would make it larger.
+    fn is_full_for(&self, update: &Bytes) -> bool {
+        let max = self.limits.document_bytes_max;
+        self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
+    }
+
+    fn leave_behind(&mut self, key: SessionKey, why: LeftWhy, admission: &Admission, now: Instant) {
+        let waits = admission.remainder.as_ref().map(|remainder| remainder.waits.clone());
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        session.answered(hole);
+        if session.leaves(why, waits.unwrap_or_default(), now) {
+            self.effects.push_back(Effect::LeftBehind { router: key.0, session: key.1, why });
+        }
+        self.someone_leaves = true;
+    }
+
+    /// The editor has said all that it has. What is still left behind is not acknowledged to it.
+    fn answered(&mut self, key: SessionKey, number: MessageNumber, verdict: &Verdict) {
+        let whole = !verdict.hole && verdict.refused.is_none();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let last = session.answered(whole, verdict.refused.is_some());
         let mut left = session.settle();
-        if hole {
+        if whole {
+            left.clear();
+        } else if verdict.hole {
             left.push(number);
-            self.leave_with_editor(key, &left);
+        }
+        self.tell_left(key, &left);
+        if last {
+            let full = verdict.refused == Some(LeftWhy::Full);
+            self.close_session(key, if full { CloseReason::DocumentFull } else { CloseReason::NotTaken });
         }
     }
 
@@ -100,33 +138,29 @@ impl Document {
         if hole && left.last() != Some(&number) {
             left.push(number);
         }
-        self.leave_with_editor(key, &left);
+        self.tell_left(key, &left);
         false
     }
 
-    fn leave_with_editor(&mut self, (router, session): SessionKey, left: &[MessageNumber]) {
+    fn tell_left(&mut self, (router, session): SessionKey, left: &[MessageNumber]) {
         for &number in left {
-            self.count(Count::LeftWithEditor);
+            self.count(Count::LeftBehind);
             self.deliver(router, Event::Refused { session, number });
         }
     }
 
     /// Nothing of it is taken in. Only an answer is looked at: its editor wants to know whether it held anything new.
     fn read_only_update(&mut self, key: SessionKey, number: MessageNumber, answer: bool, update: &Bytes) {
-        let nothing_new = answer && matches!(self.seen.judge(update), Ok(Verdict::NothingNew));
+        let nothing_new = answer && self.structs.holds(update).unwrap_or(false);
         if !nothing_new {
             self.refuse(key, number);
         }
         self.acknowledge(key, number);
     }
 
-    /// Asks for what lies behind a hole, once.
-    fn ask_once(&mut self, key: SessionKey, answer: bool) {
-        if let Some(session) = self.sessions.get_mut(&key)
-            && session.asked == Asked::No
-            && !answer
-        {
-            session.asked = Asked::Waiting;
+    /// Asks for everything that the editor has and the document lacks, unless that was asked already.
+    fn ask_about_the_rest(&mut self, key: SessionKey) {
+        if self.sessions.get_mut(&key).is_some_and(crate::session::Session::wants_question) {
             self.count(Count::AskedForRest);
             self.ask(key);
         }
@@ -146,30 +180,28 @@ impl Document {
     }
 
     pub(super) fn import(&mut self, ticket: u64, update: &Bytes, _now: Instant) {
-        let refusal = if self.closing() {
-            "the document is deleted".to_owned()
+        let imported = if self.closing() {
+            Err("the document is deleted".to_owned())
+        } else if self.is_full_for(update) {
+            Err(format!("the document would exceed document_bytes_max ({})", self.limits.document_bytes_max))
         } else {
-            match self.seen.judge(update) {
-                Err(refusal) => refusal.to_string(),
-                Ok(Verdict::Partial { left, .. }) if left > 0 => {
-                    format!(
-                        "the update lacks something that it builds on; {left} structs lie behind the hole"
-                    )
-                }
-                Ok(_) => match self.admit(Source::Import { ticket }, update) {
-                    Admission::NothingNew | Admission::Admitted => {
-                        self.leave(Output::Imported { ticket });
-                        return;
-                    }
-                    Admission::Partly | Admission::Refused | Admission::NoRoom => {
-                        "the document has no room for it".to_owned()
-                    }
-                    Admission::Broke(broken) => broken.to_string(),
-                    Admission::Over => "the document is closed".to_owned(),
-                },
-            }
+            // On a copy, since an import is taken whole or not at all. The bytes of the base are shared.
+            let mut structs = self.structs.clone();
+            whole(structs.admit(update)).map(|admission| {
+                self.structs = structs;
+                admission
+            })
         };
-        self.effects.push_back(Effect::Imported { ticket, outcome: Err(refusal) });
+        match imported {
+            Ok(admission) => {
+                if let Some(news) = &admission.news {
+                    self.gather(news);
+                }
+                self.ground_came(&admission.grown);
+                self.leave(Output::Imported { ticket });
+            }
+            Err(why) => self.effects.push_back(Effect::Imported { ticket, outcome: Err(why) }),
+        }
     }
 
     /// Closed to everybody, or about to be.
@@ -178,172 +210,33 @@ impl Document {
         self.deleted || in_flight || matches!(self.control, Some(Body::Deletion))
     }
 
-    fn admit(&mut self, from: Source, update: &Bytes) -> Admission {
-        let verdict = match self.seen.judge(update) {
-            Ok(verdict) => verdict,
-            Err(_) => return Admission::Refused,
-        };
-        let (parts, left): (&[Bytes], u64) = match &verdict {
-            Verdict::NothingNew => return Admission::NothingNew,
-            Verdict::Complete => (std::slice::from_ref(update), 0),
-            Verdict::Partial { complete, left } => (complete, *left),
-        };
-        let size: usize = parts.iter().map(Bytes::len).sum();
-        if self.stored.state_bytes() + self.gathered_bytes + size > self.limits.document_bytes_max {
-            return Admission::NoRoom;
-        }
-        for part in parts {
-            match self.apply(part) {
-                Ok(true) => self.gather(from, part),
-                Ok(false) => return Admission::Over,
-                Err(broken) => return Admission::Broke(broken),
-            }
-        }
-        if !parts.is_empty() {
-            self.admitted.updates = self.admitted.updates.saturating_add(1);
-            let bytes = u32::try_from(size).unwrap_or(u32::MAX);
-            self.admitted.bytes = self.admitted.bytes.saturating_add(bytes);
-        }
-        if left > 0 { Admission::Partly } else { Admission::Admitted }
-    }
-
-    /// Applies an update that is not admitted yet. `false`: the document is over.
-    ///
-    /// When it breaks the replica, that is thrown away; the next one is made of the durable bytes and of what waits.
-    fn apply(&mut self, update: &Bytes) -> Result<bool, Broken> {
-        if !self.ensure_replica() {
-            return Ok(false);
-        }
-        let Some(replica) = &mut self.replica else { return Ok(false) };
-        let Err(broken) = replica.apply(update) else { return Ok(true) };
-        self.replica = None;
-        self.count(Count::Panicked);
-        if broken == Broken::Pending {
-            // yrs sometimes keeps a block although everything that it builds on is there; a fresh replica does not.
-            let fresh = Replica::build(self.admitted().chain(std::iter::once(update)))?;
-            self.replica = Some(fresh);
-            return Ok(true);
-        }
-        Err(broken)
-    }
-
-    fn gather(&mut self, from: Source, update: &Bytes) {
-        self.seen.take_in(update).expect("what was judged complete passes the scan");
-        let update =
-            if update.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(update) } else { update.clone() };
-        self.gathered_bytes += update.len();
-        self.gathered.push(Gathered { from, update });
+    /// What was admitted waits for the next slot.
+    pub(super) fn gather(&mut self, news: &Bytes) {
+        let news = if news.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(news) } else { news.clone() };
+        self.admitted.updates = self.admitted.updates.saturating_add(1);
+        let bytes = u32::try_from(news.len()).unwrap_or(u32::MAX);
+        self.admitted.bytes = self.admitted.bytes.saturating_add(bytes);
+        self.gathered_bytes += news.len();
+        self.gathered.push(news);
         self.version += 1;
-    }
-
-    /// Everything admitted, durable or not.
-    fn admitted(&self) -> impl Iterator<Item = &Bytes> + Clone {
-        let in_flight = match self.log.in_flight().map(|(_, record)| &record.body) {
-            Some(Body::Updates(updates)) => updates.as_slice(),
-            Some(Body::Deletion | Body::Undeletion) | None => &[],
-        };
-        self.stored.updates().chain(in_flight).chain(self.gathered.iter().map(|gathered| &gathered.update))
-    }
-
-    /// Makes sure that there is a replica. `false`: there cannot be one, and the document is over.
-    pub(super) fn ensure_replica(&mut self) -> bool {
-        if self.replica.is_some() {
-            return true;
-        }
-        match Replica::build(self.admitted()) {
-            Ok(replica) => self.replica = Some(replica),
-            Err(broken) => self.broke_down(&broken),
-        }
-        !self.over
-    }
-
-    /// The replica broke, and no sender is known. Once: it is made again, and whoever waits is tried one by one.
-    /// Twice: a person has to look.
-    pub(super) fn broke_down(&mut self, broken: &Broken) {
-        self.replica = None;
-        self.answers.clear();
-        self.count(Count::Panicked);
-        self.breakdowns += 1;
-        if self.breakdowns > 1 {
-            self.quarantine(broken);
-            return;
-        }
-        loop {
-            match self.rebuild() {
-                Ok(replica) => {
-                    self.replica = Some(replica);
-                    return;
-                }
-                Err((Some(from), broken)) => self.take_back(from, &broken),
-                Err((None, broken)) => {
-                    self.quarantine(&broken);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Builds a replica step by step, and says who breaks it. What is durable or on its way cannot be taken back.
-    fn rebuild(&self) -> Result<Replica, (Option<Source>, Broken)> {
-        let firm = self.admitted().take(self.admitted().count() - self.gathered.len());
-        let mut replica = Replica::build(firm).map_err(|broken| (None, broken))?;
-        replica.full().map_err(|broken| (None, broken))?;
-        for gathered in &self.gathered {
-            replica
-                .apply(&gathered.update)
-                .and_then(|()| replica.full())
-                .map_err(|broken| (Some(gathered.from), broken))?;
-        }
-        Ok(replica)
-    }
-
-    /// Takes back what somebody sent and what is not on its way to the store yet. Nobody else can have built on it: it has
-    /// not left.
-    fn take_back(&mut self, from: Source, broken: &Broken) {
-        self.gathered.retain(|gathered| gathered.from != from);
-        self.gathered_bytes = self.gathered.iter().map(|gathered| gathered.update.len()).sum();
-        self.see_again();
-        match from {
-            Source::Session(key) => {
-                self.gate.forget(key);
-                self.waiting.forget(key);
-                self.close_session(key, CloseReason::Misbehaved);
-            }
-            Source::Import { ticket } => {
-                self.gate.forget_import(ticket);
-                self.effects.push_back(Effect::Imported { ticket, outcome: Err(broken.to_string()) });
-            }
-        }
-    }
-
-    /// Nothing that has gathered will be stored.
-    pub(super) fn give_up_gathered(&mut self) {
-        self.replica = None;
-        self.answers.clear();
-        if !self.gathered.is_empty() {
-            self.gathered.clear();
-            self.gathered_bytes = 0;
-            self.see_again();
-        }
-    }
-
-    /// What was seen, made again: what was taken back must not be taken for something that is stored.
-    fn see_again(&mut self) {
-        let mut seen = Seen::new();
-        for update in self.admitted() {
-            seen.take_in(update).expect("what was admitted passes the scan");
-        }
-        self.seen = seen;
-        self.version += 1;
-    }
-
-    fn quarantine(&mut self, broken: &Broken) {
-        self.over = true;
-        self.gate.clear();
-        self.effects.push_back(Effect::Quarantine { reason: broken.to_string() });
     }
 
     pub(super) fn count(&mut self, count: Count) {
         self.effects.push_back(Effect::Count(count));
+    }
+}
+
+/// Says why an update was not taken whole.
+fn whole(admission: Result<Admission, Refusal>) -> Result<Admission, String> {
+    let admission = admission.map_err(|refusal| refusal.to_string())?;
+    if let Some(refusal) = admission.barred {
+        return Err(refusal.to_string());
+    }
+    match &admission.remainder {
+        Some(remainder) => Err(format!(
+            "the update lacks something that it builds on; {} structs or deletions lie behind the hole",
+            remainder.pieces
+        )),
+        None => Ok(admission),
     }
 }

@@ -1,10 +1,10 @@
 //! What editors and routers ask for: answers are made when nothing is being written, once for all who wait.
 //!
-//! Those at hand are given at once. Those that take long to compute are made one at a time, in a turn of their own:
+//! Those at hand are given at once. Those that take long to copy are made one at a time, in a turn of their own:
 //!
 //! ```text
 //!  asked ──▶ at hand? ──yes──▶ answered
-//!               └──no──▶ in turn ──woken──▶ one is computed ──▶ one slot is written, if something waits for that ──▶ …
+//!               └──no──▶ in turn ──woken──▶ one is made ──▶ one slot is written, if something waits for that ──▶ …
 //! ```
 //!
 //! So nobody waits longer for his edit, or for the answer to his question, because somebody else asks a lot (I14).
@@ -18,39 +18,41 @@ use ringleaf_wire::{Event, Request};
 
 use super::Document;
 use super::waiting::Next;
-use crate::Input;
 use crate::gate::Output;
-use crate::replica::{self, Broken, Replica};
-use crate::seen::Verdict;
 use crate::session::SessionKey;
-use crate::stored::EMPTY_UPDATE;
+use crate::{Input, merge};
 
-/// What an input will cost, so that the shell can choose the thread that pays.
+/// What an input will cost at most, so that the shell can choose the thread that pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// Microseconds: on the thread of the caller.
+    /// A few milliseconds: on the thread of the caller.
     Light,
-    /// Perhaps milliseconds: on a thread of the pool.
+    /// Perhaps fifty: on a thread of the pool.
     Heavy,
-    /// Likewise, and stored bytes are decoded that no replica of this process has decoded before: the shell notes the
-    /// attempt in the store first.
-    Builds,
+    /// More, in proportion to the bytes that are looked at: on a thread of the pool that nobody else waits for.
+    Long,
 }
 
-/// An input above this size is heavy, and so is an answer that is made of more.
+/// An input above this size is heavy …
 const HEAVY_BYTES: usize = 64 << 10;
-/// A document below this size is sent whole rather than made into a replica for the sake of a difference.
-const WHOLE_BYTES_MAX: usize = 16 << 10;
+/// … and above this size long. So is an answer of which more must be copied, or a document that is larger when it is
+/// compacted.
+const LONG_BYTES: usize = 1 << 20;
+
+/// Copying takes a hundredth of the time of looking at each struct.
+const COPYING: usize = 32;
 
 /// The state vector of an editor that has nothing.
 const NOTHING_SEEN: &[u8] = &[0];
 
+/// The update that changes nothing.
+const EMPTY_UPDATE: &[u8] = &[0, 0];
+
 /// Answers that are still true, so that a crowd costs as much as one.
 #[derive(Default)]
 pub(super) struct Answers {
-    /// What was admitted when the first three were made.
+    /// What was admitted when the others were made.
     version: u64,
-    full: Option<Bytes>,
     nothing: Option<Bytes>,
     state_vector: Option<Bytes>,
     difference: Option<(Bytes, Bytes)>,
@@ -73,74 +75,84 @@ enum Lacks {
     Since(Bytes),
 }
 
+/// The weight of looking at so many bytes.
+pub(super) fn weight_of_bytes(bytes: usize) -> Weight {
+    match bytes {
+        ..=HEAVY_BYTES => Weight::Light,
+        ..=LONG_BYTES => Weight::Heavy,
+        _ => Weight::Long,
+    }
+}
+
 impl Document {
     /// What an input will cost.
     pub fn weight(&self, input: &Input) -> Weight {
-        let request = match input {
+        let weight = match input {
             Input::Request { request, .. } => match request {
                 Request::Update { update, .. } => self.weight_of_update(update),
                 Request::SyncRequest { state_vector, .. } if self.may_compute(input) => {
-                    self.weight_of_answer(state_vector)
+                    weight_of_bytes(state_vector.len()).max(self.weight_of_answer(state_vector))
                 }
+                Request::SyncRequest { state_vector, .. } => weight_of_bytes(state_vector.len()),
                 Request::CatchUp { from }
-                    if self.may_compute(input) && self.stored.few_after(*from).is_none() =>
+                    if self.may_compute(input) && self.recent.after_if_kept(*from).is_none() =>
                 {
-                    self.weight_of_replica()
+                    self.weight_of_copy()
                 }
-                Request::SyncRequest { .. }
-                | Request::CatchUp { .. }
+                Request::CatchUp { .. }
                 | Request::Attach { .. }
                 | Request::Detach { .. }
                 | Request::Awareness { .. }
                 | Request::QueryAwareness { .. } => Weight::Light,
             },
-            Input::Import { update, .. } => self.weight_of_update(update),
+            // On a copy of what has changed.
+            Input::Import { update, .. } => {
+                self.weight_of_update(update).max(weight_of_bytes(self.structs.heap_bytes() / COPYING))
+            }
             Input::Export { .. } if self.may_compute(input) => self.weight_of_full(),
-            Input::Compacted { snapshot } if snapshot.state.len() > HEAVY_BYTES => Weight::Heavy,
-            Input::Tail { last, .. } if *last < self.log.last() => self.weight_of_full(),
-            Input::Wake if self.may_compute(input) => self.weight_of_replica(),
-            Input::Wake if self.timers.fold_due => self.weight_of_replica(),
+            Input::Tail { slots, last } => {
+                let lost = if *last < self.log.last() { self.weight_of_full() } else { Weight::Light };
+                lost.max(weight_of_bytes(bytes_of(slots)))
+            }
+            Input::TakeOver { slots, kept } => {
+                weight_of_bytes(bytes_of(slots) + kept.iter().map(|kept| kept.update.len()).sum::<usize>())
+            }
+            Input::Wake if self.timers.compaction_due => weight_of_bytes(self.structs.encoded_bytes()),
+            Input::Wake if self.may_compute(input) => self.weight_of_copy(),
             Input::RouterGone { .. }
             | Input::Appended { .. }
             | Input::Export { .. }
-            | Input::Tail { .. }
             | Input::Compacted { .. }
             | Input::CompactionFailed
             | Input::Saved
             | Input::SaveFailed
+            | Input::RemainderKept { .. }
             | Input::Delete
             | Input::Undelete
             | Input::Seal
             | Input::Unseal
             | Input::Claim
-            | Input::TakeOver { .. }
             | Input::Inherit { .. }
             | Input::Wake => Weight::Light,
         };
-        if self.over { Weight::Light } else { request }
+        if self.over { Weight::Light } else { weight }
     }
 
     fn weight_of_update(&self, update: &Bytes) -> Weight {
-        if self.replica.is_none() && !self.stored.is_empty() {
-            return match self.seen.judge(update) {
-                Ok(Verdict::NothingNew) | Err(_) => Weight::Light,
-                // All of it stays with its editor.
-                Ok(Verdict::Partial { complete, .. }) if complete.is_empty() => Weight::Light,
-                Ok(Verdict::Complete | Verdict::Partial { .. }) => Weight::Builds,
-            };
-        }
-        if update.len() > HEAVY_BYTES { Weight::Heavy } else { Weight::Light }
+        let others = self.structs.looked_at_bytes(update.len()) + self.remainders.bytes();
+        weight_of_bytes(update.len() + others)
     }
 
     fn weight_of_answer(&self, state_vector: &[u8]) -> Weight {
         match self.lacks(state_vector) {
             Ok(Lacks::Nothing) => Weight::Light,
             Ok(Lacks::Everything) | Err(_) => self.weight_of_full(),
-            Ok(Lacks::Since(_)) => self.weight_of_replica(),
+            Ok(Lacks::Since(_)) => self.weight_of_copy(),
         }
     }
 
-    /// Whether an answer may be computed in this turn. Where that is not so, what the input brings goes first.
+    /// Whether an answer may be made in this turn that is not at hand. Where that is not so, what the input brings goes
+    /// first.
     pub(super) fn may_compute(&self, input: &Input) -> bool {
         match input {
             Input::Wake => self.answers_due(),
@@ -156,6 +168,7 @@ impl Document {
             | Input::CompactionFailed
             | Input::Saved
             | Input::SaveFailed
+            | Input::RemainderKept { .. }
             | Input::Delete
             | Input::Undelete
             | Input::Import { .. }
@@ -172,7 +185,7 @@ impl Document {
         !self.log.busy() && self.recovering.is_none() && !self.sealed
     }
 
-    /// The next wake computes an answer.
+    /// The next wake makes an answer.
     pub(super) fn answers_due(&self) -> bool {
         self.may_answer() && self.waiting.owes() && !(self.has_work() && self.waiting.slot_first)
     }
@@ -183,29 +196,20 @@ impl Document {
             Lacks::Nothing => true,
             Lacks::Everything => self.weight_of_full() == Weight::Light,
             Lacks::Since(state_vector) => {
-                let computed = self.answers.difference.as_ref().is_some_and(|(of, _)| of == state_vector);
+                let made = self.answers.difference.as_ref().is_some_and(|(of, _)| of == state_vector);
                 let still_true = self.answers.version == self.version;
-                (computed && still_true) || self.weight_of_replica() == Weight::Light
+                (made && still_true) || self.weight_of_copy() == Weight::Light
             }
         }
     }
 
     fn weight_of_full(&self) -> Weight {
-        let cached = self.answers.version == self.version && self.answers.full.is_some();
-        if cached || (self.replica.is_none() && self.stored.single().is_some()) {
-            return Weight::Light;
-        }
-        self.weight_of_replica()
+        if self.structs.is_folded() { Weight::Light } else { self.weight_of_copy() }
     }
 
-    fn weight_of_replica(&self) -> Weight {
-        if self.replica.is_none() && !self.stored.is_empty() {
-            Weight::Builds
-        } else if self.stored.state_bytes() > HEAVY_BYTES {
-            Weight::Heavy
-        } else {
-            Weight::Light
-        }
+    /// Of copying everything, at worst, and going through all clients.
+    fn weight_of_copy(&self) -> Weight {
+        weight_of_bytes(self.structs.encoded_bytes() / COPYING + self.structs.client_count())
     }
 
     /// One that cannot be read is counted, and answered like that of an editor that has nothing: a router reads no more
@@ -214,7 +218,7 @@ impl Document {
         if !self.speaks(key) {
             return;
         }
-        let readable = self.seen.lacks_nothing(&state_vector).is_ok();
+        let readable = self.structs.lacks_nothing(&state_vector).is_ok();
         if !readable {
             self.count(crate::Count::Refused);
             self.refused(key, now);
@@ -247,11 +251,12 @@ impl Document {
         if from > self.log.last() {
             return None;
         }
-        let updates = self.stored.few_after(from)?;
-        match updates.as_slice() {
-            [] => Some(Bytes::from_static(EMPTY_UPDATE)),
-            [update] => Some(update.clone()),
-            updates => replica::merge(updates.iter()).ok(),
+        let mut updates = self.recent.after_if_kept(from)?;
+        let rest = updates.clone();
+        match (updates.next(), updates.next()) {
+            (None, _) => Some(Bytes::from_static(EMPTY_UPDATE)),
+            (Some(update), None) => Some(update.clone()),
+            (Some(_), Some(_)) => merge(rest),
         }
     }
 
@@ -290,14 +295,14 @@ impl Document {
             }
         }
         for ((router, lacks), sessions) in groups {
-            let Some(update) = self.what(&lacks) else { return };
+            let update = self.what(&lacks);
             self.leave(Output::SyncAnswer { router, sessions, update });
         }
     }
 
     fn answer_in_turn(&mut self, state_vector: &Bytes) {
         let lacks = self.lacks(state_vector).unwrap_or(Lacks::Everything);
-        let Some(update) = self.what(&lacks) else { return };
+        let update = self.what(&lacks);
         for (router, sessions) in self.waiting.take_all(state_vector) {
             self.leave(Output::SyncAnswer { router, sessions, update: update.clone() });
         }
@@ -314,7 +319,7 @@ impl Document {
 
     /// Answers all routers that lack what came after this slot.
     fn answer_catch_up(&mut self, from: Slot) {
-        let Some(update) = self.what(&self.lacks_after(from)) else { return };
+        let update = self.what(&self.lacks_after(from));
         let waiting = std::mem::take(&mut self.waiting.catch_ups);
         let (answered, others) = waiting.into_iter().partition(|(_, of)| *of == from);
         self.waiting.catch_ups = others;
@@ -325,44 +330,41 @@ impl Document {
 
     fn answer_exports(&mut self) {
         for ticket in std::mem::take(&mut self.waiting.exports) {
-            let Some(state) = self.full_state() else { return };
+            let state = self.full_state();
             self.leave(Output::Exported { ticket, state });
         }
     }
 
     fn lacks_after(&self, from: Slot) -> Lacks {
-        match self.stored.seen_at(from) {
+        match self.recent.seen_at(from) {
             Some(state_vector) if from <= self.log.last() => Lacks::Since(state_vector),
             Some(_) | None => Lacks::Everything,
         }
     }
 
     fn lacks(&self, state_vector: &[u8]) -> Result<Lacks, ringleaf_wire::Refusal> {
-        if self.seen.lacks_nothing(state_vector)? {
+        if self.structs.lacks_nothing(state_vector)? {
             return Ok(Lacks::Nothing);
         }
-        let nothing_seen = matches!(state_vector, [] | NOTHING_SEEN);
-        let small = self.replica.is_none() && self.stored.state_bytes() <= WHOLE_BYTES_MAX;
-        if nothing_seen || small {
+        if matches!(state_vector, [] | NOTHING_SEEN) {
             return Ok(Lacks::Everything);
         }
         Ok(Lacks::Since(Bytes::copy_from_slice(state_vector)))
     }
 
-    /// `None`: the document is over.
-    fn what(&mut self, lacks: &Lacks) -> Option<Bytes> {
+    fn what(&mut self, lacks: &Lacks) -> Bytes {
         match lacks {
             Lacks::Nothing => {
                 self.refresh();
-                let seen = &self.seen;
+                let structs = &self.structs;
                 let nothing = self.answers.nothing.get_or_insert_with(|| {
-                    let deleted = seen.delete_set();
+                    let deleted = structs.delete_set();
                     let mut update = Vec::with_capacity(1 + deleted.len());
                     update.push(0);
                     update.extend_from_slice(&deleted);
                     update.into()
                 });
-                Some(nothing.clone())
+                nothing.clone()
             }
             Lacks::Everything => self.full_state(),
             Lacks::Since(state_vector) => self.difference(state_vector),
@@ -378,83 +380,37 @@ impl Document {
 
     pub(super) fn state_vector(&mut self) -> Bytes {
         self.refresh();
-        let seen = &self.seen;
-        self.answers.state_vector.get_or_insert_with(|| seen.state_vector().into()).clone()
+        let structs = &self.structs;
+        self.answers.state_vector.get_or_insert_with(|| structs.state_vector().into()).clone()
     }
 
-    /// Everything admitted, as one update. Stored bytes when they do, else encoded; once per version either way.
-    pub(super) fn full_state(&mut self) -> Option<Bytes> {
-        self.refresh();
-        if let Some(full) = &self.answers.full {
-            return Some(full.clone());
-        }
-        let settled = self.gathered.is_empty() && !self.log.busy();
-        let full = match self.full_without_replica(settled) {
-            Some(full) => full,
-            None => self.compute(Replica::full)?,
-        };
-        if settled && self.stored.single().is_none() {
-            // The slots are in there: they need not be held twice.
-            self.stored.replace_base(full.clone(), self.log.last());
-        }
-        self.refresh();
-        self.answers.full = Some(full.clone());
-        Some(full)
+    /// Everything admitted, as one update: the bytes that are held, without a copy for each who asks.
+    pub(super) fn full_state(&mut self) -> Bytes {
+        self.structs.fold();
+        self.structs.encode().concat()
     }
 
-    fn full_without_replica(&self, settled: bool) -> Option<Bytes> {
-        if !settled {
-            return None;
-        }
-        if let Some(single) = self.stored.single() {
-            return Some(single);
-        }
-        if self.replica.is_some() {
-            return None;
-        }
-        replica::merge(self.stored.few()?).ok()
-    }
-
-    fn difference(&mut self, state_vector: &Bytes) -> Option<Bytes> {
+    fn difference(&mut self, state_vector: &Bytes) -> Bytes {
         self.refresh();
         if let Some((of, update)) = &self.answers.difference
             && of == state_vector
         {
-            return Some(update.clone());
+            return update.clone();
         }
-        let update = self.compute(|replica| replica.difference(state_vector))?;
-        self.refresh();
+        let update = match self.structs.diff(state_vector) {
+            Ok(parts) => parts.concat(),
+            // It was readable when it came in.
+            Err(_) => self.full_state(),
+        };
         self.answers.difference = Some((state_vector.clone(), update.clone()));
-        Some(update)
+        update
     }
+}
 
-    /// Computes something from the replica, and once more from a new one if it breaks.
-    fn compute(&mut self, work: impl Fn(&Replica) -> Result<Bytes, Broken>) -> Option<Bytes> {
-        loop {
-            if !self.ensure_replica() {
-                return None;
-            }
-            match work(self.replica.as_ref()?) {
-                Ok(bytes) => return Some(bytes),
-                Err(broken) => self.broke_down(&broken),
-            }
-            if self.over {
-                return None;
-            }
-        }
-    }
-
-    /// Nobody writes: everything becomes one update, in its shortest form, and the replica goes.
-    pub(super) fn fold(&mut self) {
-        if self.stored.single().is_none() {
-            let Some(state) = self.full_state() else { return };
-            // It names deletions that followed from others; no update did.
-            if self.seen.take_in(&state).is_ok() {
-                self.version += 1;
-            }
-        }
-        self.replica = None;
-        self.answers.clear();
-        self.stored.shrink();
-    }
+fn bytes_of(slots: &[(Slot, ringleaf_types::Record)]) -> usize {
+    let bodies = slots.iter().map(|(_, record)| match &record.body {
+        ringleaf_types::Body::Updates(updates) => updates.iter().map(Bytes::len).sum(),
+        ringleaf_types::Body::Deletion | ringleaf_types::Body::Undeletion => 0,
+    });
+    bodies.sum()
 }

@@ -10,8 +10,7 @@ use ringleaf_wire::Event;
 
 use super::Document;
 use crate::log::{Decided, TailCheck};
-use crate::replica;
-use crate::{AppendOutcome, Effect};
+use crate::{AppendOutcome, Effect, Kept, merge};
 
 impl Document {
     /// Starts to write what has gathered. Order: answers to who waits are made before this, so that they leave with
@@ -24,11 +23,10 @@ impl Document {
                 None => return,
             }
         } else {
-            let updates = self.gathered.drain(..).map(|gathered| gathered.update).collect();
             self.gathered_bytes = 0;
-            Body::Updates(updates)
+            Body::Updates(as_few(std::mem::take(&mut self.gathered)))
         };
-        self.mark = self.stored.wants_mark().then(|| self.seen.state_vector().into());
+        self.mark = self.recent.wants_mark().then(|| self.structs.state_vector().into());
         if std::mem::take(&mut self.fence_owed) {
             self.log.renounce();
         }
@@ -46,15 +44,17 @@ impl Document {
             Decided::Durable(slot, record) => {
                 self.durable(slot, record.body);
                 if let Some(state_vector) = self.mark.take() {
-                    self.stored.mark(slot, state_vector);
+                    self.recent.mark(slot, state_vector);
                 }
                 self.open_gate();
             }
             Decided::Late(slot, record) => {
                 self.foreign(slot, record);
                 self.mark = None;
-                let (slot, record) = self.log.again();
-                self.effects.push_back(Effect::Append { slot, record });
+                if !self.over {
+                    let (slot, record) = self.log.again();
+                    self.effects.push_back(Effect::Append { slot, record });
+                }
             }
             Decided::Fenced(by) => self.fenced(by),
             Decided::WentBackwards => {
@@ -78,8 +78,8 @@ impl Document {
     fn durable(&mut self, slot: Slot, body: Body) {
         match body {
             Body::Updates(updates) => {
-                let updates = self.merged(updates);
-                self.stored.push(slot, updates.clone());
+                let updates: Arc<[Bytes]> = as_few(updates).into();
+                self.recent.push(slot, updates.clone());
                 if !updates.is_empty() {
                     self.broadcast(Event::Publish { previous: self.published, slot, updates });
                     self.published = slot;
@@ -87,28 +87,17 @@ impl Document {
                 }
             }
             Body::Deletion => {
-                self.stored.push(slot, Arc::new([]));
+                self.recent.push(slot, Arc::new([]));
                 self.substantial = slot;
                 self.deleted = true;
                 self.close_everything();
             }
             Body::Undeletion => {
-                self.stored.push(slot, Arc::new([]));
+                self.recent.push(slot, Arc::new([]));
                 self.substantial = slot;
                 self.deleted = false;
             }
         }
-    }
-
-    /// Few updates become one, so that each reader gets one frame. Merging is not trusted: if it fails, they stay as
-    /// they are.
-    fn merged(&self, updates: Vec<Bytes>) -> Arc<[Bytes]> {
-        if (2..=self.limits.merged_updates_max).contains(&updates.len())
-            && let Ok(merged) = replica::merge(updates.iter())
-        {
-            return Arc::new([merged]);
-        }
-        updates.into()
     }
 
     /// A slot that somebody else wrote.
@@ -119,14 +108,9 @@ impl Document {
         self.gate.intrude(slot);
         if let Body::Updates(updates) = &record.body {
             for update in updates {
-                if self.seen.take_in(update).is_err() {
-                    continue;
-                }
-                self.version += 1;
-                if let Some(replica) = &mut self.replica
-                    && replica.apply(update).is_err()
-                {
-                    self.replica = None;
+                if let Ok(admission) = self.structs.admit_stored(update) {
+                    self.version += 1;
+                    self.ground_came(&admission.grown);
                 }
             }
         }
@@ -141,8 +125,12 @@ impl Document {
             let outcome = Err("the document was deleted".to_owned());
             self.effects.push_back(Effect::Imported { ticket, outcome });
         }
-        self.give_up_gathered();
         self.broadcast(Event::Closed { reason: CloseReason::DocumentDeleted });
+        if !self.gathered.is_empty() {
+            // They were taken into memory, and will not be stored: nobody may build on them.
+            self.over = true;
+            self.effects.push_back(Effect::Reload);
+        }
     }
 
     pub(super) fn close(&mut self, body: Body) {
@@ -174,7 +162,7 @@ impl Document {
         }
     }
 
-    pub(super) fn take_over(&mut self, slots: Vec<(Slot, Record)>) {
+    pub(super) fn take_over(&mut self, slots: Vec<(Slot, Record)>, kept: Vec<Kept>) {
         if self.recovering.is_none() {
             // A document that has claimed already is an owner like any other: a higher fence ends it.
             match self.log.follow(slots) {
@@ -187,12 +175,13 @@ impl Document {
                 TailCheck::WentBackwards => {}
             }
         }
+        self.restore(kept);
         (self.sealed, self.fence_owed) = (false, true);
     }
 
     /// R9: what was durable is gone from the store. Nothing is acknowledged until a snapshot covers it again.
     fn went_backwards(&mut self, found: Slot) {
-        let Some(state) = self.full_state() else { return };
+        let state = self.full_state();
         let snapshot =
             Snapshot { upto: self.log.last(), epoch: self.log.highest(), deleted: self.deleted, state };
         self.recovering = Some(None);
@@ -230,21 +219,27 @@ impl Document {
         }
     }
 
-    pub(super) fn compacted(&mut self, snapshot: &Snapshot) {
+    pub(super) fn compacted(&mut self, upto: Slot) {
         self.timers.compacting = false;
-        if snapshot.upto > self.log.last() {
-            // It holds more than was asked for; what is not merged yet comes by the log.
-            return;
+        if upto <= self.log.last() {
+            self.recent.snapshot_created(upto);
         }
-        self.stored.snapshot_created(snapshot);
-        // It names deletions that followed from others. Editors will, too, when they come back; that is nothing new.
-        if self.seen.take_in(&snapshot.state).is_ok() {
-            self.version += 1;
-        }
+        // Else it holds more than was asked for; what is not merged yet comes by the log.
     }
 
     pub(super) fn compaction_failed(&mut self, now: Instant) {
         self.timers.compacting = false;
         self.timers.compact_not_before = Some(now + super::timers::COMPACT_AGAIN);
+    }
+}
+
+/// Several updates become one, so that the log is shorter and each reader gets one frame.
+fn as_few(updates: Vec<Bytes>) -> Vec<Bytes> {
+    if updates.len() < 2 {
+        return updates;
+    }
+    match merge(updates.iter()) {
+        Some(merged) => vec![merged],
+        None => updates,
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ringleaf_wire::Event;
 
 use super::Document;
+use super::answers::{Weight, weight_of_bytes};
 use crate::Effect;
 
 /// How often the tail is looked at while there are sessions (R9).
@@ -27,11 +28,11 @@ pub(super) struct Timers {
     idle_since: Instant,
     /// A snapshot was asked for since then.
     idle_compacted: bool,
-    /// The last admitted update or computed answer.
-    replica_used_at: Instant,
-    replica_version: u64,
-    /// The next wake folds everything into one update. Said one wake ahead, so that the shell knows what that will cost.
-    pub(super) fold_due: bool,
+    /// The last admitted update.
+    changed_at: Instant,
+    changed_version: u64,
+    /// The next wake makes the structs compact. Said one wake ahead, so that the shell knows what that will cost.
+    pub(super) compaction_due: bool,
     pub(super) compacting: bool,
     pub(super) compact_not_before: Option<Instant>,
     pub(super) save_again: bool,
@@ -55,9 +56,9 @@ impl Timers {
             tail_at: None,
             idle_since: now,
             idle_compacted: false,
-            replica_used_at: now,
-            replica_version: 0,
-            fold_due: false,
+            changed_at: now,
+            changed_version: 0,
+            compaction_due: false,
             compacting: false,
             compact_not_before: None,
             save_again: false,
@@ -75,7 +76,9 @@ impl Document {
         }
         let busy = self.log.busy();
         let held = self.timers.hold_until.filter(|_| !busy && self.has_work() && self.may_hold());
-        let fold = self.foldable().then(|| self.timers.replica_used_at + self.limits.replica_idle_timeout);
+        let rest = self.shrinkable().then(|| self.timers.changed_at + self.limits.compaction_idle_timeout);
+        let compaction = self.timers.compaction_due.then_some(self.timers.told_at);
+        let remainders = self.remainders.due_at(self.limits.remainder_timeout);
         let answers = self.answers_due().then_some(self.timers.told_at);
         [
             self.awareness.due_at(&self.limits, busy),
@@ -84,7 +87,9 @@ impl Document {
             self.timers.tail_at,
             self.idle_at(),
             held,
-            fold,
+            rest,
+            compaction,
+            remainders,
             answers,
         ]
         .into_iter()
@@ -114,12 +119,16 @@ impl Document {
 
     /// Everything is durable, and nobody waits.
     fn settled(&self) -> bool {
-        !self.has_work() && !self.log.busy() && self.recovering.is_none() && self.waiting.is_empty()
+        !self.has_work()
+            && !self.log.busy()
+            && self.recovering.is_none()
+            && self.waiting.is_empty()
+            && self.storing.is_empty()
     }
 
-    /// It could be held in fewer bytes: a replica, or slots beside the state.
-    fn foldable(&self) -> bool {
-        (self.replica.is_some() || self.stored.foldable()) && self.settled()
+    /// It could be held in fewer bytes, and nobody needs the others.
+    fn shrinkable(&self) -> bool {
+        (!self.structs.is_compact() || !self.recent.is_empty()) && self.settled()
     }
 
     fn idle_at(&self) -> Option<Instant> {
@@ -139,8 +148,10 @@ impl Document {
         }
         self.publish_awareness(now);
         self.look_at_tail(now);
+        self.expire_remainders(now);
         self.compact_if_long(now);
-        self.rest(now, turn.woken);
+        self.compact_structs_if_due(now, turn.woken);
+        self.rest(now);
     }
 
     fn write(&mut self, now: Instant, computes: bool) {
@@ -198,10 +209,10 @@ impl Document {
     /// A snapshot costs as much as the state is large, so a large document may have a longer tail: what snapshots
     /// cost per byte written stays the same however large it grows.
     fn compact_if_long(&mut self, now: Instant) {
-        let state = self.stored.state_bytes();
+        let state = self.structs.encoded_bytes();
         let slots_max = self.limits.tail_slots_max.max(state / STATE_BYTES_PER_TAIL_SLOT);
         let bytes_max = self.limits.tail_bytes_max.max(state / STATE_BYTES_PER_TAIL_BYTE);
-        if self.stored.tail_slots() > slots_max || self.stored.tail_bytes() > bytes_max {
+        if self.recent.tail_slots() > slots_max || self.recent.tail_bytes() > bytes_max {
             self.compact(now);
         }
     }
@@ -212,24 +223,35 @@ impl Document {
             return false;
         }
         self.timers.compacting = true;
+        self.recent.snapshot_asked_for();
         self.effects.push_back(Effect::Compact { through: self.log.last() });
         true
     }
 
-    /// Lets go of the replica and of single slots, then of everything.
-    fn rest(&mut self, now: Instant, woken: bool) {
-        if self.timers.replica_version != self.version {
-            self.timers.replica_version = self.version;
-            self.timers.replica_used_at = now;
+    /// Makes the structs compact when much was added, or when nobody has written for a while: a small document at once, a
+    /// larger one in a wake of its own.
+    fn compact_structs_if_due(&mut self, now: Instant, woken: bool) {
+        if self.timers.changed_version != self.version {
+            self.timers.changed_version = self.version;
+            self.timers.changed_at = now;
         }
-        let unused = self.timers.replica_used_at + self.limits.replica_idle_timeout <= now;
-        let due = unused && self.foldable();
-        if std::mem::replace(&mut self.timers.fold_due, due) && due && woken {
-            self.timers.fold_due = false;
-            self.timers.replica_used_at = now;
-            self.fold();
-            self.timers.replica_version = self.version;
+        let unchanged = self.timers.changed_at + self.limits.compaction_idle_timeout <= now && self.settled();
+        if unchanged {
+            self.recent.shrink();
         }
+        let due = self.structs.wants_compaction() || (unchanged && !self.structs.is_compact());
+        let was_due = std::mem::replace(&mut self.timers.compaction_due, due);
+        let light = weight_of_bytes(self.structs.encoded_bytes()) == Weight::Light;
+        if due && (light || (woken && was_due)) {
+            self.timers.compaction_due = false;
+            self.structs.compact(self.gc);
+            // Not what they say is different, but their bytes are.
+            self.answers.clear();
+        }
+    }
+
+    /// Lets go of what nobody needs any more.
+    fn rest(&mut self, now: Instant) {
         if !self.sessions.is_empty() {
             self.timers.idle_since = now;
             self.timers.idle_compacted = false;
@@ -238,7 +260,7 @@ impl Document {
         if self.idle_at().is_some_and(|at| at <= now) {
             self.timers.idle_since = now;
             let worthwhile =
-                self.stored.tail_slots() >= WORTHWHILE_SLOTS || self.stored.tail_bytes() >= WORTHWHILE_BYTES;
+                self.recent.tail_slots() >= WORTHWHILE_SLOTS || self.recent.tail_bytes() >= WORTHWHILE_BYTES;
             if worthwhile && !std::mem::replace(&mut self.timers.idle_compacted, true) && self.compact(now) {
                 return;
             }

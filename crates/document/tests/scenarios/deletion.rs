@@ -94,26 +94,24 @@ fn a_late_deletion_takes_what_has_gathered_with_it() {
         > taken 0 deletion
         not imported 5: the document was deleted
         all: closed: document deleted
-        append 2 in epoch 1: 1 updates
-        > durable
-        all: publish 2 after 0: 1 → "a"
+        reload
+        > reopen
         > undelete
-        append 3 in epoch 1: undeletion
+        append 2 in epoch 1: undeletion
         > durable
         > attach 2
-        router 1: attached 2 at 3
+        router 1: attached 2 at 2
         router 1: ask 2
         > sync 2 empty
-        router 1: answer to [2] through 3: "a"
-        > full 1
+        router 1: answer to [2] through 2: no structs
         > attach 1
-        router 1: attached 1 at 3
+        router 1: attached 1 at 2
         router 1: ask 1
         > full 1
-        append 4 in epoch 1: 1 updates
+        append 3 in epoch 1: 1 updates
         > durable
-        all: publish 4 after 2: 1 → "ab"
-        router 1: acknowledge 1 through 4
+        all: publish 3 after 1: 1 → "ab"
+        router 1: acknowledge 1 through 3
         "#,
     );
 }

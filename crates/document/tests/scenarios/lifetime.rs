@@ -22,7 +22,7 @@ fn a_held_append_takes_what_gathers_meanwhile() {
         > type 1 b
         > type 1 c
         > wait 25
-        append 2 in epoch 1: 2 updates
+        append 2 in epoch 1: 1 updates
         > durable
         all: publish 2 after 1: 1 → "abc"
         router 1: acknowledge 1 through 3
@@ -54,7 +54,7 @@ fn a_long_tail_is_compacted() {
     let limits = Limits {
         tail_slots_max: 1,
         idle_timeout: Duration::from_secs(600),
-        replica_idle_timeout: Duration::from_secs(600),
+        compaction_idle_timeout: Duration::from_secs(600),
         ..Limits::default()
     };
     plays_with(

@@ -35,7 +35,7 @@ fn what_arrives_while_a_slot_is_written_gathers_for_the_next_one() {
         > durable
         all: publish 1 after 0: 1 → "a"
         router 1: acknowledge 1 through 1
-        append 2 in epoch 1: 2 updates
+        append 2 in epoch 1: 1 updates
         > durable
         all: publish 2 after 1: 1 → "acb"
         router 1: acknowledge 2 through 1

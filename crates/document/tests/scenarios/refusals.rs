@@ -93,7 +93,7 @@ fn what_was_held_for_a_router_that_went_is_not_told_when_it_is_back() {
     );
 }
 
-/// The part that is complete is admitted, the rest stays with the editor until its answer brings all of it.
+/// The part that is complete is admitted, the rest is kept until its answer brings what it builds on.
 #[test]
 fn a_hole_is_asked_about_once() {
     plays(
@@ -111,23 +111,34 @@ fn a_hole_is_asked_about_once() {
         router 1: acknowledge 1 through 2
         > lose 1 b
         > type 1 c
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > type 1 d
+        count Kept
+        keep 10 bytes
         > answer 1
         append 2 in epoch 1: 1 updates
+        > kept
+        > kept
         > durable
         all: publish 2 after 1: 1 → "abcd"
+        keep it no longer ×2
         router 1: acknowledge 1 through 5
         > lose 1 e
         > type 1 f
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         "#,
     );
 }
 
-/// Its own store has the hole. Nothing is asked twice, and it is told that the rest is not saved.
+/// Its own store has the hole. Nothing is asked twice, and it is told that the rest is not in the document yet.
 #[test]
 fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
     plays(
@@ -137,15 +148,22 @@ fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
         router 1: ask 1
         > lose 1 a
         > type 1 b
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
+        > kept
         > answer-again 1
-        count LeftWithEditor
+        count LeftBehind
         router 1: refused 1 number 1
-        count LeftWithEditor
+        count LeftBehind
         router 1: refused 1 number 2
         router 1: acknowledge 1 through 2
         > type 1 c
-        count LeftWithEditor
+        count Kept
+        keep 10 bytes
+        count LeftBehind
         router 1: refused 1 number 3
+        > kept
         router 1: acknowledge 1 through 3
         > attach 1
         router 1: attached 1 at 0
@@ -154,6 +172,7 @@ fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
         append 1 in epoch 1: 1 updates
         > durable
         all: publish 1 after 0: 1 → "abc"
+        keep it no longer ×2
         router 1: acknowledge 1 through 4
         "#,
     );
@@ -172,6 +191,7 @@ fn a_refused_message_is_acknowledged_in_order_and_asked_about_once() {
         > type 1 a
         append 1 in epoch 1: 1 updates
         > rubbish 1
+        left behind by 1: refused
         count Refused
         router 1: refused 1 number 3
         count AskedForRest
@@ -196,6 +216,7 @@ fn too_many_refused_messages_end_the_session() {
         router 1: attached 1 at 0
         router 1: ask 1
         > rubbish 1
+        left behind by 1: refused
         count Refused
         router 1: refused 1 number 1
         router 1: acknowledge 1 through 1
@@ -216,8 +237,8 @@ fn too_many_refused_messages_end_the_session() {
         > rubbish 1
         count Refused
         router 1: refused 1 number 5
-        router 1: close 1: too many bad messages
         router 1: acknowledge 1 through 5
+        router 1: close 1: too many bad messages
         > type 1 a
         > detach 1
         "#,
@@ -325,21 +346,25 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
         all: publish 1 after 0: 1 → "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         router 1: acknowledge 1 through 1
         > type 1 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+        left behind by 1: full
         count Refused
         router 1: refused 1 number 2
         router 1: acknowledge 1 through 2
         > type 1 c
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
         > sync 1 empty
         router 1: answer to [1] through 1: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         > import 3 dddddddddddddddddddddddddddddddddddddddddddd
-        not imported 3: the document has no room for it
+        not imported 3: the document would exceed document_bytes_max (64)
         "#,
     );
 }
 
 /// The scan cannot see it, and yrs refuses it: the replica is made again without it.
 #[test]
-fn a_struct_whose_parent_is_no_type_is_refused_and_the_rest_goes_on() {
+fn a_struct_whose_parent_is_no_type_becomes_a_tombstone() {
     plays(
         r#"
         > attach 1
@@ -351,17 +376,14 @@ fn a_struct_whose_parent_is_no_type_is_refused_and_the_rest_goes_on() {
         > type 1 abc
         append 1 in epoch 1: 1 updates
         > raw 2 01 01 02 00 04 00 65 00 01 78 00
-        count Panicked
-        count Refused
-        router 1: refused 2 number 1
         > type 1 d
         > durable
         all: publish 1 after 0: 1 → "abc"
         router 1: acknowledge 1 through 1
-        router 1: acknowledge 2 through 1
         append 2 in epoch 1: 1 updates
         > durable
         all: publish 2 after 1: 1 → "abcd"
+        router 1: acknowledge 2 through 1
         router 1: acknowledge 1 through 2
         > sync 2 empty
         router 1: answer to [2] through 2: "abcd"

@@ -11,6 +11,7 @@
 //! > raw 1 00 00                          sends these bytes
 //! > full 1 · answer 1 · answer-again 1     sends its whole state as an update · as an answer · the last one as an answer
 //! > sync 1 [empty]                       it asks for what it lacks · for everything
+//! > kept                                 the store has the first remainder that it was given
 //! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
 //! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
 //! > tail 3 [1 abc]                       the store's newest slot, and what is there beyond ours (epoch and text)
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringleaf_document::{AppendOutcome, Document, Effect, Input, Settings, compaction};
+use ringleaf_document::{AppendOutcome, Document, Effect, Gc, Input, Kept, Settings, compaction};
 use ringleaf_types::{
     Body, ClientId, Clock, Epoch, Incarnation, Limits, MessageNumber, Presence, Record, Rights, RouterId,
     SessionId, Slot, Snapshot, Subject, Writer,
@@ -61,6 +62,7 @@ pub(crate) fn settings(limits: Limits) -> Settings {
         incarnation: Incarnation::new(1),
         seed: 1,
         limits: Arc::new(limits),
+        gc: Gc::Collect,
     }
 }
 
@@ -79,6 +81,9 @@ struct Stage {
     /// What a store would hold.
     store: Vec<(Slot, Record)>,
     snapshot: Option<Snapshot>,
+    /// What is kept beside the log, and what is on its way there.
+    kept: Vec<Kept>,
+    keeping: Vec<u64>,
     /// Everything that was published.
     published: Doc,
     sealed: bool,
@@ -89,7 +94,7 @@ impl Stage {
     fn new(limits: Limits) -> Self {
         let now = Instant::now();
         let document =
-            Document::open("notes".parse().unwrap(), None, Vec::new(), settings(limits.clone()), now)
+            Document::open("notes".parse().unwrap(), None, vec![], vec![], settings(limits.clone()), now)
                 .unwrap();
         Self {
             document,
@@ -98,6 +103,8 @@ impl Stage {
             in_flight: None,
             store: Vec::new(),
             snapshot: None,
+            kept: Vec::new(),
+            keeping: Vec::new(),
             published: Doc::new(),
             sealed: false,
             limits,
@@ -154,14 +161,21 @@ impl Stage {
             }
             "compacted" => {
                 let id = self.document.id().clone();
-                let snapshot =
-                    compaction::compact(&id, self.snapshot.take(), std::mem::take(&mut self.store)).unwrap();
-                self.snapshot = Some(snapshot.clone());
-                Input::Compacted { snapshot }
+                let snapshot = compaction::compact(
+                    &id,
+                    self.snapshot.take(),
+                    std::mem::take(&mut self.store),
+                    Gc::Collect,
+                )
+                .unwrap();
+                let upto = snapshot.upto;
+                self.snapshot = Some(snapshot);
+                Input::Compacted { upto }
             }
             "compaction-failed" => Input::CompactionFailed,
             "saved" => Input::Saved,
             "save-failed" => Input::SaveFailed,
+            "kept" => Input::RemainderKept { id: self.keeping.remove(0) },
             "delete" => Input::Delete,
             "undelete" => Input::Undelete,
             "seal" => Input::Seal,
@@ -274,7 +288,7 @@ impl Stage {
         let id = self.document.id().clone();
         let settings = settings(self.limits.clone());
         let (snapshot, slots) = (self.snapshot.clone(), self.store.clone());
-        self.document = Document::open(id, snapshot, slots, settings, self.now).unwrap();
+        self.document = Document::open(id, snapshot, slots, self.kept.clone(), settings, self.now).unwrap();
     }
 
     fn write_down(&mut self, transcript: &mut String) {
@@ -314,7 +328,19 @@ impl Stage {
             Effect::Count(count) => format!("count {count:?}"),
             Effect::Forget => "forget".to_owned(),
             Effect::Fenced { .. } => "fenced".to_owned(),
-            Effect::Quarantine { reason } => format!("quarantine: {reason}"),
+            Effect::Reload => "reload".to_owned(),
+            Effect::KeepRemainder { id, update } => {
+                let line = format!("keep {} bytes", update.len());
+                self.kept.push(Kept { id, update, since: self.now });
+                self.keeping.push(id);
+                line
+            }
+            Effect::DropRemainder { id } => {
+                self.kept.retain(|kept| kept.id != id);
+                "keep it no longer".to_owned()
+            }
+            Effect::RemainderExpired { bytes } => format!("{bytes} bytes were kept for too long"),
+            Effect::LeftBehind { session, why, .. } => format!("left behind by {session}: {}", why.word()),
         }
     }
 

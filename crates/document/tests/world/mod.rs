@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringleaf_document::{
-    AppendOutcome, Document, Effect, Input, LoadError, Seen, Settings, Verdict, compaction,
+    AppendOutcome, Document, Effect, Gc, Input, Kept, LoadError, Settings, StructStore, compaction,
 };
 use ringleaf_types::{
     Body, Epoch, Incarnation, Limits, MessageNumber, Record, Rights, RouterId, SessionId, Slot, Snapshot,
@@ -120,7 +120,9 @@ pub(crate) struct World {
     slots: BTreeMap<Slot, Record>,
     snapshot: Option<Snapshot>,
     /// What the store holds, as it was seen slot by slot.
-    durable: Seen,
+    durable: StructStore,
+    /// What is kept beside the log.
+    kept: Vec<Kept>,
     late: Vec<(Slot, Record)>,
     nodes: Vec<Node>,
     editors: Vec<Editor>,
@@ -138,8 +140,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let limits = Limits {
             tail_slots_max: 4,
-            replica_idle_timeout: Duration::from_secs(8),
-            merged_updates_max: 3,
+            compaction_idle_timeout: Duration::from_secs(8),
             ..Limits::default()
         };
         let editors = (0..EDITORS).map(|number| Editor {
@@ -157,7 +158,8 @@ impl World {
             now: Instant::now(),
             slots: BTreeMap::new(),
             snapshot: None,
-            durable: Seen::new(),
+            durable: StructStore::new(),
+            kept: Vec::new(),
             late: Vec::new(),
             nodes: (0..NODES).map(|_| Node::default()).collect(),
             editors: editors.collect(),
@@ -214,12 +216,13 @@ impl World {
             incarnation: Incarnation::new(self.opened),
             seed: self.opened,
             limits: self.limits.clone(),
+            gc: Gc::Collect,
         };
         let upto = self.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
         let slots = self.slots.range(upto.next()..).map(|(slot, record)| (*slot, record.clone())).collect();
         let id = "notes".parse().unwrap();
         let document: Result<Document, LoadError> =
-            Document::open(id, self.snapshot.clone(), slots, settings, self.now);
+            Document::open(id, self.snapshot.clone(), slots, self.kept.clone(), settings, self.now);
         self.nodes[node].document = Some(document.unwrap());
     }
 
@@ -235,13 +238,8 @@ impl World {
 
     fn tell(&mut self, node: usize, input: Input) {
         let Some(document) = &mut self.nodes[node].document else { return };
-        let weight = document.weight(&input);
-        let had_replica = document.has_replica();
+        document.weight(&input);
         document.handle(input, self.now);
-        let built = !had_replica && document.has_replica() && document.last_slot() > Slot::ZERO;
-        if weight == ringleaf_document::Weight::Light && built {
-            panic!("a replica was built of stored bytes without a note in the store");
-        }
         while let Some(effect) = self.nodes[node].document.as_mut().and_then(Document::next_effect) {
             self.carry_out(node, effect);
         }
@@ -282,7 +280,14 @@ impl World {
                 assert!(self.nodes[node].in_flight.is_none(), "forgotten with an append in flight");
                 self.nodes[node].document = None;
             }
-            Effect::Quarantine { reason } => panic!("{reason}"),
+            Effect::KeepRemainder { id, update } => {
+                self.kept.push(Kept { id, update, since: self.now });
+                self.tell(node, Input::RemainderKept { id });
+            }
+            Effect::DropRemainder { id } => self.kept.retain(|kept| kept.id != id),
+            Effect::LeftBehind { .. } => {}
+            Effect::Reload => panic!("nobody deletes the document"),
+            Effect::RemainderExpired { .. } => panic!("nobody waits for a week here"),
             Effect::StoreWentBackwards { .. } => panic!("this store does not lose slots"),
         }
     }
@@ -307,13 +312,12 @@ impl World {
         }
         if let Body::Updates(updates) = &record.body {
             for update in updates {
-                let verdict = self.durable.judge(update).unwrap();
+                let admission = self.durable.admit(update).unwrap();
                 assert!(
-                    !matches!(verdict, Verdict::Partial { left: 1.., .. }),
+                    admission.remainder.is_none(),
                     "a hole was written in slot {slot} of epoch {}",
                     record.epoch
                 );
-                self.durable.take_in(update).unwrap();
             }
         }
         self.written.push((slot, record.epoch, record.writer.nonce));
@@ -345,12 +349,13 @@ impl World {
             .range(upto.next()..through.next().max(upto.next()))
             .map(|(slot, record)| (*slot, record.clone()))
             .collect();
-        match compaction::compact(&id, self.snapshot.clone(), slots) {
+        match compaction::compact(&id, self.snapshot.clone(), slots, Gc::Collect) {
             Ok(snapshot) => {
                 // R7: slots go up to the previous snapshot's `upto` only.
                 self.slots.retain(|slot, _| *slot > upto);
-                self.snapshot = Some(snapshot.clone());
-                self.tell(node, Input::Compacted { snapshot });
+                let upto = snapshot.upto;
+                self.snapshot = Some(snapshot);
+                self.tell(node, Input::Compacted { upto });
             }
             Err(compaction::CompactError::Nothing { .. }) => self.tell(node, Input::CompactionFailed),
             Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
@@ -380,8 +385,7 @@ impl World {
     }
 
     fn is_durable(&self, update: &[u8], what: &str) {
-        let verdict = self.durable.judge(update).unwrap();
-        assert!(matches!(verdict, Verdict::NothingNew), "{what} is not durable");
+        assert!(self.durable.holds(update).unwrap(), "{what} is not durable");
     }
 
     // ---- the end ----

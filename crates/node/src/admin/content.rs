@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use ringleaf_document::compaction;
 use ringleaf_store::{Listed, Stored};
-use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
+use ringleaf_types::{Body, DocumentId, Record, Slot};
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -93,10 +93,7 @@ async fn state(node: &Node, document: &DocumentId, listed: &Listed) -> Result<(B
 async fn stored(node: &Node, document: &DocumentId) -> Result<(Bytes, Slot), ApiError> {
     match Rows::from(node.shared.store.read(document).await?) {
         Rows::One(state, slot) => Ok((state, slot)),
-        Rows::Many(stored) => {
-            let merged = decode(node, document, merge(document, stored)).await?;
-            Ok((merged.state, merged.upto))
-        }
+        Rows::Many(stored) => decode(node, document, merge(stored)).await,
     }
 }
 
@@ -106,20 +103,21 @@ async fn stored_in_quarantine(node: &Node, document: &DocumentId) -> Result<(Byt
     match Rows::from(node.shared.store.read(document).await?) {
         Rows::One(state, slot) => Ok((state, slot)),
         Rows::Many(stored) => {
-            let merged = node.shared.pool.run(Urgency::Background, merge(document, stored)).await;
+            let merged = node.shared.pool.run(Urgency::Background, merge(stored)).await;
             let merged = merged.map_err(|panicked| ApiError::unreadable(panicked.to_string()))?;
-            let merged = merged.map_err(ApiError::unreadable)?;
-            Ok((merged.state, merged.upto))
+            merged.map_err(ApiError::unreadable)
         }
     }
 }
 
-fn merge(
-    document: &DocumentId,
-    stored: Stored,
-) -> impl FnOnce() -> Result<Snapshot, String> + Send + 'static {
-    let (id, Stored { snapshot, slots }) = (document.clone(), stored);
-    move || compaction::compact(&id, snapshot, slots).map_err(|error| error.to_string())
+fn merge(stored: Stored) -> impl FnOnce() -> Result<(Bytes, Slot), String> + Send + 'static {
+    let Stored { snapshot, slots } = stored;
+    move || {
+        let upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        let last = slots.last().map_or(upto, |(slot, _)| *slot);
+        let state = compaction::join(snapshot.as_ref(), &slots).map_err(|refusal| refusal.to_string())?;
+        Ok((state, last))
+    }
 }
 
 /// What a store has of a document.

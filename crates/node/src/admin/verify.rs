@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use bytes::Bytes;
-use ringleaf_document::{Seen, compaction};
+use ringleaf_document::{Gc, StructStore, compaction};
 use ringleaf_store::{StoreError, Stored};
 use ringleaf_types::{Body, DocumentId, Record, Slot, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -127,11 +127,10 @@ fn check(
     let mut problems = Vec::new();
     let whole = whole(document, stored).map_err(|error| error.to_string())?;
     if let Some(memory) = memory {
-        let mut seen = Seen::new();
-        seen.take_in(&whole).map_err(|error| error.to_string())?;
-        match seen.judge(memory) {
-            Ok(ringleaf_document::Verdict::NothingNew) => {}
-            Ok(_) => problems.push("the state in memory holds what the store lacks".into()),
+        let stored = StructStore::load(whole.clone()).map_err(|error| error.to_string())?;
+        match stored.holds(memory) {
+            Ok(true) => {}
+            Ok(false) => problems.push("the state in memory holds what the store lacks".into()),
             Err(error) => problems.push(format!("the state in memory does not pass the scan: {error}")),
         }
     }
@@ -146,9 +145,9 @@ fn whole(document: &DocumentId, stored: Stored) -> Result<Bytes, compaction::Com
     {
         // A compaction of nothing is refused, so the snapshot stands as the only slot of another document.
         slots = vec![(Slot::ZERO.next(), as_slot(snapshot))];
-        return compaction::compact(document, None, slots).map(|snapshot| snapshot.state);
+        return compaction::compact(document, None, slots, Gc::Keep).map(|snapshot| snapshot.state);
     }
-    compaction::compact(document, snapshot, slots).map(|snapshot| snapshot.state)
+    compaction::compact(document, snapshot, slots, Gc::Keep).map(|snapshot| snapshot.state)
 }
 
 fn as_slot(snapshot: Snapshot) -> Record {

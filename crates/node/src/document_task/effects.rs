@@ -18,6 +18,7 @@ use crate::append::append;
 use crate::command::{Exported, Refused};
 use crate::compactor;
 use crate::rates::Traffic;
+use crate::remainders;
 use crate::shared::Shared;
 
 /// A stopping document with so many slots above its snapshot makes one more, if it is small: the next start is quicker.
@@ -76,11 +77,35 @@ impl DocumentTask {
                     let _ = reply.send(Ok(Exported { through, state }));
                 }
             }
+            Effect::Reload => return Some(End::Reload),
+            Effect::KeepRemainder { id, update } => {
+                self.keeping += 1;
+                let kept =
+                    remainders::keep(Arc::clone(&self.shared), self.resident.document.clone(), id, update);
+                self.answers.push(async move { Some(kept.await) }.boxed());
+            }
+            Effect::DropRemainder { id } => {
+                let dropped = remainders::drop(Arc::clone(&self.shared), self.resident.document.clone(), id);
+                self.answers.push(async move { Some(dropped.await) }.boxed());
+            }
+            Effect::RemainderExpired { bytes } => {
+                let document = &self.resident.document;
+                warn!(%document, bytes, "what a message lacked its ground for has not come: it is forgotten");
+            }
+            Effect::LeftBehind { router, session, why } => {
+                warn!(
+                    document = %self.resident.document,
+                    %router,
+                    %session,
+                    reason = why.word(),
+                    why = %why,
+                    "something that an editor has sent is not in the document"
+                );
+            }
             Effect::Count(count) => self.shared.metrics.count(count),
             Effect::Forget if self.unneeded() => return Some(End::Forgotten),
             Effect::Forget => debug!("somebody came before the document was forgotten"),
             Effect::Fenced { by } => return Some(End::Fenced(by)),
-            Effect::Quarantine { reason } => return Some(End::Quarantined(Some(reason))),
         }
         None
     }
@@ -141,7 +166,11 @@ impl DocumentTask {
 
     /// Nobody would be cut off if the task ended now.
     pub(super) fn nothing_waits(&self) -> bool {
-        self.mailbox.is_empty() && self.pending.is_empty() && self.append.is_none() && self.questions.none()
+        self.mailbox.is_empty()
+            && self.pending.is_empty()
+            && self.append.is_none()
+            && self.keeping == 0
+            && self.questions.none()
     }
 
     /// Only this task still has what the store has lost. When time runs out it goes all the same.

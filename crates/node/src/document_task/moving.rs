@@ -1,7 +1,7 @@
 //! What a handoff wants of the document: see `ring::handoff` for why.
 
 use futures_util::FutureExt;
-use ringleaf_document::{Document, Input};
+use ringleaf_document::{Document, Input, Kept};
 use ringleaf_ring::handoff::Seal;
 use ringleaf_types::{Epoch, Slot};
 use ringleaf_wire::Event;
@@ -12,6 +12,7 @@ use tracing::debug;
 use super::turn::Next;
 use super::{Answer, DocumentTask, End};
 use crate::command::Step;
+use crate::remainders;
 
 /// A document that is warm for a handoff is not forgotten for so long. A little more than the handoff may take.
 const WARM_TIMEOUT: Duration = Duration::from_secs(40);
@@ -77,10 +78,9 @@ impl DocumentTask {
             Step::TakeOver { seal, reply } => {
                 self.moving.claiming = Some(reply);
                 self.pending.push_back(Input::Inherit { presence: seal.presence });
-                if document.last_slot() < seal.last {
+                // Even if no slot is missing: the source may have kept remainders meanwhile.
+                if !document.claimed() {
                     self.read_then_claim(document.last_slot());
-                } else if !document.claimed() {
-                    self.pending.push_back(Input::Claim);
                 }
                 Next::Nothing
             }
@@ -101,7 +101,11 @@ impl DocumentTask {
                 debug!(error = &error as &dyn std::error::Error, "could not read the tail");
                 Vec::new()
             });
-            Some(Answer::Claim(slots))
+            let kept = remainders::read(&shared, &id).await.unwrap_or_else(|error| {
+                debug!(error = &error as &dyn std::error::Error, "could not read the remainders");
+                Vec::new()
+            });
+            Some(Answer::Claim { slots, kept })
         };
         self.answers.push(read.boxed());
     }
@@ -109,11 +113,12 @@ impl DocumentTask {
     pub(super) fn claim_with(
         &mut self,
         slots: Vec<(Slot, ringleaf_types::Record)>,
+        kept: Vec<Kept>,
         document: &Document,
     ) -> Next {
         if document.claimed() {
             return Next::Nothing;
         }
-        Next::Input(Input::TakeOver { slots })
+        Next::Input(Input::TakeOver { slots, kept })
     }
 }

@@ -14,7 +14,7 @@ use super::{Answer, DocumentTask, End};
 use crate::append::AppendEnd;
 use crate::command::{Command, Operator};
 use crate::pool::Urgency;
-use crate::quarantine::{Poisonous, TRIES, decode};
+use crate::quarantine::TRIES;
 
 /// A router that opened a document is awaited for so long.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,11 +90,12 @@ impl DocumentTask {
             }
             Some(Answer::Input(mut input)) => {
                 match &mut input {
-                    Input::Compacted { snapshot } => {
+                    Input::Compacted { upto } => {
                         self.compacting = false;
-                        self.snapshot_upto = self.snapshot_upto.max(snapshot.upto);
+                        self.snapshot_upto = self.snapshot_upto.max(*upto);
                     }
                     Input::CompactionFailed => self.compacting = false,
+                    Input::RemainderKept { .. } => self.keeping -= 1,
                     Input::Tail { last, .. } => {
                         self.checking_tail = false;
                         // The look was before our newest slots: it has not lost them.
@@ -119,7 +120,8 @@ impl DocumentTask {
                 Next::Input(input)
             }
             Some(Answer::Tail { after, last }) => self.tail(after, last, document),
-            Some(Answer::Claim(slots)) => self.claim_with(slots, document),
+            Some(Answer::Claim { slots, kept }) => self.claim_with(slots, kept, document),
+            Some(Answer::Dropped) => Next::Nothing,
             Some(Answer::Reload) => Next::End(End::Reload),
         }
     }
@@ -234,24 +236,13 @@ impl DocumentTask {
             document
         };
         let shared = &self.shared;
-        if weight < Weight::Builds {
-            let handled = shared.pool.run(Urgency::Foreground, work).await;
-            return handled.map_err(|_| Broken::Panicked { sender });
-        }
-        let panicked = Some("the document's task panicked while it decoded stored bytes");
-        let handled = decode(shared, &self.resident.document, Urgency::Foreground, panicked, work)
-            .await
-            .map_err(|Poisonous { reason }| Broken::GivenUp { reason })?;
-        // Stored bytes were being decoded, so the sender's are not the only suspects.
-        handled.map_err(|_| Broken::Panicked { sender: None })
+        let urgency = if weight == Weight::Long { Urgency::Long } else { Urgency::Foreground };
+        shared.pool.run(urgency, work).await.map_err(|_| Broken::Panicked { sender })
     }
 
     /// The state in memory is lost. What was not acknowledged comes again from the routers.
     pub(super) async fn broken(&mut self, broken: Broken) -> End {
-        let sender = match broken {
-            Broken::GivenUp { reason } => return End::Quarantined(Some(reason)),
-            Broken::Panicked { sender } => sender,
-        };
+        let Broken::Panicked { sender } = broken;
         self.shared.metrics.rebuilds.increment(1);
         error!(
             document = %self.resident.document,
@@ -277,8 +268,6 @@ impl DocumentTask {
 pub(super) enum Broken {
     /// It panicked over what this session sent, if over anybody's.
     Panicked { sender: Option<(RouterId, SessionId)> },
-    /// Its stored bytes were not decoded another time.
-    GivenUp { reason: String },
 }
 
 /// What the input will cost. It looks into the sender's bytes, so it may break over them.

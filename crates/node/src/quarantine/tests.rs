@@ -19,6 +19,7 @@ async fn start(store: &Arc<MemoryStore>) -> Arc<Node> {
         incarnation: Incarnation::new(1),
         limits,
         reader: ringleaf_reader::Program::default(),
+        gc: ringleaf_types::GcRules::default(),
     };
     let node = Node::start(config, Arc::clone(store) as Arc<dyn Store>);
     assert!(!holds(&node.shared, &id("any")).await.unwrap());

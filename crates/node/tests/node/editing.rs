@@ -266,8 +266,8 @@ async fn over_its_budget_the_node_forgets_what_has_no_sessions_longest_unused_fi
 /// Limit: `resident_bytes_max`.
 #[tokio::test(start_paused = true)]
 async fn when_documents_in_use_fill_the_budget_others_are_not_opened() {
-    let replica_idle_timeout = Duration::from_secs(2);
-    let limits = Limits { resident_bytes_max: 300_000, replica_idle_timeout, ..limits() };
+    let compaction_idle_timeout = Duration::from_secs(2);
+    let limits = Limits { resident_bytes_max: 300_000, compaction_idle_timeout, ..limits() };
     let node = start_with(Arc::new(MemoryStore::new()), limits);
     let mut cold = Editor::join(&node, "cold", 50).await;
     cold.type_in("cold").await;

@@ -10,7 +10,7 @@ use ringleaf_node::{Node, NodeConfig};
 use ringleaf_reader::Program;
 use ringleaf_store::Store;
 use ringleaf_types::{
-    DocumentId, Incarnation, Limits, MessageNumber, Rights, RouterId, SessionId, Slot, Subject,
+    DocumentId, GcRules, Incarnation, Limits, MessageNumber, Rights, RouterId, SessionId, Slot, Subject,
 };
 use ringleaf_wire::{
     DocumentHost, Event, EventSink, Gone, OpenError, Opening, Request, SessionHost, SubmitError,
@@ -35,7 +35,7 @@ pub(crate) fn start_with(store: Arc<dyn Store>, limits: Limits) -> Arc<Node> {
     static RUN: AtomicU64 = AtomicU64::new(1);
     let incarnation = Incarnation::new(RUN.fetch_add(1, Ordering::Relaxed));
     let (node, limits) = ("here".parse().unwrap(), limits.into());
-    Node::start(NodeConfig { node, incarnation, limits, reader: reader() }, store)
+    Node::start(NodeConfig { node, incarnation, limits, reader: reader(), gc: GcRules::default() }, store)
 }
 
 /// This very program reads documents, too.

@@ -75,8 +75,13 @@ async fn a_snapshot_that_another_node_has_made_meanwhile_is_as_good_as_ones_own(
     until("a snapshot is on its way", async || store.read_calls() > reads).await;
     let notes = document("notes");
     let read = store.inner.read(&notes).await.expect("it is read");
-    let others =
-        ringleaf_document::compaction::compact(&notes, read.snapshot, read.slots).expect("it decodes");
+    let others = ringleaf_document::compaction::compact(
+        &notes,
+        read.snapshot,
+        read.slots,
+        ringleaf_document::Gc::Collect,
+    )
+    .expect("it decodes");
     assert!(store.inner.create_snapshot(&notes, others.clone()).await.expect("it is stored"));
     store.reads(Fault::None);
     type_many(&mut editor, 30).await;
@@ -94,7 +99,7 @@ async fn a_snapshot_that_another_node_has_made_meanwhile_is_as_good_as_ones_own(
 async fn a_replica_that_is_built_again_and_again_is_no_reason_for_quarantine() {
     let store = FaultyStore::new();
     let node =
-        start_with(store.clone(), Limits { replica_idle_timeout: Duration::from_millis(5), ..limits() });
+        start_with(store.clone(), Limits { compaction_idle_timeout: Duration::from_millis(5), ..limits() });
     let mut editor = Editor::join(&node, "notes", 1).await;
     store.outcomes_take(Duration::from_secs(1));
     for _ in 0..50 {

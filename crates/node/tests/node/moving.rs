@@ -11,7 +11,7 @@ use ringleaf_node::{Cluster, Moves, Node, NodeConfig};
 use ringleaf_peer::{Handoffs, SourceTalk, TargetTalk, in_process};
 use ringleaf_ring::{ClusterId, Member, MemberState, RingView, Weight};
 use ringleaf_store::MemoryStore;
-use ringleaf_types::{Incarnation, NodeId, RingVersion, RouterId};
+use ringleaf_types::{GcRules, Incarnation, NodeId, RingVersion, RouterId};
 use ringleaf_wire::{Event, OpenError, Opening, Peers, Request, SessionHost};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -146,7 +146,7 @@ fn pair_over(ring: &Arc<Told>, ring_of_target: &Arc<Told>, messages_max: usize, 
         let cluster = Cluster { coordinator: ring.clone(), peers: way.clone(), handoffs: way.clone() };
         let limits = Arc::new(limits());
         let (node, incarnation) = (name.parse().unwrap(), Incarnation::new(1));
-        let config = NodeConfig { node, incarnation, limits, reader: reader() };
+        let config = NodeConfig { node, incarnation, limits, reader: reader(), gc: GcRules::default() };
         Node::start_in(cluster, config, store.clone())
     };
     let (from, to) = (start("from", &there, ring), start("to", &back, ring_of_target));

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ringleaf_ring::Weight;
-use ringleaf_types::{Limits, NodeId};
+use ringleaf_types::{GcRules, Limits, NodeId};
 
 use super::value::{
-    Address, Count, Database, Endpoints, Filter, Flag, Folder, Format, Kind, Names, Node, OptionalFile,
-    Origins, Pause, Raw, Reachable, Share, Size, Span, Word,
+    Address, Collecting, Count, Database, Endpoints, Filter, Flag, Folder, Format, Kind, Names, Node,
+    OptionalFile, Origins, Pause, Raw, Reachable, Share, Size, Span, Word,
 };
 use crate::log::LogFormat;
 
@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) peer_key: Option<PathBuf>,
     /// Names of which the certificate of whoever connects to `peer` must have one. Empty: the authority is enough.
     pub(crate) peer_allowed_names: Vec<String>,
+    /// In which documents deleted content is forgotten.
+    pub(crate) gc: GcRules,
     pub(crate) weight: Weight,
     pub(crate) zone: String,
     pub(crate) limits: Limits,
@@ -154,6 +156,7 @@ const SERVER: &[Setting] = &[
     setting!("peer_cert", OptionalFile, peer_cert),
     setting!("peer_key", OptionalFile, peer_key),
     setting!("peer_allowed_names", Names, peer_allowed_names),
+    setting!("gc", Collecting, gc),
     setting!("weight", Share, weight),
     setting!("zone", Word, zone),
 ];
@@ -180,7 +183,6 @@ limits! {
     document_bytes_max: Size,
     mailbox_requests_max: Count,
     gathered_bytes_max: Size,
-    merged_updates_max: Count,
     remainder_bytes_max: Size,
     remainder_timeout: Span,
     awareness_clients_max: Count,
@@ -198,7 +200,7 @@ limits! {
     fan_out_waiting_bytes_max: Size,
     idle_timeout: Span,
     resident_bytes_max: Size,
-    replica_idle_timeout: Span,
+    compaction_idle_timeout: Span,
     tail_slots_max: Count,
     tail_bytes_max: Size,
     retention: Pause,
@@ -262,6 +264,7 @@ impl Config {
             peer_cert: None,
             peer_key: None,
             peer_allowed_names: Vec::new(),
+            gc: GcRules::default(),
             weight: Weight::ONE,
             zone: String::new(),
             limits,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringleaf_ring::Weight;
-use ringleaf_types::NodeId;
+use ringleaf_types::{GcRules, NodeId};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::problem::nearest;
@@ -103,6 +103,9 @@ pub(crate) struct Origins;
 /// DNS names, some with a star for their first label.
 #[derive(Clone, Copy)]
 pub(crate) struct Names;
+/// Rules of where deleted content is forgotten.
+#[derive(Clone, Copy)]
+pub(crate) struct Collecting;
 /// Addresses of etcd.
 #[derive(Clone, Copy)]
 pub(crate) struct Endpoints;
@@ -234,6 +237,24 @@ impl Kind<Vec<String>> for Names {
 
     fn show(value: &Vec<String>) -> String {
         toml::Value::from(value.clone()).to_string()
+    }
+}
+
+impl Kind<GcRules> for Collecting {
+    const WANTED: &'static str =
+        "true, false, or a list of patterns of document names with either, such as \"drafts/*=false\"";
+
+    fn parse(raw: &Raw) -> Option<GcRules> {
+        if let Some(word) = Flag::parse(raw) {
+            return Some(GcRules::new(vec![word.to_string().parse().ok()?]));
+        }
+        let rules: Option<_> = raw.words()?.iter().map(|rule| rule.parse().ok()).collect();
+        rules.map(GcRules::new)
+    }
+
+    fn show(value: &GcRules) -> String {
+        let rules: Vec<_> = value.as_slice().iter().map(ToString::to_string).collect();
+        toml::Value::from(rules).to_string()
     }
 }
 

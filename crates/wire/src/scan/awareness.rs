@@ -47,7 +47,7 @@ pub fn awareness<'a>(payload: &'a [u8], limits: &ScanLimits) -> Result<Awareness
                 max: limits.awareness_state_bytes_max,
             });
         }
-        if !json::object(state, limits.nesting_max) {
+        if !json::object(state) {
             return Err(Refusal::NoState { client: entry.client });
         }
     }

@@ -1,40 +1,37 @@
 //! Whether a text is JSON, without building what it says.
 
-/// The deepest nesting that can be followed: one bit each.
-const NESTING_MAX: usize = 512;
-
 /// Whether the text is one JSON object, as `JSON.parse` takes it.
-pub(super) fn object(text: &str, nesting_max: usize) -> bool {
-    let mut json = Json::new(text, nesting_max.min(NESTING_MAX));
+pub(super) fn object(text: &str) -> bool {
+    let mut json = Json::new(text);
     json.space();
-    json.peek() == Some(b'{') && json.document()
+    json.peek() == Some(b'{') && json.document().is_some()
 }
 
-/// Whether the text is one JSON value, as `JSON.parse` takes it.
-pub(super) fn value(text: &str, nesting_max: usize) -> bool {
-    Json::new(text, nesting_max.min(NESTING_MAX)).document()
+/// How deeply arrays and objects are nested in the text, if it is one JSON value, as `JSON.parse` takes it.
+pub(super) fn value(text: &str) -> Option<usize> {
+    Json::new(text).document()
 }
 
 struct Json<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
-    nesting_max: usize,
-    /// One bit for each open container: set for an object.
-    objects: [u64; NESTING_MAX / 64],
+    deepest: usize,
+    /// One bit for each open container: set for an object. Those within 64 others stand apart, since there are hardly any.
+    objects: u64,
+    deep_objects: Vec<u64>,
 }
 
 impl<'a> Json<'a> {
-    fn new(text: &'a str, nesting_max: usize) -> Self {
+    fn new(text: &'a str) -> Self {
         let bytes = text.as_bytes();
-        Self { bytes, at: 0, depth: 0, nesting_max, objects: [0; NESTING_MAX / 64] }
+        Self { bytes, at: 0, depth: 0, deepest: 0, objects: 0, deep_objects: Vec::new() }
     }
 
-    fn document(mut self) -> bool {
-        self.value().is_some() && {
-            self.space();
-            self.at == self.bytes.len()
-        }
+    fn document(mut self) -> Option<usize> {
+        self.value()?;
+        self.space();
+        (self.at == self.bytes.len()).then_some(self.deepest)
     }
 
     /// One value with everything in it.
@@ -75,16 +72,14 @@ impl<'a> Json<'a> {
 
     /// Begins a container. Answers whether it is already complete, because it is empty.
     fn open(&mut self, object: bool) -> Option<bool> {
+        self.deepest = self.deepest.max(self.depth + 1);
         self.space();
         if self.peek()? == if object { b'}' } else { b']' } {
             self.at += 1;
-            return (self.depth < self.nesting_max).then_some(true);
-        }
-        if self.depth == self.nesting_max {
-            return None;
+            return Some(true);
         }
         let bit = 1 << (self.depth % 64);
-        let word = &mut self.objects[self.depth / 64];
+        let word = self.word_of(self.depth);
         *word = if object { *word | bit } else { *word & !bit };
         self.depth += 1;
         if object {
@@ -93,9 +88,17 @@ impl<'a> Json<'a> {
         Some(false)
     }
 
-    fn in_object(&self) -> bool {
+    fn word_of(&mut self, depth: usize) -> &mut u64 {
+        let Some(deep) = (depth / 64).checked_sub(1) else { return &mut self.objects };
+        if deep >= self.deep_objects.len() {
+            self.deep_objects.resize(deep + 1, 0);
+        }
+        &mut self.deep_objects[deep]
+    }
+
+    fn in_object(&mut self) -> bool {
         let innermost = self.depth - 1;
-        self.objects[innermost / 64] & (1 << (innermost % 64)) != 0
+        *self.word_of(innermost) & (1 << (innermost % 64)) != 0
     }
 
     fn key(&mut self) -> Option<()> {

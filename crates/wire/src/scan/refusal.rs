@@ -62,37 +62,21 @@ pub enum Refusal {
         /// Whose.
         client: ClientId,
     },
-    /// JSON content as Yjs wrote it before 2020, which the CRDT library misreads.
-    #[error("a struct of client {client} has the JSON content of an outdated Yjs")]
-    LegacyJson {
-        /// Whose.
-        client: ClientId,
-    },
-    /// A shared type that the CRDT library does not know or misreads.
-    #[error("a struct of client {client} is a shared type of the unsupported kind {type_ref}")]
-    UnsupportedType {
+    /// A shared type of a kind that does not exist.
+    #[error("a struct of client {client} is a shared type of the unknown kind {type_ref}")]
+    UnknownType {
         /// Whose.
         client: ClientId,
         /// The kind.
         type_ref: u8,
     },
-    /// The options of a subdocument are not an object.
-    #[error("a subdocument of client {client} has no options")]
-    NoOptions {
+    /// A struct can be read, and would harm the editors that got it. It is left out; what does not build on it goes on.
+    #[error("a struct of client {client} {harm}")]
+    Harmful {
         /// Whose.
         client: ClientId,
-    },
-    /// A JSON text does not parse, or is nested too deeply.
-    #[error("a JSON text of client {client} is not usable")]
-    Json {
-        /// Whose.
-        client: ClientId,
-    },
-    /// Shared types are nested too deeply, within this message or together with what is there.
-    #[error("shared types are nested deeper than {max}")]
-    TypesTooDeep {
-        /// What is allowed.
-        max: usize,
+        /// In what way.
+        harm: Harm,
     },
     /// An awareness state is neither an object nor `null`.
     #[error("the awareness state of client {client} is neither an object nor null")]
@@ -111,3 +95,29 @@ pub enum Refusal {
         max: usize,
     },
 }
+
+/// What a struct would do to editors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Harm {
+    /// Stock Yjs clients throw when they read one.
+    #[error("is a weak link, which stock editors cannot read")]
+    WeakLink,
+    /// Stock Yjs clients throw when they read a subdocument without options.
+    #[error("is a subdocument without options")]
+    NoOptions,
+    /// `JSON.parse` throws.
+    #[error("holds JSON that does not parse")]
+    Json,
+    /// Stock Yjs clients overflow their stack when they read or show the value.
+    #[error("holds values nested deeper than {VALUE_NESTING_MAX} levels")]
+    ValuesTooDeep,
+    /// Stock Yjs clients overflow their stack when they delete the shared types.
+    #[error("lies deeper than {TYPE_NESTING_MAX} levels within shared types")]
+    TypesTooDeep,
+}
+
+/// How deeply arrays and objects may be nested in a value. JavaScript's parsers take some ten thousand levels.
+pub const VALUE_NESTING_MAX: usize = 2_000;
+
+/// How deeply shared types may be nested. Yjs 13 overflows its stack when it deletes about 8,000 levels.
+pub const TYPE_NESTING_MAX: u32 = 2_000;

@@ -2,14 +2,15 @@
 
 use ringleaf_types::{ClientId, Clock};
 
-use super::{CLOCK_MAX, Refusal, ScanLimits, json};
+use super::refusal::{Harm, VALUE_NESTING_MAX};
+use super::{CLOCK_MAX, Refusal, json};
 use crate::lib0::{Malformed, Reader};
 
 /// One unit of what a client has inserted.
 pub type Id = (ClientId, Clock);
 
 /// The fewest bytes that a client and its structs take: a count, an id, a clock, and one struct.
-pub(crate) const CLIENT_BYTES_MIN: usize = 3 + STRUCT_BYTES_MIN;
+pub(super) const CLIENT_BYTES_MIN: usize = 3 + STRUCT_BYTES_MIN;
 
 /// The fewest bytes that a struct takes.
 const STRUCT_BYTES_MIN: usize = 2;
@@ -32,6 +33,8 @@ pub enum Content {
     None,
     /// Nothing any more: it was deleted, and only its length is kept.
     Deleted,
+    /// Values as Yjs wrote them before 2020: each a JSON text, or the word `undefined`.
+    Json,
     /// A buffer.
     Binary,
     /// Text.
@@ -67,16 +70,25 @@ pub struct Struct<'a> {
     pub right: Option<Id>,
     /// The shared type that holds it, if that is itself an item. Only written when there is neither left nor right.
     pub parent: Option<Id>,
+    /// The byte that says what it is, as it stands in the update.
+    pub info: u8,
     /// What it holds.
     pub content: Content,
     /// The bytes of that.
     pub content_bytes: &'a [u8],
+    /// Why editors must not get it.
+    pub harm: Option<Harm>,
 }
 
 impl Struct<'_> {
     /// The first clock after it.
     pub fn end(&self) -> u32 {
         self.clock.get() + self.length
+    }
+
+    /// Its last unit. Of a struct without any, the unit before it.
+    pub fn last(&self) -> Id {
+        (self.client, Clock::new(self.end().saturating_sub(1)))
     }
 
     /// Whether it was deleted when this was written.
@@ -94,15 +106,18 @@ impl Struct<'_> {
 #[derive(Debug, Clone)]
 pub struct Structs<'a> {
     reader: Reader<'a>,
-    nesting_max: usize,
     client: ClientId,
     clock: u32,
     left: u64,
 }
 
 impl<'a> Structs<'a> {
-    /// Reads the line above the structs of a client.
-    pub(crate) fn read(reader: &mut Reader<'a>, limits: &ScanLimits) -> Result<Self, Refusal> {
+    /// Reads the line above the structs of a client. The reader then stands at the first struct.
+    ///
+    /// # Errors
+    ///
+    /// A line that is none, or announces more structs than the bytes that are left can hold.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Refusal> {
         let left = reader.var_uint()?;
         let client = ClientId::new(reader.var_uint()?);
         let clock = clock(reader, client)?;
@@ -112,7 +127,7 @@ impl<'a> Structs<'a> {
         if left == 0 {
             return Err(Refusal::EmptyClient { client });
         }
-        Ok(Self { reader: reader.clone(), nesting_max: limits.nesting_max, client, clock, left })
+        Ok(Self { reader: reader.clone(), client, clock, left })
     }
 
     /// Whose they are.
@@ -133,6 +148,12 @@ impl<'a> Structs<'a> {
     /// Where in the update the next one begins.
     pub fn position(&self) -> usize {
         self.reader.position()
+    }
+
+    /// Reads on where another reader of these bytes has been: `left` structs of `client`, the first of which begins at
+    /// `position` and with `clock`.
+    pub fn resume(bytes: &'a [u8], position: usize, client: ClientId, clock: Clock, left: u64) -> Self {
+        Self { reader: Reader::at(bytes, position), client, clock: clock.get(), left }
     }
 
     /// Moves over the next struct, which a clone has read.
@@ -165,8 +186,10 @@ impl<'a> Structs<'a> {
             left: None,
             right: None,
             parent: None,
+            info,
             content: Content::None,
             content_bytes: &[],
+            harm: None,
         };
         item.length = match info {
             INFO_GC | INFO_SKIP => {
@@ -207,18 +230,17 @@ impl<'a> Structs<'a> {
             }
         }
         let begin = self.reader.position();
-        let (content, length) = self.content(info)?;
-        item.content = content;
+        let length = self.content(item)?;
         item.content_bytes = self.reader.between(begin..self.reader.position());
         Ok(length)
     }
 
     #[inline]
-    fn content(&mut self, info: u8) -> Result<(Content, u32), Refusal> {
+    fn content(&mut self, item: &mut Struct<'a>) -> Result<u32, Refusal> {
         let client = self.client;
-        Ok(match info & INFO_CONTENT {
+        let (content, length) = match item.info & INFO_CONTENT {
             CONTENT_DELETED => (Content::Deleted, self.length()?),
-            CONTENT_JSON => return Err(Refusal::LegacyJson { client }),
+            CONTENT_JSON => (Content::Json, self.json_values(item)?),
             CONTENT_BINARY => {
                 self.reader.var_bytes()?;
                 (Content::Binary, 1)
@@ -229,25 +251,27 @@ impl<'a> Structs<'a> {
                 (Content::String, u32::try_from(length).map_err(|_| Refusal::ClockOverflow { client })?)
             }
             CONTENT_EMBED => {
-                self.json()?;
+                self.json(item)?;
                 (Content::Embed, 1)
             }
             CONTENT_FORMAT => {
                 self.reader.var_string()?;
-                self.json()?;
+                self.json(item)?;
                 (Content::Format, 1)
             }
             CONTENT_TYPE => {
-                self.shared_type()?;
+                self.shared_type(item)?;
                 (Content::Type, 1)
             }
-            CONTENT_ANY => (Content::Any, self.anys()?),
+            CONTENT_ANY => (Content::Any, self.anys(item)?),
             CONTENT_DOC => {
-                self.subdocument()?;
+                self.subdocument(item)?;
                 (Content::Subdocument, 1)
             }
-            _ => return Err(Refusal::UnknownContent { client, info }),
-        })
+            _ => return Err(Refusal::UnknownContent { client, info: item.info }),
+        };
+        item.content = content;
+        Ok(length)
     }
 
     #[inline]
@@ -260,37 +284,86 @@ impl<'a> Structs<'a> {
         clock(&mut self.reader, self.client)
     }
 
-    fn anys(&mut self) -> Result<u32, Refusal> {
+    fn anys(&mut self, item: &mut Struct<'a>) -> Result<u32, Refusal> {
         let count = self.reader.count(1)?;
         for _ in 0..count {
-            self.reader.skip_any(self.nesting_max)?;
+            self.any(item)?;
         }
         u32::try_from(count).map_err(|_| Refusal::ClockOverflow { client: self.client })
     }
 
-    fn json(&mut self) -> Result<(), Refusal> {
-        let text = self.reader.var_string()?;
-        if json::value(text, self.nesting_max) { Ok(()) } else { Err(Refusal::Json { client: self.client }) }
+    fn any(&mut self, item: &mut Struct<'a>) -> Result<(), Refusal> {
+        if self.reader.skip_any()? > VALUE_NESTING_MAX {
+            item.harm = Some(Harm::ValuesTooDeep);
+        }
+        Ok(())
     }
 
-    fn shared_type(&mut self) -> Result<(), Refusal> {
-        // Written as a number, but none of them needs more than one byte, and the CRDT library reads only that.
+    fn json_values(&mut self, item: &mut Struct<'a>) -> Result<u32, Refusal> {
+        let count = self.reader.count(1)?;
+        for _ in 0..count {
+            let text = self.reader.var_string()?;
+            if text != "undefined" {
+                judge_json(text, item);
+            }
+        }
+        u32::try_from(count).map_err(|_| Refusal::ClockOverflow { client: self.client })
+    }
+
+    fn json(&mut self, item: &mut Struct<'a>) -> Result<(), Refusal> {
+        judge_json(self.reader.var_string()?, item);
+        Ok(())
+    }
+
+    fn shared_type(&mut self, item: &mut Struct<'a>) -> Result<(), Refusal> {
+        // Written as a number, but none of them needs more than one byte.
         match self.reader.byte()? {
             // array, map, text, XML fragment, XML text
             0 | 1 | 2 | 4 | 6 => Ok(()),
-            // XML element
-            3 => self.reader.var_string().map(drop).map_err(Into::into),
-            type_ref => Err(Refusal::UnsupportedType { client: self.client, type_ref }),
+            // XML element, XML hook: its name
+            3 | 5 => self.reader.var_string().map(drop).map_err(Into::into),
+            7 => {
+                item.harm = Some(Harm::WeakLink);
+                self.weak_link()
+            }
+            type_ref => Err(Refusal::UnknownType { client: self.client, type_ref }),
         }
     }
 
-    fn subdocument(&mut self) -> Result<(), Refusal> {
+    /// What a weak link refers to, as yrs writes it: flags, and one or two places, each a unit or the name of a root.
+    fn weak_link(&mut self) -> Result<(), Refusal> {
+        const QUOTE: u8 = 1;
+        const START_UNBOUNDED: u8 = 8;
+        const END_UNBOUNDED: u8 = 16;
+        const ROOT: u8 = 32;
+        let flags = self.reader.byte()?;
+        for (unbounded, written) in
+            [(START_UNBOUNDED, true), (END_UNBOUNDED, flags & (QUOTE | END_UNBOUNDED) != 0)]
+        {
+            if written && flags & unbounded != 0 && flags & ROOT != 0 {
+                self.reader.var_string()?;
+            } else if written {
+                self.id()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn subdocument(&mut self, item: &mut Struct<'a>) -> Result<(), Refusal> {
         self.reader.var_string()?;
         // Yjs always writes an object, and throws when it reads anything else.
         if self.reader.clone().byte()? != crate::lib0::ANY_OBJECT {
-            return Err(Refusal::NoOptions { client: self.client });
+            item.harm = Some(Harm::NoOptions);
         }
-        self.reader.skip_any(self.nesting_max).map_err(Into::into)
+        self.any(item)
+    }
+}
+
+fn judge_json(text: &str, item: &mut Struct<'_>) {
+    match json::value(text) {
+        None => item.harm = Some(Harm::Json),
+        Some(nesting) if nesting > VALUE_NESTING_MAX => item.harm = Some(Harm::ValuesTooDeep),
+        Some(_) => {}
     }
 }
 
@@ -298,19 +371,19 @@ pub(crate) const INFO_GC: u8 = 0;
 const INFO_SKIP: u8 = 10;
 pub(crate) const INFO_LEFT: u8 = 0x80;
 pub(crate) const INFO_RIGHT: u8 = 0x40;
-const INFO_PARENT_SUB: u8 = 0x20;
+pub(crate) const INFO_PARENT_SUB: u8 = 0x20;
 /// One bit more than any content uses: the CRDT libraries differ in whether they look at it.
-pub(crate) const INFO_CONTENT: u8 = 0x1f;
+const INFO_CONTENT: u8 = 0x1f;
 
 pub(crate) const CONTENT_DELETED: u8 = 1;
 const CONTENT_JSON: u8 = 2;
 const CONTENT_BINARY: u8 = 3;
-pub(crate) const CONTENT_STRING: u8 = 4;
-pub(crate) const CONTENT_EMBED: u8 = 5;
-pub(crate) const CONTENT_FORMAT: u8 = 6;
+const CONTENT_STRING: u8 = 4;
+const CONTENT_EMBED: u8 = 5;
+const CONTENT_FORMAT: u8 = 6;
 const CONTENT_TYPE: u8 = 7;
-pub(crate) const CONTENT_ANY: u8 = 8;
-pub(crate) const CONTENT_DOC: u8 = 9;
+const CONTENT_ANY: u8 = 8;
+const CONTENT_DOC: u8 = 9;
 
 /// Reads a clock or a length.
 #[inline]

@@ -1,0 +1,166 @@
+//! What lacks its ground: keeping it, and admitting it when the ground comes.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use ringleaf_types::{ClientId, Clock, RouterId, SessionId};
+
+use super::Document;
+use crate::gate::Output;
+use crate::remainders::{Adding, Kept};
+use crate::session::{LeftWhy, SessionKey};
+use crate::struct_store::Remainder;
+use crate::{Count, Effect};
+
+/// What of one session's is not in the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Through which router it is attached.
+    pub router: RouterId,
+    /// Which one it is there.
+    pub session: SessionId,
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub why: LeftWhy,
+    /// Structs and deleted ranges that are kept until their ground comes.
+    pub pieces: u64,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+impl Document {
+    /// Takes up what the store has kept. What is known already is passed over.
+    pub(super) fn restore(&mut self, kept: Vec<Kept>) {
+        for Kept { id, update, since } in kept {
+            if self.remainders.has(id) {
+                continue;
+            }
+            let pieces = 1;
+            let waits = std::collections::BTreeMap::new();
+            self.remainders.restore(id, Remainder { update, waits, pieces }, since);
+            self.try_again(id, &mut VecDeque::new());
+        }
+    }
+
+    /// Keeps a remainder. `false`: there is no room for it.
+    pub(super) fn keep(&mut self, from: Option<SessionKey>, remainder: Remainder, now: Instant) -> bool {
+        let (log, update) = (&mut self.log, remainder.update.clone());
+        let max = self.limits.remainder_bytes_max;
+        match self.remainders.add(|| log.next_nonce(), remainder, from, max, now) {
+            Adding::New(id) => {
+                if let Some(session) = from.and_then(|from| self.sessions.get_mut(&from)) {
+                    session.stores();
+                }
+                self.storing.insert(id, from);
+                self.count(Count::Kept);
+                self.effects.push_back(Effect::KeepRemainder { id, update });
+                true
+            }
+            Adding::Known => true,
+            Adding::NoRoom => false,
+        }
+    }
+
+    /// The store has a remainder.
+    pub(super) fn remainder_kept(&mut self, id: u64) {
+        if let Some(unwanted) = self.remainders.stored(id) {
+            self.leave(Output::Unwanted { id: unwanted });
+        }
+        let Some(key) = self.storing.remove(&id).flatten() else { return };
+        let held = self.sessions.get_mut(&key).and_then(crate::session::Session::stored);
+        if let Some(number) = held {
+            self.acknowledge(key, number);
+        }
+    }
+
+    /// These clients have grown: what waited for that is admitted, and whoever waits for it is asked again.
+    pub(super) fn ground_came(&mut self, grown: &[ClientId]) {
+        if !self.someone_leaves && self.remainders.is_empty() {
+            return;
+        }
+        let mut grown: VecDeque<ClientId> = grown.iter().copied().collect();
+        while let Some(client) = grown.pop_front() {
+            let end = self.structs.clock_of(client);
+            while let Some(id) = self.remainders.woken(client, end) {
+                self.try_again(id, &mut grown);
+            }
+            self.ask_again(client, end);
+        }
+    }
+
+    /// Tries to admit a remainder.
+    fn try_again(&mut self, id: u64, grown: &mut VecDeque<ClientId>) {
+        let Some(taken) = self.remainders.take(id) else { return };
+        // What was scanned once is an update; only what the store has could be none.
+        let admission = self.structs.admit(&taken.update).unwrap_or_default();
+        if let Some(news) = &admission.news {
+            self.gather(news);
+        }
+        grown.extend(admission.grown);
+        match admission.remainder {
+            Some(rest) => self.remainders.put_back(&taken, rest),
+            None => {
+                if self.remainders.done(&taken) {
+                    self.leave(Output::Unwanted { id });
+                }
+                self.nothing_left(taken.from);
+            }
+        }
+    }
+
+    /// A session may have nothing left behind any more.
+    fn nothing_left(&mut self, key: Option<SessionKey>) {
+        let Some(key) = key else { return };
+        let kept = self.remainders.of(key).0;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if kept == 0 && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
+            session.leaves_nothing();
+        }
+    }
+
+    fn ask_again(&mut self, client: ClientId, end: Clock) {
+        if !self.someone_leaves {
+            return;
+        }
+        let asked: Vec<_> = self
+            .sessions
+            .iter_mut()
+            .filter_map(|(key, session)| session.ground_came(client, end).then_some(*key))
+            .collect();
+        for key in asked {
+            self.count(Count::AskedForRest);
+            self.ask(key);
+        }
+        self.someone_leaves = self.sessions.values().any(|session| session.left().is_some());
+    }
+
+    /// Forgets what has waited too long.
+    pub(super) fn expire_remainders(&mut self, now: Instant) {
+        for taken in self.remainders.expire(self.limits.remainder_timeout, now) {
+            self.count(Count::Expired);
+            self.effects.push_back(Effect::RemainderExpired { bytes: taken.update.len() });
+            if self.remainders.done(&taken) {
+                self.leave(Output::Unwanted { id: taken.id });
+            }
+        }
+    }
+
+    /// The sessions of which something is not in the document.
+    pub fn left_behind(&self) -> Vec<LeftBehind> {
+        if !self.someone_leaves {
+            return Vec::new();
+        }
+        let left = self.sessions.iter().filter_map(|(&(router, session), of)| {
+            let (since, why) = of.left()?;
+            let (pieces, bytes) = self.remainders.of((router, session));
+            Some(LeftBehind { router, session, since, why, pieces, bytes })
+        });
+        left.collect()
+    }
+
+    /// How many remainders are kept, and their bytes.
+    pub fn remainders(&self) -> (usize, usize) {
+        (self.remainders.len(), self.remainders.bytes())
+    }
+}
