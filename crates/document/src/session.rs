@@ -89,7 +89,7 @@ impl std::fmt::Display for LeftWhy {
 struct Left {
     since: Instant,
     why: LeftWhy,
-    /// It is worth asking again when one of these clients has the unit.
+    /// It is worth asking again when one of these clients has the unit. No more than [`WAITS_MAX`].
     waits: BTreeMap<ClientId, Clock>,
     /// Answers of which something was refused for good.
     final_answers: u32,
@@ -109,6 +109,10 @@ struct Owed {
 const OWED_MESSAGES_MAX: usize = 128;
 /// Likewise, so many bytes.
 const OWED_BYTES_MAX: usize = 1 << 20;
+
+/// Of a session it is remembered which ground it waits for, up to so many clients: one message can name half a million. When
+/// one of them comes, it is asked for everything.
+pub(crate) const WAITS_MAX: usize = 100;
 
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
@@ -174,10 +178,16 @@ impl Session {
         wants
     }
 
-    /// Whether it is to be asked because a client has grown so far.
-    pub(crate) fn ground_came(&mut self, client: ClientId, end: Clock) -> bool {
+    /// Whether it is to be asked because these clients (in order) have grown.
+    pub(crate) fn ground_came(&mut self, grown: &[ClientId], end: impl Fn(ClientId) -> Clock) -> bool {
         let Some(left) = self.left.as_mut().filter(|_| self.asked == Asked::Stuck) else { return false };
-        let came = left.waits.get(&client).is_some_and(|clock| *clock < end);
+        let came = match grown.len() < left.waits.len() {
+            true => grown.iter().any(|client| left.waits.get(client).is_some_and(|clock| *clock < end(*client))),
+            false => left
+                .waits
+                .iter()
+                .any(|(client, clock)| grown.binary_search(client).is_ok() && *clock < end(*client)),
+        };
         if came {
             left.waits.clear();
             self.asked = Asked::Waiting;
@@ -275,10 +285,15 @@ mod tests {
         assert!(session.leaves(LeftWhy::Ground, ground(7, 3), now()));
         assert!(!session.answered(false, false));
         assert!(!session.wants_question(), "it was asked, and answered");
-        assert!(!session.ground_came(ClientId::new(7), Clock::new(3)), "not yet");
-        assert!(!session.ground_came(ClientId::new(8), Clock::new(9)), "not that one");
-        assert!(session.ground_came(ClientId::new(7), Clock::new(4)));
-        assert!(!session.ground_came(ClientId::new(7), Clock::new(5)), "one question for it");
+        let mut came = |clients: &[u64], end| {
+            let grown: Vec<_> = clients.iter().copied().map(ClientId::new).collect();
+            session.ground_came(&grown, |_| Clock::new(end))
+        };
+        assert!(!came(&[7], 3), "not yet");
+        assert!(!came(&[8], 9), "not that one");
+        assert!(!came(&[], 9));
+        assert!(came(&[5, 7], 4));
+        assert!(!came(&[7], 5), "one question for it");
         session.answered(true, false);
         assert!(session.left().is_none());
         assert!(session.wants_question());

@@ -1,13 +1,12 @@
 //! What lacks its ground: keeping it, and admitting it when the ground comes.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use ringleaf_types::{ClientId, Clock, RouterId, SessionId};
+use ringleaf_types::{ClientId, RouterId, SessionId};
 
 use super::Document;
 use crate::gate::Output;
-use crate::remainders::{Adding, Kept};
+use crate::remainders::{Adding, Kept, Taken};
 use crate::session::{LeftWhy, SessionKey};
 use crate::struct_store::Remainder;
 use crate::{Count, Effect};
@@ -39,7 +38,10 @@ impl Document {
             let pieces = 1;
             let waits = std::collections::BTreeMap::new();
             self.remainders.restore(id, Remainder { update, waits, pieces }, since);
-            self.try_again(id, &mut VecDeque::new());
+            if let Some(taken) = self.remainders.take(id) {
+                let grown = self.try_again(taken);
+                self.ground_came(&grown);
+            }
         }
     }
 
@@ -76,37 +78,58 @@ impl Document {
 
     /// These clients have grown: what waited for that is admitted, and whoever waits for it is asked again.
     pub(super) fn ground_came(&mut self, grown: &[ClientId]) {
-        if !self.someone_leaves && self.remainders.is_empty() {
+        if grown.is_empty() || (!self.someone_leaves && self.remainders.is_empty()) {
             return;
         }
-        let mut grown: VecDeque<ClientId> = grown.iter().copied().collect();
-        while let Some(client) = grown.pop_front() {
-            let end = self.structs.clock_of(client);
-            while let Some(id) = self.remainders.woken(client, end) {
-                self.try_again(id, &mut grown);
-            }
-            self.ask_again(client, end);
+        let mut grown = grown.to_vec();
+        self.note_ground(&grown);
+        self.try_ready(&mut grown);
+        self.ask_again(grown);
+    }
+
+    /// Tries again what had to wait for its turn.
+    pub(super) fn admit_ready(&mut self, now: Instant) {
+        if self.remainders.ready_at(now).is_some_and(|at| at <= now) {
+            let mut grown = Vec::new();
+            self.try_ready(&mut grown);
+            self.ask_again(grown);
         }
     }
 
-    /// Tries to admit a remainder.
-    fn try_again(&mut self, id: u64, grown: &mut VecDeque<ClientId>) {
-        let Some(taken) = self.remainders.take(id) else { return };
+    fn note_ground(&mut self, grown: &[ClientId]) {
+        if self.remainders.is_empty() {
+            return;
+        }
+        for &client in grown {
+            self.remainders.ground_came(client, self.structs.clock_of(client));
+        }
+    }
+
+    fn try_ready(&mut self, grown: &mut Vec<ClientId>) {
+        while let Some(taken) = self.remainders.next_ready(self.timers.told_at) {
+            let more = self.try_again(taken);
+            self.note_ground(&more);
+            grown.extend(more);
+        }
+    }
+
+    /// Tries to admit a remainder. Answers which clients have grown by it.
+    fn try_again(&mut self, taken: Taken) -> Vec<ClientId> {
         // What was scanned once is an update; only what the store has could be none.
         let admission = self.structs.admit(&taken.update).unwrap_or_default();
         if let Some(news) = &admission.news {
             self.gather(news);
         }
-        grown.extend(admission.grown);
         match admission.remainder {
             Some(rest) => self.remainders.put_back(&taken, rest),
             None => {
                 if self.remainders.done(&taken) {
-                    self.leave(Output::Unwanted { id });
+                    self.leave(Output::Unwanted { id: taken.id });
                 }
                 self.nothing_left(taken.from);
             }
         }
+        admission.grown
     }
 
     /// A session may have nothing left behind any more.
@@ -119,14 +142,18 @@ impl Document {
         }
     }
 
-    fn ask_again(&mut self, client: ClientId, end: Clock) {
+    fn ask_again(&mut self, mut grown: Vec<ClientId>) {
         if !self.someone_leaves {
             return;
         }
+        grown.sort_unstable();
+        let structs = &self.structs;
         let asked: Vec<_> = self
             .sessions
             .iter_mut()
-            .filter_map(|(key, session)| session.ground_came(client, end).then_some(*key))
+            .filter_map(|(key, session)| {
+                session.ground_came(&grown, |client| structs.clock_of(client)).then_some(*key)
+            })
             .collect();
         for key in asked {
             self.count(Count::AskedForRest);

@@ -38,7 +38,7 @@ pub(super) struct Timers {
     pub(super) save_again: bool,
     hold_until: Option<Instant>,
     /// When the document was last told something.
-    told_at: Instant,
+    pub(super) told_at: Instant,
 }
 
 /// What a turn may do beside what its input says.
@@ -79,6 +79,7 @@ impl Document {
         let rest = self.shrinkable().then(|| self.timers.changed_at + self.limits.compaction_idle_timeout);
         let compaction = self.timers.compaction_due.then_some(self.timers.told_at);
         let remainders = self.remainders.due_at(self.limits.remainder_timeout);
+        let ready = self.remainders.ready_at(self.timers.told_at);
         let answers = self.answers_due().then_some(self.timers.told_at);
         [
             self.awareness.due_at(&self.limits, busy),
@@ -90,6 +91,7 @@ impl Document {
             rest,
             compaction,
             remainders,
+            ready,
             answers,
         ]
         .into_iter()
@@ -142,6 +144,7 @@ impl Document {
             return;
         }
         self.timers.told_at = now;
+        self.admit_ready(now);
         self.write(now, turn.computes);
         if self.over {
             return;
