@@ -182,7 +182,9 @@ impl Session {
     pub(crate) fn ground_came(&mut self, grown: &[ClientId], end: impl Fn(ClientId) -> Clock) -> bool {
         let Some(left) = self.left.as_mut().filter(|_| self.asked == Asked::Stuck) else { return false };
         let came = match grown.len() < left.waits.len() {
-            true => grown.iter().any(|client| left.waits.get(client).is_some_and(|clock| *clock < end(*client))),
+            true => {
+                grown.iter().any(|client| left.waits.get(client).is_some_and(|clock| *clock < end(*client)))
+            }
             false => left
                 .waits
                 .iter()

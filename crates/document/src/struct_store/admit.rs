@@ -224,8 +224,7 @@ impl StructStore {
         if rules == Rules::Untrusted {
             self.expect_nesting(facts.with_parent);
         }
-        let mut taking =
-            Taking { rules, barred: None, barred_parts: BTreeSet::new(), as_it_is: true };
+        let mut taking = Taking { rules, barred: None, barred_parts: BTreeSet::new(), as_it_is: true };
         order.run(|order, index, item| self.take(order, &mut taking, index, item))?;
         self.note_facts(facts);
         let (new, left) = self.take_deletions(&order, &mut taking, deletions);
@@ -289,7 +288,8 @@ impl StructStore {
                     return Some(Lacking::Itself);
                 }
             } else {
-                let there = order.find(client).map_or_else(|| self.end(client), |other| order.parts[other].end);
+                let there =
+                    order.find(client).map_or_else(|| self.end(client), |other| order.parts[other].end);
                 if clock.get() >= there {
                     return Some(Lacking::Unit((client, clock)));
                 }

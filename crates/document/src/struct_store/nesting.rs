@@ -11,8 +11,8 @@ use ringleaf_types::ClientId;
 use ringleaf_wire::scan::{Content, Id, Kind, Struct, TYPE_NESTING_MAX};
 
 use super::base::Facts;
-use super::{CLIENT_BYTES, FOLDING_SHARE, StructStore};
 use super::order::{Order, Part, Step};
+use super::{CLIENT_BYTES, FOLDING_SHARE, StructStore};
 
 /// The fewest bytes of an update that can nest one shared type in another.
 const NESTING_BYTES: usize = 6;
@@ -112,7 +112,9 @@ impl Places {
     fn depth_of(&self, item: &Struct<'_>) -> u32 {
         match item.parent {
             Some(parent) => self.depth_at(parent) + 1,
-            None => [item.left, item.right].into_iter().flatten().map(|id| self.depth_at(id)).max().unwrap_or(0),
+            None => {
+                [item.left, item.right].into_iter().flatten().map(|id| self.depth_at(id)).max().unwrap_or(0)
+            }
         }
     }
 

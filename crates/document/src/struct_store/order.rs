@@ -47,8 +47,7 @@ pub(super) struct Order<'a> {
 impl<'a> Part<'a> {
     /// Structs of a client that has so many units already.
     pub(super) fn new(structs: &Structs<'a>, end: u32) -> Self {
-        let mut part =
-            Self { client: structs.client(), bytes: &[], left: 0, clock: 0, begin: end, end };
+        let mut part = Self { client: structs.client(), bytes: &[], left: 0, clock: 0, begin: end, end };
         part.stand_before(structs);
         part
     }

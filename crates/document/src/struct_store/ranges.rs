@@ -37,10 +37,7 @@ impl Deleted {
         let before = (ranges.units(), ranges.len());
         ranges.merge(sorted);
         self.ranges = self.ranges + ranges.len() - before.1;
-        Added {
-            units: (ranges.units() - before.0) as usize,
-            ranges: ranges.len().saturating_sub(before.1),
-        }
+        Added { units: (ranges.units() - before.0) as usize, ranges: ranges.len().saturating_sub(before.1) }
     }
 
     pub(crate) fn get(&self, client: ClientId) -> Option<&Ranges> {

@@ -247,7 +247,8 @@ impl<'a> Structs<'a> {
             INFO_SKIP => item.kind = Kind::Skip,
             _ => {
                 self.references(info, &mut item, |reader| reader.var_bytes().map(drop))?;
-                item.content = Content::of(info).ok_or(Refusal::UnknownContent { client: self.client, info })?;
+                item.content =
+                    Content::of(info).ok_or(Refusal::UnknownContent { client: self.client, info })?;
                 item.content_bytes = self.reader.between(self.reader.position()..position);
             }
         }
@@ -293,8 +294,7 @@ impl<'a> Structs<'a> {
     #[inline]
     fn content(&mut self, item: &mut Struct<'a>) -> Result<u32, Refusal> {
         let client = self.client;
-        let content =
-            Content::of(item.info).ok_or(Refusal::UnknownContent { client, info: item.info })?;
+        let content = Content::of(item.info).ok_or(Refusal::UnknownContent { client, info: item.info })?;
         let length = match content {
             Content::None => 0,
             Content::Deleted => self.length()?,
