@@ -14,7 +14,7 @@
 use ringleaf_types::{ClientId, Clock};
 
 use crate::lib0::{Reader, var_uint_length, write_var_uint};
-use crate::scan::structs::{CONTENT_DELETED, INFO_GC, INFO_LEFT, INFO_PARENT_SUB, INFO_RIGHT};
+use crate::scan::structs::{CONTENT_DELETED, INFO_GC, INFO_LEFT, INFO_PARENT_SUB, INFO_RIGHT, INFO_SKIP};
 use crate::scan::{Content, Id, Kind, Struct};
 
 /// Half of a character, as it is kept.
@@ -196,6 +196,10 @@ pub enum Form {
 
 /// Writes what stands before the content of a struct that begins `offset` units into another.
 pub fn write_head(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, form: Form) {
+    if item.kind == Kind::Skip {
+        out.push(INFO_SKIP);
+        return;
+    }
     if form == Form::Tombstone || item.kind == Kind::Gc {
         out.push(INFO_GC);
         return;
@@ -240,7 +244,7 @@ pub fn write_client(out: &mut Vec<u8>, count: u64, client: ClientId, clock: u32)
 pub fn write_end(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32) -> usize {
     write_head(out, item, offset, Form::Whole);
     let mut units = Units::new(item);
-    if item.kind == Kind::Gc || item.content == Content::Deleted {
+    if item.kind != Kind::Item || item.content == Content::Deleted {
         write_var_uint(out, u64::from(item.length - offset));
         return 0;
     }

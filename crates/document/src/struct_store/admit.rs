@@ -263,6 +263,7 @@ impl StructStore {
         }
         if let Some(harm) = self.harm_of(taking, item) {
             taking.barred_parts.insert(index);
+            taking.as_it_is = false;
             taking.barred.get_or_insert(Refusal::Harmful { client: item.client, harm });
             return Step::Stuck;
         }
