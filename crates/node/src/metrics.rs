@@ -9,6 +9,8 @@ use metrics::{
 use ringleaf_document::Count;
 use ringleaf_ring::handoff::SourceEnd;
 
+use crate::document_task::turns::TurnSeconds;
+
 /// One handle per number.
 pub(crate) struct Metrics {
     pub(crate) documents_resident: Gauge,
@@ -24,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) append_retries: Counter,
     pub(crate) append_seconds: Histogram,
     pub(crate) acknowledgement_seconds: Histogram,
+    pub(crate) turn_seconds: TurnSeconds,
     pub(crate) snapshots: Counter,
     pub(crate) snapshot_failures: Counter,
     pub(crate) snapshot_seconds: Histogram,
@@ -60,6 +63,7 @@ impl Metrics {
             append_retries: counter!("ringleaf_append_retries_total"),
             append_seconds: histogram!("ringleaf_append_seconds"),
             acknowledgement_seconds: histogram!("ringleaf_acknowledgement_seconds"),
+            turn_seconds: TurnSeconds::new(),
             snapshots: counter!("ringleaf_snapshots_total"),
             snapshot_failures: counter!("ringleaf_snapshot_failures_total"),
             snapshot_seconds: histogram!("ringleaf_snapshot_seconds"),
