@@ -329,7 +329,7 @@ impl StructStore {
         let (run, new) = match self.runs.entry(item.client) {
             std::collections::btree_map::Entry::Occupied(run) => (run.into_mut(), 0),
             std::collections::btree_map::Entry::Vacant(place) => {
-                (place.insert(Run::new(base.end(item.client))), RUN_BYTES)
+                (place.insert(Box::new(Run::new(base.end(item.client)))), RUN_BYTES)
             }
         };
         let begin = run.end();

@@ -173,7 +173,7 @@ impl StructStore {
     fn write_client(&self, parts: &mut Parts, Wanted { client, base, from }: Wanted) {
         let base = base.map(|place| self.base.section_at(place)).filter(|base| base.end.clock > from);
         let run = self.runs.get(&client);
-        let in_run = from.max(run.map_or(0, super::run::Run::begin));
+        let in_run = from.max(run.map_or(0, |run| run.begin()));
         let base = base.and_then(|base| base.find(from).map(|found| (base, found)));
         let run = run.filter(|run| run.end() > in_run).map(|run| run.section(client));
         let run = run.and_then(|run| run.find(in_run).map(|found| (run, found)));
