@@ -44,6 +44,8 @@ pub(crate) enum Case {
     GrowthReaders,
     /// CPU time per delivery in documents of 1 KB, 300 KB and 20 MB, 100 readers
     GrowthSize,
+    /// A document's store beside yrs, without a server: time, instructions and memory for 260,000 edits
+    Structs,
 }
 
 /// A case that is not about ratios settles sooner.
@@ -71,6 +73,7 @@ impl Case {
             Self::Kill => trouble::kill(run),
             Self::GrowthReaders => growth::readers(run),
             Self::GrowthSize => growth::size(run),
+            Self::Structs => anyhow::bail!("no server takes part in it"),
             Self::Fanout100
             | Self::Fanout1000
             | Self::Saturated
@@ -96,6 +99,7 @@ impl Case {
     pub(crate) fn columns(self) -> &'static [Metric] {
         use Metric as M;
         match self {
+            Self::Structs => &[],
             Self::Presence => &[M::CorePercent, M::P50Ms, M::P99Ms, M::ResidentMb],
             Self::Acknowledgement => &[M::EchoP50Ms, M::EchoP95Ms, M::EchoP99Ms, M::DeliveredPercent],
             Self::Idle => &[M::KbPerConnection, M::KbPerFurtherConnection, M::CorePercent],
@@ -161,9 +165,11 @@ impl Case {
                     | Self::Kill
                     | Self::GrowthReaders
                     | Self::GrowthSize
+                    | Self::Structs
             );
         }
         match self {
+            Self::Structs => false,
             Self::GroupCommit => server == Server::Ringleaf,
             Self::Resident => server.stores(),
             Self::HugeDocument | Self::GrowthSize | Self::GrowthReaders => {
@@ -186,7 +192,7 @@ impl Case {
             }
             Self::BigDocument => vec![throughput(1.7), (M::P99Ms, AtMost(25.0))],
             Self::ManyDocuments => vec![throughput(1.6), (M::P99Ms, AtMost(8.0))],
-            Self::GroupCommit => vec![],
+            Self::GroupCommit | Self::Structs => vec![],
             Self::Cursors => vec![throughput(2.0)],
             Self::Presence => vec![(M::CorePercent, AtMost(10.0))],
             Self::Acknowledgement => vec![(M::EchoP50Ms, AtMost(3.0)), (M::EchoP99Ms, AtMost(8.0))],

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod server;
 mod standing;
+mod structs;
 mod trace;
 mod traffic;
 mod trouble;
@@ -65,7 +66,15 @@ pub(crate) struct BenchOptions {
 
 pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<ExitCode> {
     let servers = if options.servers.is_empty() { Server::ALONE.to_vec() } else { options.servers.clone() };
-    let cases = if options.case.is_empty() { Case::value_variants().to_vec() } else { options.case.clone() };
+    let mut cases =
+        if options.case.is_empty() { Case::value_variants().to_vec() } else { options.case.clone() };
+    if cases.contains(&Case::Structs) {
+        structs::run()?;
+        cases.retain(|case| *case != Case::Structs);
+    }
+    if cases.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     prepare_servers(&servers, options.no_build)?;
     pin_load()?;
     let (rounds, seconds) = if options.quick { (1, 2) } else { (options.rounds, options.seconds) };

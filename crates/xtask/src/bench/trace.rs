@@ -33,7 +33,16 @@ pub(crate) struct Trace {
 
 /// The document of 260,000 single-character edits, of which about 105,000 characters are left.
 pub(crate) fn big() -> Trace {
-    Trace::write(Plan { edits: 260_000, characters: 1, deletes_percent: 30, burst: 10 })
+    Trace::write(BIG)
+}
+
+const BIG: Plan = Plan { edits: 260_000, characters: 1, deletes_percent: 30, burst: 10 };
+
+/// One edit of the author: each has a number, which is the clock of what it inserts.
+#[derive(Clone, Copy)]
+enum Edit {
+    Insert(u32),
+    Delete(u32),
 }
 
 struct Insertion {
@@ -42,37 +51,71 @@ struct Insertion {
     deleted: bool,
 }
 
-impl Trace {
-    pub(crate) fn write(plan: Plan) -> Self {
-        let mut random = Random::new(plan.edits as u64);
-        let mut insertions: Vec<Insertion> = Vec::new();
-        // A gap buffer: what stands before the cursor, and reversed what stands behind it.
-        let (mut before, mut behind) = (Vec::<u32>::new(), Vec::<u32>::new());
-        let mut left_in_burst = 0;
-        let mut deletes = false;
-        for _ in 0..plan.edits {
-            if left_in_burst == 0 {
-                left_in_burst = 1 + random.below(2 * plan.burst);
-                deletes = random.below(100) < plan.deletes_percent;
-                if !deletes && random.below(3) == 0 {
-                    let place = random.below(1 + (before.len() + behind.len()) as u64);
-                    move_cursor(&mut before, &mut behind, place as usize);
-                }
+/// Each edit of the big document as an update of its own, as its author's client would send it.
+#[allow(dead_code, reason = "for the figures of the store, which are another program")]
+pub(crate) fn big_as_updates() -> Vec<Vec<u8>> {
+    let mut updates = Vec::with_capacity(BIG.edits);
+    let written = write(BIG, |edit, insertions| {
+        updates.push(match edit {
+            Edit::Delete(number) => {
+                let mut update = vec![0, 1];
+                yjs::write_var(&mut update, AUTHOR);
+                update.push(1);
+                yjs::write_var(&mut update, u64::from(number));
+                update.push(1);
+                update
             }
-            left_in_burst -= 1;
-            if deletes && let Some(deleted) = before.pop() {
-                insertions[deleted as usize].deleted = true;
-            } else {
-                let (left, right) = (before.last().copied(), behind.last().copied());
-                before.push(insertions.len() as u32);
-                insertions.push(Insertion {
-                    left: left.unwrap_or(NONE),
-                    right: right.unwrap_or(NONE),
-                    deleted: false,
-                });
+            Edit::Insert(number) => {
+                let Insertion { left, right, .. } = insertions[number as usize];
+                let id = |of| (of != NONE).then_some((AUTHOR, u64::from(of)));
+                yjs::typed((AUTHOR, u64::from(number)), id(left), id(right), "e")
+            }
+        });
+    });
+    drop(written);
+    updates
+}
+
+/// Plays the plan: all insertions, and those that are visible in the end. `tell` hears of each edit.
+fn write(plan: Plan, mut tell: impl FnMut(Edit, &[Insertion])) -> (Vec<Insertion>, Vec<u32>, Random) {
+    let mut random = Random::new(plan.edits as u64);
+    let mut insertions: Vec<Insertion> = Vec::new();
+    // A gap buffer: what stands before the cursor, and reversed what stands behind it.
+    let (mut before, mut behind) = (Vec::<u32>::new(), Vec::<u32>::new());
+    let mut left_in_burst = 0;
+    let mut deletes = false;
+    for _ in 0..plan.edits {
+        if left_in_burst == 0 {
+            left_in_burst = 1 + random.below(2 * plan.burst);
+            deletes = random.below(100) < plan.deletes_percent;
+            if !deletes && random.below(3) == 0 {
+                let place = random.below(1 + (before.len() + behind.len()) as u64);
+                move_cursor(&mut before, &mut behind, place as usize);
             }
         }
-        before.extend(behind.into_iter().rev());
+        left_in_burst -= 1;
+        if deletes && let Some(deleted) = before.pop() {
+            insertions[deleted as usize].deleted = true;
+            tell(Edit::Delete(deleted), &insertions);
+        } else {
+            let (left, right) = (before.last().copied(), behind.last().copied());
+            let number = insertions.len() as u32;
+            before.push(number);
+            insertions.push(Insertion {
+                left: left.unwrap_or(NONE),
+                right: right.unwrap_or(NONE),
+                deleted: false,
+            });
+            tell(Edit::Insert(number), &insertions);
+        }
+    }
+    before.extend(behind.into_iter().rev());
+    (insertions, before, random)
+}
+
+impl Trace {
+    pub(crate) fn write(plan: Plan) -> Self {
+        let (insertions, before, mut random) = write(plan, |_, _| {});
         Self {
             state: encode(&insertions, plan.characters, &mut random),
             visible: before,
