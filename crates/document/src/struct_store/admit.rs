@@ -57,11 +57,14 @@ enum Rules {
     Stored,
 }
 
+/// Units of a client, from one clock to another.
+type Deletion = (ClientId, u32, u32);
+
 /// An update, scanned.
 #[derive(Default)]
 struct Message<'a> {
     parts: Vec<Part<'a>>,
-    deletions: Vec<(ClientId, u32, u32)>,
+    deletions: Vec<Deletion>,
     facts: Facts,
 }
 
@@ -408,8 +411,8 @@ impl StructStore {
         &mut self,
         order: &Order<'_>,
         taking: &mut Taking,
-        mut deletions: Vec<(ClientId, u32, u32)>,
-    ) -> (BTreeMap<ClientId, Ranges>, Vec<(ClientId, u32, u32)>) {
+        mut deletions: Vec<Deletion>,
+    ) -> (BTreeMap<ClientId, Ranges>, Vec<Deletion>) {
         deletions.sort_unstable();
         let (mut news, mut left) = (BTreeMap::new(), Vec::new());
         let mut known = 0;
@@ -467,11 +470,7 @@ impl<'a> Visit<'a> for Holding<'_> {
 }
 
 /// What was not taken, as an update of its own. Of what its client already has, only the end is in it.
-fn remainder(
-    order: &Order<'_>,
-    taking: &Taking,
-    left: Vec<(ClientId, u32, u32)>,
-) -> Result<Option<Remainder>, Refusal> {
+fn remainder(order: &Order<'_>, taking: &Taking, left: Vec<Deletion>) -> Result<Option<Remainder>, Refusal> {
     let stuck =
         || order.parts.iter().zip(&taking.parts).filter(|(part, of)| part.held.is_some() && !of.barred);
     if left.is_empty() && stuck().next().is_none() {
