@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::write::{Encoded, Place, Unit, Update, tombstone, update};
+use super::write::{Encoded, Place, Unit, Update, hole, tombstone, update};
 
 pub(super) const CLIENTS: u64 = 4;
 
@@ -115,15 +115,22 @@ pub(super) fn whole(made: &[Made]) -> Bytes {
     message(made, &[]).bytes()
 }
 
-/// These structs as an update: those of each client must follow on each other.
+/// These structs as an update. Where those of a client do not follow on each other, it has a hole.
 pub(super) fn message(made: &[Made], deleted: &[(u64, u32, u32)]) -> Update {
     let mut update = update();
     for client in (1..=CLIENTS).rev() {
         let of: Vec<&Made> = made.iter().filter(|made| made.client == client).collect();
-        if let Some(first) = of.first() {
-            let begin = first.clocks.start;
-            update = update.of(client, begin, of.into_iter().map(|made| made.encoded.clone()));
+        let Some(first) = of.first() else { continue };
+        let (begin, mut end) = (first.clocks.start, first.clocks.start);
+        let mut structs = Vec::new();
+        for made in of {
+            if made.clocks.start > end {
+                structs.push(hole(made.clocks.start - end));
+            }
+            structs.push(made.encoded.clone());
+            end = made.clocks.end;
         }
+        update = update.of(client, begin, structs);
     }
     for client in (1..=CLIENTS).rev() {
         let ranges: Vec<_> = deleted.iter().filter(|of| of.0 == client).map(|of| (of.1, of.2)).collect();
@@ -134,21 +141,23 @@ pub(super) fn message(made: &[Made], deleted: &[(u64, u32, u32)]) -> Update {
     update
 }
 
-/// From what one message is made: which structs, and which units it deletes.
-pub(super) type Cutout = (usize, usize, Vec<(usize, u32)>);
+/// From what one message is made: which structs, how many of them in the middle are missing, and which units it deletes.
+pub(super) type Cutout = (usize, usize, usize, Vec<(usize, u32)>);
 
 pub(super) fn cutouts(most: usize) -> impl Strategy<Value = Vec<Cutout>> {
     let deleted = proptest::collection::vec((any::<usize>(), 1..4_u32), 0..3);
-    proptest::collection::vec((any::<usize>(), 1..8_usize, deleted), 0..most)
+    proptest::collection::vec((any::<usize>(), 1..8_usize, 0..4_usize, deleted), 0..most)
 }
 
 /// Messages that together bring everything, many of it several times, in an order in which nearly nothing has its ground: the
 /// cutouts, then each struct alone, from the last to the first.
 pub(super) fn messages(made: &[Made], cutouts: &[Cutout]) -> Vec<Bytes> {
     let mut messages = Vec::new();
-    for (from, count, deleted) in cutouts {
+    for (from, count, missing, deleted) in cutouts {
         let from = from % made.len();
         let to = made.len().min(from + count);
+        let (first, last) = made[from..to].split_at((to - from) / 2);
+        let some = [first, &last[last.len().min(*missing)..]].concat();
         let deleted: Vec<_> = deleted
             .iter()
             .map(|(number, length)| {
@@ -156,7 +165,7 @@ pub(super) fn messages(made: &[Made], cutouts: &[Cutout]) -> Vec<Bytes> {
                 (of.client, of.clocks.start, (*length).min(of.clocks.end - of.clocks.start))
             })
             .collect();
-        messages.push(message(&made[from..to], &deleted).bytes());
+        messages.push(message(&some, &deleted).bytes());
     }
     messages.extend(made.iter().rev().map(|one| message(std::slice::from_ref(one), &[]).bytes()));
     messages

@@ -1,6 +1,7 @@
 //! What lacks its ground is handed back, exactly.
 
-use super::write::{after, before, deletes, of, root, tombstone, update, within};
+use super::units::units;
+use super::write::{after, before, deletes, hole, of, root, tombstone, update, within};
 use super::*;
 
 /// Admits, and answers what is left: its bytes, what it waits for, and how many pieces there are.
@@ -74,6 +75,24 @@ fn of_a_struct_whose_beginning_is_there_only_the_rest_is_left() {
     let other = of(1, 0, [before(9, 0).text("abcd")]);
     let rest = of(1, 2, [after(1, 1).before(9, 0).text("cd")]);
     assert_eq!(left(&mut store, &other), (rest, vec![(9, 0)], 1));
+}
+
+#[test]
+fn holes_are_waited_for_to_their_end() {
+    let mut store = StructStore::new();
+    let holed = of(1, 0, [root().text("a"), hole(3), after(1, 3).text("e"), hole(2), after(1, 6).text("h")]);
+    let rest = of(1, 1, [hole(3), after(1, 3).text("e"), hole(2), after(1, 6).text("h")]);
+    assert_eq!(left(&mut store, &holed), (rest.clone(), vec![(1, 3)], 4));
+    store.admit(&of(1, 1, [after(1, 0).text("bc")])).unwrap();
+    // Of the hole, as much is left as is not known.
+    let rest = left(&mut store, &rest).0;
+    assert_eq!(units(&rest).units.len(), 2);
+    store.admit(&of(1, 3, [after(1, 2).text("d")])).unwrap();
+    let rest = left(&mut store, &rest).0;
+    assert_eq!((clock_of(&store, 1), units(&rest).units.len()), (5, 1));
+    store.admit(&of(1, 5, [after(1, 4).text("fg")])).unwrap();
+    assert_eq!(store.admit(&rest).unwrap().remainder, None);
+    assert_eq!(encoded(&store), of(1, 0, [root().text("abcdefgh")]));
 }
 
 #[test]
