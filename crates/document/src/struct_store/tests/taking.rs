@@ -92,6 +92,7 @@ fn structs_without_units_are_dropped() {
     store.admit(&between).unwrap();
     assert_eq!(encoded(&store), of(1, 0, [root().text("ab")]));
     assert_eq!(store.admit(&deletes(1, &[(0, 0), (1, 0)])).unwrap(), Admission::default());
+    assert_eq!(store.admit(&deletes(1, &[(7, 0)])).unwrap(), Admission::default(), "of what will come, too");
 }
 
 #[test]
