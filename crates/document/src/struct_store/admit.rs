@@ -455,7 +455,7 @@ impl StructStore {
             let before = self.deleted.get(&client).unwrap_or(&none);
             let mut new = Vec::new();
             for &(_, start, stop) in of_client {
-                if stop > end && !barred {
+                if stop > end.max(start) && !barred {
                     left.push((client, start.max(end), stop));
                 }
                 let there = start..stop.min(end);
