@@ -37,6 +37,7 @@ mod admin;
 mod in_memory;
 mod latency;
 mod rates;
+mod unadmitted;
 
 mod backoff;
 mod memory;
