@@ -148,20 +148,20 @@ pub struct Admitted {
     pub bytes: u32,
 }
 
-impl Document {
-    /// Makes a document of what the store holds, in one pass over its bytes. What was kept beside it is admitted, if its
-    /// ground has come.
-    ///
-    /// # Errors
-    ///
-    /// A gap, or bytes that do not pass the scan.
-    pub fn open(
-        id: DocumentId,
+/// What a store holds of a document, read.
+struct Replayed {
+    structs: StructStore,
+    recent: Recent,
+    last: Slot,
+    highest: Epoch,
+    deleted: bool,
+}
+
+impl Replayed {
+    fn of(
+        id: &DocumentId,
         snapshot: Option<Snapshot>,
         slots: Vec<(Slot, Record)>,
-        kept: Vec<Kept>,
-        settings: Settings,
-        now: Instant,
     ) -> Result<Self, LoadError> {
         let mut structs = StructStore::new();
         let mut recent = Recent::new(snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto));
@@ -179,7 +179,7 @@ impl Document {
                 continue;
             }
             if slot != last.next() {
-                return Err(LoadError::Gap { document: id, after: last });
+                return Err(LoadError::Gap { document: id.clone(), after: last });
             }
             last = slot;
             highest = highest.max(record.epoch);
@@ -202,6 +202,26 @@ impl Document {
         if last > Slot::ZERO {
             recent.mark(last, structs.state_vector().into());
         }
+        Ok(Self { structs, recent, last, highest, deleted })
+    }
+}
+
+impl Document {
+    /// Makes a document of what the store holds, in one pass over its bytes. What was kept beside it is admitted, if its
+    /// ground has come.
+    ///
+    /// # Errors
+    ///
+    /// A gap, or bytes that do not pass the scan.
+    pub fn open(
+        id: DocumentId,
+        snapshot: Option<Snapshot>,
+        slots: Vec<(Slot, Record)>,
+        kept: Vec<Kept>,
+        settings: Settings,
+        now: Instant,
+    ) -> Result<Self, LoadError> {
+        let Replayed { structs, recent, last, highest, deleted } = Replayed::of(&id, snapshot, slots)?;
         let Settings { node, incarnation, seed, limits, gc } = settings;
         let mut document = Self {
             id,

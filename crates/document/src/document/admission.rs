@@ -187,10 +187,7 @@ impl Document {
         } else {
             // On a copy, since an import is taken whole or not at all. The bytes of the base are shared.
             let mut structs = self.structs.clone();
-            whole(structs.admit(update)).map(|admission| {
-                self.structs = structs;
-                admission
-            })
+            whole(structs.admit(update)).inspect(|_| self.structs = structs)
         };
         match imported {
             Ok(admission) => {

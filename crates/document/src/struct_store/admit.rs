@@ -57,11 +57,14 @@ enum Rules {
     Stored,
 }
 
+/// Units of a client, from one clock to another.
+type Deletion = (ClientId, u32, u32);
+
 /// An update, scanned.
 #[derive(Default)]
 struct Message<'a> {
     parts: Vec<Part<'a>>,
-    deletions: Vec<(ClientId, u32, u32)>,
+    deletions: Vec<Deletion>,
     facts: Facts,
 }
 
@@ -408,8 +411,8 @@ impl StructStore {
         &mut self,
         order: &Order<'_>,
         taking: &mut Taking,
-        mut deletions: Vec<(ClientId, u32, u32)>,
-    ) -> (BTreeMap<ClientId, Ranges>, Vec<(ClientId, u32, u32)>) {
+        mut deletions: Vec<Deletion>,
+    ) -> (BTreeMap<ClientId, Ranges>, Vec<Deletion>) {
         deletions.sort_unstable();
         let (mut news, mut left) = (BTreeMap::new(), Vec::new());
         let mut known = 0;
@@ -467,47 +470,17 @@ impl<'a> Visit<'a> for Holding<'_> {
 }
 
 /// What was not taken, as an update of its own. Of what its client already has, only the end is in it.
-fn remainder(
-    order: &Order<'_>,
-    taking: &Taking,
-    left: Vec<(ClientId, u32, u32)>,
-) -> Result<Option<Remainder>, Refusal> {
-    let stuck =
-        || order.parts.iter().zip(&taking.parts).filter(|(part, of)| part.held.is_some() && !of.barred);
-    if left.is_empty() && stuck().next().is_none() {
-        return Ok(None);
+fn remainder(order: &Order<'_>, taking: &Taking, left: Vec<Deletion>) -> Result<Option<Remainder>, Refusal> {
+    let mut rest = Rest { pieces: left.len() as u64, ..Rest::default() };
+    for (part, of) in order.parts.iter().zip(&taking.parts).filter(|(_, of)| !of.barred) {
+        rest.add(part, of.waits)?;
     }
-    let mut out = Vec::new();
-    let mut waits = BTreeMap::new();
-    let mut pieces = left.len() as u64;
-    let mut wait = |client: ClientId, clock: Clock| {
-        let earliest = waits.entry(client).or_insert(clock);
-        *earliest = clock.min(*earliest);
-    };
-    write_var_uint(&mut out, stuck().count() as u64);
-    for (part, of) in stuck() {
-        let Some(held) = part.held else { continue };
-        let count = 1 + part.rest.left();
-        pieces += count;
-        if let Some((client, clock)) = of.waits {
-            wait(client, clock);
-        }
-        let from = held.clock.get().max(part.end);
-        write_client(&mut out, count, part.client, from);
-        if from == held.clock.get() {
-            out.extend_from_slice(held.bytes);
-        } else {
-            let rest = write_end(&mut out, &held, from - held.clock.get());
-            out.extend_from_slice(&held.bytes[held.bytes.len() - rest..]);
-        }
-        let mut rest = part.rest.clone();
-        while let Some(item) = rest.next_struct()? {
-            out.extend_from_slice(item.bytes);
-        }
+    if left.is_empty() && rest.clients == 0 {
+        return Ok(None);
     }
     let mut deleted: BTreeMap<ClientId, Vec<(u32, u32)>> = BTreeMap::new();
     for (client, start, end) in left {
-        wait(client, Clock::new(start));
+        rest.wait(client, Clock::new(start));
         deleted.entry(client).or_default().push((start, end));
     }
     let merged = |ranges: Vec<(u32, u32)>| {
@@ -517,6 +490,52 @@ fn remainder(
     };
     let deleted: BTreeMap<_, _> =
         deleted.into_iter().map(|(client, ranges)| (client, merged(ranges))).collect();
+    let mut out = Vec::with_capacity(rest.structs.len() + 16);
+    write_var_uint(&mut out, rest.clients);
+    out.extend_from_slice(&rest.structs);
     write_delete_set(&mut out, deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
-    Ok(Some(Remainder { update: out.into(), waits, pieces }))
+    Ok(Some(Remainder { update: out.into(), waits: rest.waits, pieces: rest.pieces }))
+}
+
+/// The structs of a remainder.
+#[derive(Default)]
+struct Rest {
+    clients: u64,
+    structs: Vec<u8>,
+    waits: BTreeMap<ClientId, Clock>,
+    pieces: u64,
+}
+
+impl Rest {
+    fn wait(&mut self, client: ClientId, clock: Clock) {
+        let earliest = self.waits.entry(client).or_insert(clock);
+        *earliest = clock.min(*earliest);
+    }
+
+    /// Adds what was not taken of a client, from the first struct on: what stands before is a hole, and holes need not be kept.
+    fn add(&mut self, part: &Part<'_>, waits: Option<Id>) -> Result<(), Refusal> {
+        let (mut first, mut rest) = (part.held, part.rest.clone());
+        while first.is_some_and(|item| item.kind == Kind::Skip) {
+            first = rest.next_struct()?;
+        }
+        let Some(first) = first else { return Ok(()) };
+        if let Some((client, clock)) = waits {
+            self.wait(client, clock);
+        }
+        let count = 1 + rest.left();
+        self.clients += 1;
+        self.pieces += count;
+        let from = first.clock.get().max(part.end);
+        write_client(&mut self.structs, count, part.client, from);
+        if from == first.clock.get() {
+            self.structs.extend_from_slice(first.bytes);
+        } else {
+            let end = write_end(&mut self.structs, &first, from - first.clock.get());
+            self.structs.extend_from_slice(&first.bytes[first.bytes.len() - end..]);
+        }
+        while let Some(item) = rest.next_struct()? {
+            self.structs.extend_from_slice(item.bytes);
+        }
+        Ok(())
+    }
 }
