@@ -187,10 +187,21 @@ impl Remainders {
         old.into_iter().filter_map(|id| self.take(id)).collect()
     }
 
-    /// How much of a session's waits: structs and deleted ranges, and bytes.
-    pub(crate) fn of(&self, session: SessionKey) -> (u64, usize) {
-        let of = self.waiting.values().filter(|waiting| waiting.from == Some(session));
-        of.fold((0, 0), |(pieces, bytes), waiting| (pieces + waiting.pieces, bytes + waiting.update.len()))
+    /// Whether something of a session's waits.
+    pub(crate) fn any_of(&self, session: SessionKey) -> bool {
+        self.waiting.values().any(|waiting| waiting.from == Some(session))
+    }
+
+    /// How much of each session's waits: structs and deleted ranges, and bytes.
+    pub(crate) fn by_session(&self) -> BTreeMap<SessionKey, (u64, usize)> {
+        let mut by_session = BTreeMap::new();
+        for waiting in self.waiting.values() {
+            let Some(from) = waiting.from else { continue };
+            let (pieces, bytes): &mut (u64, usize) = by_session.entry(from).or_default();
+            *pieces += waiting.pieces;
+            *bytes += waiting.update.len();
+        }
+        by_session
     }
 
     /// The session has ended; what it left behind stays.

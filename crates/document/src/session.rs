@@ -60,14 +60,22 @@ impl LeftWhy {
         matches!(self, Self::Full | Self::Refused(_))
     }
 
+    /// A word for each kind of reason.
+    pub const WORDS: [&'static str; 4] = ["ground", "no-room", "full", "refused"];
+
+    /// Which of the [words](Self::WORDS) it is.
+    pub fn kind(self) -> usize {
+        match self {
+            Self::Ground => 0,
+            Self::GroundNoRoom => 1,
+            Self::Full => 2,
+            Self::Refused(_) => 3,
+        }
+    }
+
     /// A word for metrics and for telling reasons apart.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Ground => "ground",
-            Self::GroundNoRoom => "no-room",
-            Self::Full => "full",
-            Self::Refused(_) => "refused",
-        }
+        Self::WORDS[self.kind()]
     }
 }
 

@@ -35,6 +35,7 @@ mod admin;
 mod in_memory;
 mod latency;
 mod rates;
+mod unadmitted;
 
 mod backoff;
 mod memory;

@@ -113,9 +113,9 @@ impl Document {
 
     /// A session may have nothing left behind any more.
     fn leaves_nothing(&mut self, key: SessionKey) {
-        let kept = self.remainders.of(key).0;
+        let kept = self.remainders.any_of(key);
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if kept == 0 && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
+        if !kept && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
             session.leaves_nothing();
         }
     }
@@ -154,10 +154,12 @@ impl Document {
         if !self.someone_leaves {
             return Vec::new();
         }
-        let left = self.sessions.iter().filter_map(|(&(router, session), of)| {
+        let kept = self.remainders.by_session();
+        let open = self.sessions.iter().filter(|(_, session)| !session.ended);
+        let left = open.filter_map(|(key, of)| {
             let (since, why) = of.left()?;
-            let (pieces, bytes) = self.remainders.of((router, session));
-            Some(LeftBehind { router, session, since, why, pieces, bytes })
+            let (pieces, bytes) = kept.get(key).copied().unwrap_or_default();
+            Some(LeftBehind { router: key.0, session: key.1, since, why, pieces, bytes })
         });
         left.collect()
     }

@@ -227,13 +227,15 @@ impl DocumentTask {
         }
     }
 
-    /// Measuring a document that many have edited takes microseconds, so it is not done in every turn.
+    /// Measuring a document that many have edited takes microseconds, so it is not done in every turn. Nor is going through
+    /// what it has not admitted.
     fn measure(&mut self, document: &Document, now: Instant) {
         let due = self.measured_at.map(|at| at + MEASURE_INTERVAL).filter(|due| *due > now);
         self.measure_due = due;
         let facts = &self.resident.facts;
         let bytes = if due.is_none() {
             self.measured_at = Some(now);
+            facts.unadmitted.measure(document, &self.shared.metrics);
             document.resident_bytes()
         } else {
             facts.bytes()
