@@ -132,7 +132,10 @@ fn what_waits_for_itself_or_in_a_circle_is_left() {
 fn what_lies_in_something_that_is_no_shared_type_becomes_a_tombstone() {
     let mut store = store(&[of(1, 0, [root().text("ab"), root().map(), root().deleted(1), tombstone(1)])]);
     let child = |client, clock| of(client, 0, [within(1, clock).key("k").text("x")]);
-    assert_eq!(store.admit(&child(2, 1)).unwrap().news, Some(of(2, 0, [tombstone(1)])));
+    assert_eq!(
+        store.admit(&child(2, 1)).unwrap().news,
+        Some(update().of(2, 0, [tombstone(1)]).deletes(2, &[(0, 1)]).bytes())
+    );
     for (client, clock) in [(3, 2), (4, 3), (5, 4)] {
         assert_eq!(
             store.admit(&child(client, clock)).unwrap().news,
