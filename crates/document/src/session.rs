@@ -118,6 +118,9 @@ const OWED_MESSAGES_MAX: usize = 128;
 /// Likewise, so many bytes.
 const OWED_BYTES_MAX: usize = 1 << 20;
 
+/// So many of the clients that a session waits for are remembered.
+const WAITS_MAX: usize = 16;
+
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
 
@@ -140,8 +143,16 @@ impl Session {
         }
     }
 
-    /// Something of a message was left behind. Answers whether that is news for the operator.
-    pub(crate) fn leaves(&mut self, why: LeftWhy, waits: BTreeMap<ClientId, Clock>, now: Instant) -> bool {
+    /// Something of a message was left behind. Answers whether that is news for the operator: what may come with the answer
+    /// that is awaited is not.
+    pub(crate) fn leaves(
+        &mut self,
+        why: LeftWhy,
+        waits: BTreeMap<ClientId, Clock>,
+        answer: bool,
+        now: Instant,
+    ) -> bool {
+        let passing = why == LeftWhy::Ground && self.asked != Asked::Stuck && !answer;
         let left = self.left.get_or_insert_with(|| Left {
             since: now,
             why,
@@ -154,9 +165,9 @@ impl Session {
             left.why = why;
         }
         if !waits.is_empty() {
-            left.waits = waits;
+            left.waits = waits.into_iter().take(WAITS_MAX).collect();
         }
-        left.told.insert(why.word())
+        !passing && left.told.insert(why.word())
     }
 
     /// Nothing of it is left behind any more.
@@ -182,10 +193,10 @@ impl Session {
         wants
     }
 
-    /// Whether it is to be asked because a client has grown so far.
-    pub(crate) fn ground_came(&mut self, client: ClientId, end: Clock) -> bool {
+    /// Whether it is to be asked because something that it waits for is there now. `end_of`: how far each client is.
+    pub(crate) fn ground_came(&mut self, end_of: impl Fn(ClientId) -> Clock) -> bool {
         let Some(left) = self.left.as_mut().filter(|_| self.asked == Asked::Stuck) else { return false };
-        let came = left.waits.get(&client).is_some_and(|clock| *clock < end);
+        let came = left.waits.iter().any(|(client, clock)| *clock < end_of(*client));
         if came {
             left.waits.clear();
             self.asked = Asked::Waiting;
@@ -280,13 +291,15 @@ mod tests {
     #[test]
     fn an_answer_with_a_hole_ends_the_questions_until_its_ground_comes() {
         let mut session = session();
-        assert!(session.leaves(LeftWhy::Ground, ground(7, 3), now()));
+        assert!(session.leaves(LeftWhy::Ground, ground(7, 3), true, now()));
         assert!(!session.answered(false, false));
         assert!(!session.wants_question(), "it was asked, and answered");
-        assert!(!session.ground_came(ClientId::new(7), Clock::new(3)), "not yet");
-        assert!(!session.ground_came(ClientId::new(8), Clock::new(9)), "not that one");
-        assert!(session.ground_came(ClientId::new(7), Clock::new(4)));
-        assert!(!session.ground_came(ClientId::new(7), Clock::new(5)), "one question for it");
+        let grown =
+            |client, end| move |of| if of == ClientId::new(client) { Clock::new(end) } else { Clock::new(0) };
+        assert!(!session.ground_came(grown(7, 3)), "not yet");
+        assert!(!session.ground_came(grown(8, 9)), "not that one");
+        assert!(session.ground_came(grown(7, 4)));
+        assert!(!session.ground_came(grown(7, 5)), "one question for it");
         session.answered(true, false);
         assert!(session.left().is_none());
         assert!(session.wants_question());
@@ -295,9 +308,9 @@ mod tests {
     #[test]
     fn who_brings_again_and_again_what_is_refused_is_told() {
         let mut session = session();
-        assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), now()));
+        assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), false, now()));
         assert!(!session.answered(false, true));
-        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), now()), "no news");
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now()), "no news");
         assert!(session.wants_question());
         assert!(session.answered(false, true));
     }

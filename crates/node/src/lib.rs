@@ -8,8 +8,6 @@
 //!
 //! **Must not** decide what the core decides: what is admitted, when something is durable, who may write.
 //!
-//! The runtime's threads must have stacks of 16 MiB, because CRDT work runs on them.
-//!
 //! Start reading at [`Node`], then `document_task`.
 
 mod server;

@@ -14,7 +14,7 @@
 use ringleaf_types::{ClientId, Clock};
 
 use crate::lib0::{Reader, var_uint_length, write_var_uint};
-use crate::scan::structs::{CONTENT_DELETED, INFO_GC, INFO_LEFT, INFO_PARENT_SUB, INFO_RIGHT};
+use crate::scan::structs::{CONTENT_DELETED, INFO_GC, INFO_LEFT, INFO_PARENT_SUB, INFO_RIGHT, INFO_SKIP};
 use crate::scan::{Content, Id, Kind, Struct};
 
 /// Half of a character, as it is kept.
@@ -200,6 +200,10 @@ pub fn write_head(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, form: Form)
         out.push(INFO_GC);
         return;
     }
+    if item.kind == Kind::Skip {
+        out.push(INFO_SKIP);
+        return;
+    }
     let content = if form == Form::Deleted { CONTENT_DELETED } else { item.info & !FLAGS };
     if offset == 0 {
         let head = &item.bytes[1..item.bytes.len() - item.content_bytes.len()];
@@ -240,7 +244,7 @@ pub fn write_client(out: &mut Vec<u8>, count: u64, client: ClientId, clock: u32)
 pub fn write_end(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32) -> usize {
     write_head(out, item, offset, Form::Whole);
     let mut units = Units::new(item);
-    if item.kind == Kind::Gc || item.content == Content::Deleted {
+    if item.kind != Kind::Item || item.content == Content::Deleted {
         write_var_uint(out, u64::from(item.length - offset));
         return 0;
     }

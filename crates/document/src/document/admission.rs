@@ -9,7 +9,7 @@ use ringleaf_wire::{Event, Refusal};
 use super::Document;
 use crate::gate::Output;
 use crate::session::{LeftWhy, SessionKey};
-use crate::struct_store::Admission;
+use crate::struct_store::{Admission, Remainder};
 use crate::{Count, Effect};
 
 /// Updates up to this size are copied when they are kept: a slice would keep the whole read buffer that it came in.
@@ -41,7 +41,7 @@ impl Document {
             self.read_only_update(key, number, answer, update);
             return;
         }
-        let verdict = self.admit(key, update, now);
+        let verdict = self.admit(key, answer, update, now);
         if verdict.refused.is_some() {
             self.refuse(key, number);
         }
@@ -61,23 +61,23 @@ impl Document {
     }
 
     /// Takes in what can be, keeps what lacks its ground, and notes what is left behind.
-    fn admit(&mut self, key: SessionKey, update: &Bytes, now: Instant) -> Verdict {
+    fn admit(&mut self, key: SessionKey, answer: bool, update: &Bytes, now: Instant) -> Verdict {
         if self.is_full_for(update) {
-            self.leave_behind(key, LeftWhy::Full, &Admission::default(), now);
+            self.leave_behind(key, answer, LeftWhy::Full, None, now);
             return Verdict { hole: false, refused: Some(LeftWhy::Full) };
         }
         let admission = match self.structs.admit(update) {
             Ok(admission) => admission,
             Err(refusal) => {
                 let why = LeftWhy::Refused(refusal);
-                self.leave_behind(key, why, &Admission::default(), now);
+                self.leave_behind(key, answer, why, None, now);
                 return Verdict { hole: false, refused: Some(why) };
             }
         };
         let mut verdict = Verdict::default();
         if let Some(refusal) = admission.barred {
             let why = LeftWhy::Refused(refusal);
-            self.leave_behind(key, why, &admission, now);
+            self.leave_behind(key, answer, why, admission.remainder.as_ref(), now);
             verdict.refused = Some(why);
         }
         match &admission.news {
@@ -88,7 +88,7 @@ impl Document {
         if let Some(remainder) = &admission.remainder {
             let kept = self.keep(Some(key), remainder.clone(), now);
             let why = if kept { LeftWhy::Ground } else { LeftWhy::GroundNoRoom };
-            self.leave_behind(key, why, &admission, now);
+            self.leave_behind(key, answer, why, admission.remainder.as_ref(), now);
             verdict.hole = true;
         }
         self.ground_came(&admission.grown);
@@ -101,10 +101,17 @@ impl Document {
         self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
     }
 
-    fn leave_behind(&mut self, key: SessionKey, why: LeftWhy, admission: &Admission, now: Instant) {
-        let waits = admission.remainder.as_ref().map(|remainder| remainder.waits.clone());
+    fn leave_behind(
+        &mut self,
+        key: SessionKey,
+        answer: bool,
+        why: LeftWhy,
+        remainder: Option<&Remainder>,
+        now: Instant,
+    ) {
+        let waits = remainder.map(|remainder| remainder.waits.clone()).unwrap_or_default();
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.leaves(why, waits.unwrap_or_default(), now) {
+        if session.leaves(why, waits, answer, now) {
             self.effects.push_back(Effect::LeftBehind { router: key.0, session: key.1, why });
         }
         self.someone_leaves = true;

@@ -233,9 +233,12 @@ impl Document {
     }
 }
 
+/// More bytes than this are not merged: it would take long, and there is little to gain.
+const MERGED_BYTES_MAX: usize = 64 << 10;
+
 /// Several updates become one, so that the log is shorter and each reader gets one frame.
 fn as_few(updates: Vec<Bytes>) -> Vec<Bytes> {
-    if updates.len() < 2 {
+    if updates.len() < 2 || updates.iter().map(Bytes::len).sum::<usize>() > MERGED_BYTES_MAX {
         return updates;
     }
     match merge(updates.iter()) {

@@ -1,9 +1,9 @@
 //! What lacks its ground: keeping it, and admitting it when the ground comes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use ringleaf_types::{ClientId, Clock, RouterId, SessionId};
+use ringleaf_types::{ClientId, RouterId, SessionId};
 
 use super::Document;
 use crate::gate::Output;
@@ -37,7 +37,7 @@ impl Document {
                 continue;
             }
             let pieces = 1;
-            let waits = std::collections::BTreeMap::new();
+            let waits = BTreeMap::new();
             self.remainders.restore(id, Remainder { update, waits, pieces }, since);
             self.try_again(id, &mut VecDeque::new());
         }
@@ -76,42 +76,43 @@ impl Document {
 
     /// These clients have grown: what waited for that is admitted, and whoever waits for it is asked again.
     pub(super) fn ground_came(&mut self, grown: &[ClientId]) {
-        if !self.someone_leaves && self.remainders.is_empty() {
+        if grown.is_empty() || (!self.someone_leaves && self.remainders.is_empty()) {
             return;
         }
         let mut grown: VecDeque<ClientId> = grown.iter().copied().collect();
+        let mut done = BTreeSet::new();
         while let Some(client) = grown.pop_front() {
-            let end = self.structs.clock_of(client);
-            while let Some(id) = self.remainders.woken(client, end) {
-                self.try_again(id, &mut grown);
+            while let Some(id) = self.remainders.woken(client, self.structs.clock_of(client)) {
+                done.extend(self.try_again(id, &mut grown));
             }
-            self.ask_again(client, end);
         }
+        for key in done {
+            self.leaves_nothing(key);
+        }
+        self.ask_again();
     }
 
-    /// Tries to admit a remainder.
-    fn try_again(&mut self, id: u64, grown: &mut VecDeque<ClientId>) {
-        let Some(taken) = self.remainders.take(id) else { return };
+    /// Tries to admit a remainder. Answers whose it was, if nothing is left of it.
+    fn try_again(&mut self, id: u64, grown: &mut VecDeque<ClientId>) -> Option<SessionKey> {
+        let taken = self.remainders.take(id)?;
         // What was scanned once is an update; only what the store has could be none.
         let admission = self.structs.admit(&taken.update).unwrap_or_default();
         if let Some(news) = &admission.news {
             self.gather(news);
         }
         grown.extend(admission.grown);
-        match admission.remainder {
-            Some(rest) => self.remainders.put_back(&taken, rest),
-            None => {
-                if self.remainders.done(&taken) {
-                    self.leave(Output::Unwanted { id });
-                }
-                self.nothing_left(taken.from);
-            }
+        if let Some(rest) = admission.remainder {
+            self.remainders.put_back(&taken, rest);
+            return None;
         }
+        if self.remainders.done(&taken) {
+            self.leave(Output::Unwanted { id });
+        }
+        taken.from
     }
 
     /// A session may have nothing left behind any more.
-    fn nothing_left(&mut self, key: Option<SessionKey>) {
-        let Some(key) = key else { return };
+    fn leaves_nothing(&mut self, key: SessionKey) {
         let kept = self.remainders.any_of(key);
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !kept && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
@@ -119,15 +120,17 @@ impl Document {
         }
     }
 
-    fn ask_again(&mut self, client: ClientId, end: Clock) {
+    fn ask_again(&mut self) {
         if !self.someone_leaves {
             return;
         }
-        let asked: Vec<_> = self
-            .sessions
-            .iter_mut()
-            .filter_map(|(key, session)| session.ground_came(client, end).then_some(*key))
-            .collect();
+        let structs = &self.structs;
+        let mut asked = Vec::new();
+        for (key, session) in &mut self.sessions {
+            if session.ground_came(|client| structs.clock_of(client)) {
+                asked.push(*key);
+            }
+        }
         for key in asked {
             self.count(Count::AskedForRest);
             self.ask(key);

@@ -90,8 +90,37 @@ struct Taking {
     /// Where everything lies, if the update could nest shared types too deeply.
     places: Option<Places>,
     barred: Option<Refusal>,
+    /// What structs say is deleted, because they came without their content.
+    deleted: Vec<Deletion>,
     /// Everything was new, and was taken as it stands.
     as_it_is: bool,
+}
+
+impl Taking {
+    fn note_deleted(&mut self, item: &Struct<'_>, form: Form) {
+        if item.is_deleted() || form != Form::Whole {
+            self.deleted.push((item.client, item.clock.get(), item.end()));
+        }
+    }
+}
+
+/// Whether all of these units are among those.
+fn covers(those: &[Deletion], these: &[Deletion]) -> bool {
+    let those = by_client(those.to_vec());
+    these
+        .iter()
+        .all(|(client, start, end)| those.get(client).is_some_and(|ranges| ranges.contains(&(*start..*end))))
+}
+
+fn by_client(mut deletions: Vec<Deletion>) -> BTreeMap<ClientId, Ranges> {
+    deletions.sort_unstable();
+    let of_clients = deletions.chunk_by(|a, b| a.0 == b.0);
+    let merged = of_clients.map(|of_client| {
+        let mut ranges = Ranges::default();
+        ranges.merge(&of_client.iter().map(|&(_, start, end)| (start, end)).collect::<Vec<_>>());
+        (of_client[0].0, ranges)
+    });
+    merged.filter(|(_, ranges)| ranges.len() > 0).collect()
 }
 
 #[derive(Debug, Clone, Default)]
@@ -256,7 +285,7 @@ impl StructStore {
             && facts.with_parent > 0
             && self.nesting_max.saturating_add(facts.with_parent) > TYPE_NESTING_MAX;
         let places = nests.then(|| Places::of(self));
-        Taking { rules, parts, places, barred: None, as_it_is: true }
+        Taking { rules, parts, places, barred: None, deleted: Vec::new(), as_it_is: true }
     }
 
     fn end_taking(&mut self, taking: &Taking, facts: Facts) {
@@ -276,6 +305,7 @@ impl StructStore {
         let end = order.parts[index].end;
         if item.end() <= end {
             taking.as_it_is = false;
+            taking.note_deleted(item, Form::Whole);
             return Step::Done;
         }
         let of = &mut taking.parts[index];
@@ -312,6 +342,7 @@ impl StructStore {
         let form =
             if item.clock.get() == end && self.has_no_parent(item) { Form::Tombstone } else { Form::Whole };
         taking.as_it_is &= item.clock.get() == end && form == Form::Whole;
+        taking.note_deleted(item, form);
         self.append(item, form);
         order.parts[index].end = item.end();
         Step::Done
@@ -376,7 +407,6 @@ impl StructStore {
                 (place.insert(Run::new(base.end(item.client))), RUN_BYTES)
             }
         };
-        let begin = run.end();
         let before = run.bytes().len();
         if form == Form::Whole {
             run.push(item);
@@ -388,9 +418,6 @@ impl StructStore {
         let added = run.bytes().len() - before;
         self.delta_bytes += added;
         self.grown_bytes += added + new;
-        if item.is_deleted() || form != Form::Whole {
-            self.delete(item.client, begin, item.end());
-        }
     }
 
     /// Marks units as deleted. Answers whether one of them was not.
@@ -407,12 +434,16 @@ impl StructStore {
     }
 
     /// Takes in deletions of what is there. Answers which are new, and which have to wait.
+    ///
+    /// What came without its content is named as deleted, too: whoever has its content already would not know.
     fn take_deletions(
         &mut self,
         order: &Order<'_>,
         taking: &mut Taking,
         mut deletions: Vec<Deletion>,
     ) -> (BTreeMap<ClientId, Ranges>, Vec<Deletion>) {
+        taking.as_it_is &= taking.deleted.is_empty() || covers(&deletions, &taking.deleted);
+        deletions.append(&mut taking.deleted);
         deletions.sort_unstable();
         let (mut news, mut left) = (BTreeMap::new(), Vec::new());
         let mut known = 0;
@@ -424,7 +455,7 @@ impl StructStore {
             let before = self.deleted.get(&client).unwrap_or(&none);
             let mut new = Vec::new();
             for &(_, start, stop) in of_client {
-                if stop > end && !barred {
+                if stop > end.max(start) && !barred {
                     left.push((client, start.max(end), stop));
                 }
                 let there = start..stop.min(end);
@@ -478,18 +509,10 @@ fn remainder(order: &Order<'_>, taking: &Taking, left: Vec<Deletion>) -> Result<
     if left.is_empty() && rest.clients == 0 {
         return Ok(None);
     }
-    let mut deleted: BTreeMap<ClientId, Vec<(u32, u32)>> = BTreeMap::new();
-    for (client, start, end) in left {
-        rest.wait(client, Clock::new(start));
-        deleted.entry(client).or_default().push((start, end));
+    for (client, start, _) in &left {
+        rest.wait(*client, Clock::new(*start));
     }
-    let merged = |ranges: Vec<(u32, u32)>| {
-        let mut merged = Ranges::default();
-        merged.merge(&ranges);
-        merged
-    };
-    let deleted: BTreeMap<_, _> =
-        deleted.into_iter().map(|(client, ranges)| (client, merged(ranges))).collect();
+    let deleted = by_client(left);
     let mut out = Vec::with_capacity(rest.structs.len() + 16);
     write_var_uint(&mut out, rest.clients);
     out.extend_from_slice(&rest.structs);

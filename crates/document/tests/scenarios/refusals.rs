@@ -113,7 +113,6 @@ fn a_hole_is_asked_about_once() {
         > type 1 c
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > type 1 d
@@ -131,7 +130,6 @@ fn a_hole_is_asked_about_once() {
         > type 1 f
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         "#,
@@ -150,9 +148,9 @@ fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         > kept
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 1
         count LeftBehind
@@ -353,7 +351,6 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
         > type 1 c
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         > sync 1 empty
         router 1: answer to [1] through 1: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         > import 3 dddddddddddddddddddddddddddddddddddddddddddd

@@ -368,7 +368,7 @@ fn judge_json(text: &str, item: &mut Struct<'_>) {
 }
 
 pub(crate) const INFO_GC: u8 = 0;
-const INFO_SKIP: u8 = 10;
+pub(crate) const INFO_SKIP: u8 = 10;
 pub(crate) const INFO_LEFT: u8 = 0x80;
 pub(crate) const INFO_RIGHT: u8 = 0x40;
 pub(crate) const INFO_PARENT_SUB: u8 = 0x20;
