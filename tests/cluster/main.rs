@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod disk;
 mod echo;
+mod holes;
 mod hostile;
 mod names;
 mod reading;

@@ -31,7 +31,8 @@ pub(crate) struct Session {
 /// ```text
 ///          asked                  an answer that was taken whole
 ///  No ───────────────▶ Waiting ────────────────────────────────▶ No
-///                       │   ▲ ground has come that it waits for, or (a few times) it sends something refused again
+///                       │   ▲ ground has come that it waits for; or, where something is refused for good, it sends
+///                       │   │ more, or a while has passed
 ///                       └──▶ Stuck: even of its answer something was left behind
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +100,9 @@ struct Left {
     why: LeftWhy,
     /// It is worth asking again when one of these clients has the unit.
     waits: BTreeMap<ClientId, Clock>,
-    /// Answers of which something was refused for good.
+    /// Answers of which something was refused for good, and when it is asked for the next one.
     final_answers: u32,
+    again_at: Option<Instant>,
     /// Reasons that were told to the operator.
     told: BTreeSet<&'static str>,
 }
@@ -123,6 +125,9 @@ const WAITS_MAX: usize = 16;
 
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
+/// An editor that sends nothing more is asked again after so long, so that it hears of it. Not at once: stock clients before
+/// y-websocket 3.1 connect again whatever they are told, and would go round as fast as they can.
+const FINAL_QUESTION_PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) type Sessions = BTreeMap<SessionKey, Session>;
 
@@ -158,6 +163,7 @@ impl Session {
             why,
             waits: BTreeMap::new(),
             final_answers: 0,
+            again_at: None,
             told: BTreeSet::new(),
         });
         // What is final stays the reason, whatever else is left behind meanwhile.
@@ -222,7 +228,7 @@ impl Session {
 
     /// An answer has come in. `whole`: nothing of it was left behind. Answers whether it was the last that brings
     /// something which is refused for good.
-    pub(crate) fn answered(&mut self, whole: bool, refused: bool) -> bool {
+    pub(crate) fn answered(&mut self, whole: bool, refused: bool, now: Instant) -> bool {
         if whole {
             self.asked = Asked::No;
             self.left = None;
@@ -233,7 +239,14 @@ impl Session {
         }
         let Some(left) = self.left.as_mut().filter(|_| refused) else { return false };
         left.final_answers += 1;
+        left.again_at = Some(now + FINAL_QUESTION_PAUSE);
         left.final_answers >= FINAL_ANSWERS_MAX
+    }
+
+    /// When it is asked again, because it brought what is refused for good.
+    pub(crate) fn again_at(&self) -> Option<Instant> {
+        let left = self.left.as_ref().filter(|_| self.asked == Asked::Stuck && !self.ended);
+        left.and_then(|left| left.again_at)
     }
 
     /// A remainder of its is on its way to the store: nothing is acknowledged meanwhile.
@@ -292,7 +305,7 @@ mod tests {
     fn an_answer_with_a_hole_ends_the_questions_until_its_ground_comes() {
         let mut session = session();
         assert!(session.leaves(LeftWhy::Ground, ground(7, 3), true, now()));
-        assert!(!session.answered(false, false));
+        assert!(!session.answered(false, false, now()));
         assert!(!session.wants_question(), "it was asked, and answered");
         let grown =
             |client, end| move |of| if of == ClientId::new(client) { Clock::new(end) } else { Clock::new(0) };
@@ -300,7 +313,7 @@ mod tests {
         assert!(!session.ground_came(grown(8, 9)), "not that one");
         assert!(session.ground_came(grown(7, 4)));
         assert!(!session.ground_came(grown(7, 5)), "one question for it");
-        session.answered(true, false);
+        session.answered(true, false, now());
         assert!(session.left().is_none());
         assert!(session.wants_question());
     }
@@ -309,10 +322,13 @@ mod tests {
     fn who_brings_again_and_again_what_is_refused_is_told() {
         let mut session = session();
         assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), false, now()));
-        assert!(!session.answered(false, true));
-        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now()), "no news");
+        let now = now();
+        assert!(!session.answered(false, true, now));
+        assert!(session.again_at().is_some_and(|at| at > now), "it may never send anything again");
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "no news");
         assert!(session.wants_question());
-        assert!(session.answered(false, true));
+        assert_eq!(session.again_at(), None, "it is being asked");
+        assert!(session.answered(false, true, now));
     }
 
     #[test]

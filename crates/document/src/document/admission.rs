@@ -8,7 +8,7 @@ use ringleaf_wire::{Event, Refusal};
 
 use super::Document;
 use crate::gate::Output;
-use crate::session::{LeftWhy, SessionKey};
+use crate::session::{LeftWhy, Session, SessionKey};
 use crate::struct_store::{Admission, Remainder};
 use crate::{Count, Effect};
 
@@ -49,7 +49,7 @@ impl Document {
             self.ask_about_the_rest(key);
         }
         if answer {
-            self.answered(key, number, &verdict);
+            self.answered(key, number, &verdict, now);
         } else if self.owes(key, number, update.len(), verdict.hole) {
             return;
         }
@@ -118,10 +118,11 @@ impl Document {
     }
 
     /// The editor has said all that it has. What is still left behind is not acknowledged to it.
-    fn answered(&mut self, key: SessionKey, number: MessageNumber, verdict: &Verdict) {
+    fn answered(&mut self, key: SessionKey, number: MessageNumber, verdict: &Verdict, now: Instant) {
         let whole = !verdict.hole && verdict.refused.is_none();
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let last = session.answered(whole, verdict.refused.is_some());
+        let last = session.answered(whole, verdict.refused.is_some(), now);
+        let again_at = session.again_at();
         let mut left = session.settle();
         if whole {
             left.clear();
@@ -132,7 +133,21 @@ impl Document {
         if last {
             let full = verdict.refused == Some(LeftWhy::Full);
             self.close_session(key, if full { CloseReason::DocumentFull } else { CloseReason::NotTaken });
+        } else {
+            self.timers.ask_again_at = [self.timers.ask_again_at, again_at].into_iter().flatten().min();
         }
+    }
+
+    /// Asks those again that have brought what is refused for good, and have sent nothing since.
+    pub(super) fn ask_those_due(&mut self, now: Instant) {
+        if self.timers.ask_again_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let due = self.sessions.iter().filter(|(_, session)| session.again_at().is_some_and(|at| at <= now));
+        for key in due.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.ask_about_the_rest(key);
+        }
+        self.timers.ask_again_at = self.sessions.values().filter_map(Session::again_at).min();
     }
 
     /// Whether the acknowledgement of a message has to wait for an answer.
@@ -167,7 +182,7 @@ impl Document {
 
     /// Asks for everything that the editor has and the document lacks, unless that was asked already.
     fn ask_about_the_rest(&mut self, key: SessionKey) {
-        if self.sessions.get_mut(&key).is_some_and(crate::session::Session::wants_question) {
+        if self.sessions.get_mut(&key).is_some_and(Session::wants_question) {
             self.count(Count::AskedForRest);
             self.ask(key);
         }

@@ -336,6 +336,7 @@ impl StructStore {
         of.waits = None;
         if let Some(harm) = self.harm_of(order, taking, index, item) {
             taking.parts[index].barred = true;
+            taking.as_it_is = false;
             taking.barred.get_or_insert(Refusal::Harmful { client: item.client, harm });
             return Step::Stuck;
         }

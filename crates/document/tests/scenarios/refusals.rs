@@ -243,6 +243,40 @@ fn too_many_refused_messages_end_the_session() {
     );
 }
 
+/// Nothing may be refused in silence: it is asked once more, though it sends nothing, and then told.
+#[test]
+fn an_editor_that_brings_again_what_is_refused_for_good_is_told() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > rubbish 1
+        left behind by 1: refused
+        count Refused
+        router 1: refused 1 number 1
+        router 1: acknowledge 1 through 1
+        > answer-again 1
+        count Refused
+        router 1: refused 1 number 2
+        router 1: acknowledge 1 through 2
+        > wait 4900
+        > wait 200
+        count AskedForRest
+        router 1: ask 1
+        read the tail after 0
+        > wait 4000
+        > answer-again 1
+        count Refused
+        router 1: refused 1 number 3
+        router 1: close 1: part of your changes cannot be saved here: they hold something that would break other editors
+        router 1: acknowledge 1 through 3
+        > wait 20000
+        read the tail after 0 ×4
+        "#,
+    );
+}
+
 /// I13. An answer is only compared with what was seen.
 #[test]
 fn a_reader_cannot_write() {

@@ -90,7 +90,7 @@ impl DocumentTask {
             }
             Effect::RemainderExpired { bytes } => {
                 let document = &self.resident.document;
-                warn!(%document, bytes, "what a message lacked its ground for has not come: it is forgotten");
+                warn!(%document, bytes, "a part of a message has waited too long for what it builds on, and is dropped");
             }
             Effect::LeftBehind { router, session, why } => {
                 warn!(
@@ -99,7 +99,7 @@ impl DocumentTask {
                     %session,
                     reason = why.word(),
                     why = %why,
-                    "something that an editor has sent is not in the document"
+                    "part of what an editor has sent is not in the document"
                 );
             }
             Effect::Count(count) => self.shared.metrics.count(count),

@@ -35,6 +35,7 @@ fn two_thousand_levels_are_taken_and_no_more() {
     assert_eq!(admission.barred, too_deep(1));
     assert_eq!((clock_of(&store, 1), clock_of(&store, 2)), (MAX + 1, 4), "the rest is taken");
     assert_eq!(admission.remainder, None, "nobody waits for what is refused for good");
+    assert!(admission.news.unwrap().len() < with_others.len(), "nobody gets it either");
     assert_eq!(store.admit(&message).unwrap().barred, too_deep(1), "again");
     assert_eq!(clock_of(&store, 1), MAX + 1);
 }

@@ -173,6 +173,16 @@ fn what_would_harm_editors_is_left_out_and_the_rest_goes_on() {
     );
 }
 
+/// Others get what is admitted, and not what came with it.
+#[test]
+fn what_would_harm_editors_does_not_go_out_with_what_is_new_beside_it() {
+    let link = of(1, 0, [root().text("a"), after(1, 0).weak_link()]);
+    let admission = StructStore::new().admit(&link).unwrap();
+    assert_eq!((admission.news, admission.remainder), (Some(of(1, 0, [root().text("a")])), None));
+    let beside = update().of(2, 0, [root().text("well")]).of(1, 0, [root().weak_link()]).bytes();
+    assert_eq!(StructStore::new().admit(&beside).unwrap().news, Some(of(2, 0, [root().text("well")])));
+}
+
 #[test]
 fn whether_everything_is_there_is_answered_without_taking_anything() {
     let store = store(&[of(1, 0, [root().text("abc")]), deletes(1, &[(1, 1)])]);
