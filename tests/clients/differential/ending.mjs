@@ -71,11 +71,15 @@ const throughV2 = (update) => {
 /** Deleted content is really gone, and so is what lies within deleted types. */
 const expectCollected = (update) => {
   const { structs, ds } = Y13.decodeUpdate(update)
-  const deleted = ({ client, clock }, length) => ds.clients.get(client)?.some((range) => range.clock < clock + length && clock < range.clock + range.len)
+  const deleted = ({ client, clock }, length) => {
+    const ranges = ds.clients.get(client) ?? []
+    return ranges.some((range) => range.clock < clock + length && clock < range.clock + range.len)
+  }
   for (const { id, length, content, parent } of structs) {
     if (!content) continue
-    if (content.getRef() !== DELETED && deleted(id, length)) throw new Error(`collected: deleted content of ${id.client} at ${id.clock} is still there`)
-    if (parent instanceof Y13.ID && deleted(parent, 1)) throw new Error(`collected: what lies in a deleted type is still there, ${id.client} at ${id.clock}`)
+    const left = content.getRef() !== DELETED && deleted(id, length)
+    const within = parent instanceof Y13.ID && deleted(parent, 1)
+    if (left || within) throw new Error(`collected: ${id.client} at ${id.clock} is ${left ? 'deleted' : 'in a deleted type'}, and still there`)
   }
 }
 

@@ -25,7 +25,9 @@ export class LostSession {
     this.told = []
     this.counts = { updates: 0, messages: 0, losses: 0, 'never complete': 0 }
     this.follower = new Peer(13)
-    this.editors = this.plan.editors.map((kind, at) => ({ at, kind, name: `editor ${at} (${kind})`, rows: [], up: [], down: [], peer: null }))
+    this.editors = this.plan.editors.map((kind, at) => (
+      { at, kind, name: `editor ${at} (${kind})`, rows: [], up: [], down: [], peer: null }
+    ))
     for (const editor of this.editors) this.come(random, editor)
   }
 
@@ -108,7 +110,9 @@ const toStore = (session, random, editor) => {
 }
 
 const toEditor = (session, random, editor) => {
-  for (let left = random.between(1, 4); left > 0 && editor.peer && editor.down.length > 0; left--) session.receive(editor, random.take(editor.down))
+  for (let left = random.between(1, 4); left > 0 && editor.peer && editor.down.length > 0; left--) {
+    session.receive(editor, random.take(editor.down))
+  }
 }
 
 const leave = (session, random, editor) => {

@@ -5,7 +5,12 @@ import { shrunk } from './shrink.mjs'
 import { Session } from './session.mjs'
 import { failed, forget, next, passed } from './store.mjs'
 
-const KINDS = { session: [Session, end], lost: [LostSession, endLost], plainSession: [Session, end, true], plainLost: [LostSession, endLost, true] }
+const KINDS = {
+  session: [Session, end],
+  lost: [LostSession, endLost],
+  plainSession: [Session, end, true],
+  plainLost: [LostSession, endLost, true]
+}
 
 /** Runs one session; returns it and what went wrong. */
 const runner = (kind) => (seed, number, leaveOut) => {

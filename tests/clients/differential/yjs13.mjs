@@ -42,12 +42,17 @@ const insertOldJson = (array, random) => Y.transact(array.doc, (transaction) => 
   new Y.Item(id, last, last && last.lastId, null, null, array, null, content).integrate(transaction, 0)
 })
 
+const embedded = (random) => random.weighted([
+  [2, () => ({ image: word(random), n: random.below(9) })],
+  [1, () => new Y.Map([[key(random), value(random)]])],
+  [1, () => new Y.XmlElement('p')]
+])()
+
 const text = (random, halves) => random.weighted([
   [6, (on, units) => on.insert(place(random, units, halves), word(random), random.chance(0.3) ? marks(random) : undefined)],
   [4, (on, units) => on.delete(...stretch(random, units, halves))],
   [4, (on, units) => on.format(...stretch(random, units, halves), marks(random))],
-  [1, (on, units) => on.insertEmbed(place(random, units, halves), { image: word(random), n: random.below(9) }, random.chance(0.3) ? marks(random) : {})],
-  [1, (on, units) => on.insertEmbed(place(random, units, halves), random.chance(0.5) ? new Y.Map([[key(random), value(random)]]) : new Y.XmlElement('p'))]
+  [2, (on, units) => on.insertEmbed(place(random, units, halves), embedded(random), random.chance(0.3) ? marks(random) : {})]
 ])
 
 const array = (random, halves, old) => random.weighted([
@@ -98,7 +103,9 @@ export const line13 = {
       `array ${attempt(() => canonical(array.toJSON()))}`, `xml ${attempt(() => JSON.stringify(xml.toString()))}`, items(doc)
     ].join('\n')
   },
-  deletions: (doc) => canonical(Object.fromEntries(
-    [...Y.createDeleteSetFromStructStore(doc.store).clients].map(([client, ranges]) => [client, ranges.map(({ clock, len }) => [clock, len])])
-  ))
+  deletions: (doc) => {
+    const { clients } = Y.createDeleteSetFromStructStore(doc.store)
+    const of = ([client, ranges]) => [client, ranges.map(({ clock, len }) => [clock, len])]
+    return canonical(Object.fromEntries([...clients].map(of)))
+  }
 }

@@ -60,14 +60,15 @@ export const line14 = {
     const type = random.chance(0.5) ? doc.get(name) : random.pick(typesIn(roots(doc)))
     const root = ROOTS.find((name) => doc.get(name) === type)
     const edit = (root ? BY_ROOT[root] : BY_KIND[type._legacyTypeRef])(random, halves)
-    const units = unitsOf(type)
-    edit(type, units)
+    edit(type, unitsOf(type))
   },
   view: (doc) => roots(doc).map((type, at) => [
     `${ROOTS[at]} ${attempt(() => canonical(type.toJSON()))}`, attempt(() => canonical(type.toDeltaDeep().toJSON())),
     attempt(() => JSON.stringify(type.toString()))
   ].join('\n')).join('\n') + '\n' + items(doc),
-  deletions: (doc) => canonical(Object.fromEntries(
-    [...Y.createDeleteSetFromStructStore(doc.store).clients].map(([client, ranges]) => [client, ranges.getIds().map(({ clock, len }) => [clock, len])])
-  ))
+  deletions: (doc) => {
+    const { clients } = Y.createDeleteSetFromStructStore(doc.store)
+    const of = ([client, ranges]) => [client, ranges.getIds().map(({ clock, len }) => [clock, len])]
+    return canonical(Object.fromEntries([...clients].map(of)))
+  }
 }
