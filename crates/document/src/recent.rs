@@ -14,6 +14,9 @@ const RECENT_SLOTS_MAX: usize = 256;
 const MARK_SLOTS: u64 = 64;
 /// … and so many of them.
 const MARKS_MAX: usize = 32;
+/// Together they have no more bytes than this, unless one alone has more: a document of half a million clients is asked for its
+/// newest state vector only.
+const MARKS_BYTES_MAX: usize = 4 << 20;
 
 /// All of that may take such a part of what the document takes: a difference of a small document costs no more than its slots.
 const STATE_SHARE: usize = 8;
@@ -149,6 +152,10 @@ impl Recent {
             self.marks.remove(mark);
         }
         self.marks.push_back((slot, state_vector));
+        let mut bytes: usize = self.marks.iter().map(|(_, state_vector)| state_vector.len()).sum();
+        while bytes > MARKS_BYTES_MAX && self.marks.len() > 1 {
+            bytes -= self.marks.pop_front().map_or(0, |(_, state_vector)| state_vector.len());
+        }
     }
 
     /// A state vector of the durable state at or before `slot`.
@@ -260,6 +267,18 @@ mod tests {
             assert!(names(&recent, 999).is_some(), "{state_bytes}: the last one is there");
             assert!(recent.seen_at(Slot::new(997)).is_some() && recent.seen_at(Slot::new(1)).is_some());
         }
+    }
+
+    #[test]
+    fn large_state_vectors_are_forgotten_sooner() {
+        let mut recent = slots(1);
+        for slot in 2..10 {
+            recent.mark(Slot::new(slot), Bytes::from(vec![0; MARKS_BYTES_MAX / 3]));
+        }
+        assert!(recent.resident_bytes() < MARKS_BYTES_MAX + 4_096);
+        assert!(recent.seen_at(Slot::new(7)).is_some());
+        recent.mark(Slot::new(10), Bytes::from(vec![0; MARKS_BYTES_MAX * 2]));
+        assert!(recent.seen_at(Slot::new(9)).is_none() && recent.seen_at(Slot::new(10)).is_some());
     }
 
     #[test]
