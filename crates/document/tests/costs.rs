@@ -245,7 +245,7 @@ fn what_an_update_weighs_depends_on_its_bytes_and_not_on_the_documents() {
     for stage in [&large, &small] {
         let weight = |bytes: usize| stage.weight(update(1, 1, false, vec![9; bytes]));
         assert_eq!([30, 60_000].map(weight), [Weight::Light; 2]);
-        assert_eq!([70_000, 1_000_000].map(weight), [Weight::Heavy; 2]);
+        assert_eq!([70_000, 400_000].map(weight), [Weight::Heavy; 2]);
         assert_eq!(weight(1_100_000), Weight::Long);
     }
 }
