@@ -91,6 +91,13 @@ struct Taking {
     as_it_is: bool,
 }
 
+impl Taking {
+    /// Everything was taken as it stands, but for what is left as a remainder.
+    fn is_whole(&self) -> bool {
+        self.as_it_is && self.barred.is_none()
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct OfPart {
     begin: u32,
@@ -236,7 +243,7 @@ impl StructStore {
         let remainder = remainder(&order, &taking, left)?;
         let news = match since.is_empty() && new.is_empty() {
             true => None,
-            false if taking.as_it_is && remainder.is_none() => Some(update.clone()),
+            false if taking.is_whole() && remainder.is_none() => Some(update.clone()),
             false => Some(self.encode_since(&since, &new)),
         };
         let grown = since.iter().map(|(client, _)| *client).collect();
