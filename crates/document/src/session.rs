@@ -20,6 +20,8 @@ pub(crate) struct Session {
     storing: u32,
     held: Option<MessageNumber>,
     left: Option<Left>,
+    /// Reasons that were told to the operator: once for each session.
+    told: BTreeSet<&'static str>,
     refusals: u32,
     refusals_since: Option<Instant>,
     /// It was told to end; what it still sends is not looked at.
@@ -93,8 +95,6 @@ struct Left {
     waits: BTreeMap<ClientId, Clock>,
     /// Answers of which something was refused for good.
     final_answers: u32,
-    /// Reasons that were told to the operator.
-    told: BTreeSet<&'static str>,
 }
 
 #[derive(Default)]
@@ -126,6 +126,7 @@ impl Session {
             storing: 0,
             held: None,
             left: None,
+            told: BTreeSet::new(),
             refusals: 0,
             refusals_since: None,
             ended: false,
@@ -139,7 +140,6 @@ impl Session {
             why,
             waits: BTreeMap::new(),
             final_answers: 0,
-            told: BTreeSet::new(),
         });
         // What is final stays the reason, whatever else is left behind meanwhile.
         if !left.why.is_final() {
@@ -148,7 +148,7 @@ impl Session {
         if !waits.is_empty() {
             left.waits = waits;
         }
-        left.told.insert(why.word())
+        self.told.insert(why.word())
     }
 
     /// Nothing of it is left behind any more.
@@ -292,6 +292,9 @@ mod tests {
         assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), now()), "no news");
         assert!(session.wants_question());
         assert!(session.answered(false, true));
+        session.answered(true, false);
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), now()), "nor when it comes again later");
+        assert!(session.leaves(LeftWhy::Ground, ground(1, 1), now()), "another reason is");
     }
 
     #[test]

@@ -266,6 +266,89 @@ fn nothing_is_acknowledged_before_the_store_has_what_was_left_of_it() {
     );
 }
 
+/// Nor when somebody else has sent it first, and that is still on its way.
+#[test]
+fn the_same_bytes_of_two_are_acknowledged_to_both_when_the_store_has_them() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > answer 1
+        count NothingNew
+        router 1: acknowledge 1 through 1
+        > attach 2
+        router 1: attached 2 at 0
+        router 1: ask 2
+        > answer 2
+        count NothingNew
+        router 1: acknowledge 2 through 1
+        > lose 1 a
+        > type 1 b
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
+        count AskedForRest
+        router 1: ask 1
+        > copy 2 1 b
+        left behind by 2: ground
+        count AskedForRest
+        router 1: ask 2
+        > answer-again 2
+        count LeftBehind
+        router 1: refused 2 number 2
+        count LeftBehind
+        router 1: refused 2 number 3
+        > answer-again 1
+        count LeftBehind
+        router 1: refused 1 number 2
+        count LeftBehind
+        router 1: refused 1 number 3
+        > kept
+        router 1: acknowledge 2 through 3
+        router 1: acknowledge 1 through 3
+        "#,
+    );
+}
+
+/// A session that comes back does not wait for what it sent before, and what it sent before says nothing of what it sends now.
+#[test]
+fn what_a_session_sent_before_it_came_back_acknowledges_nothing_of_what_it_sends_now() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > answer 1
+        count NothingNew
+        router 1: acknowledge 1 through 1
+        > lose 1 a
+        > type 1 b
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
+        count AskedForRest
+        router 1: ask 1
+        > gone 1
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > type 1 c
+        count Kept
+        keep 10 bytes
+        left behind by 1: ground
+        > answer-again 1
+        count LeftBehind
+        router 1: refused 1 number 3
+        count LeftBehind
+        router 1: refused 1 number 4
+        > kept
+        > kept
+        router 1: acknowledge 1 through 4
+        "#,
+    );
+}
+
 /// Limit: `remainder_bytes_max`.
 #[test]
 fn without_room_for_it_its_editor_is_asked_again_when_the_ground_comes() {
@@ -537,7 +620,6 @@ fn who_no_longer_brings_what_was_refused_stays() {
         count NothingNew
         router 1: acknowledge 1 through 3
         > raw 1 01 01 07 00 27 01 01 74 01 6b 07 00 01 00 00
-        left behind by 1: refused
         count NothingNew
         count Refused
         router 1: refused 1 number 4

@@ -131,7 +131,6 @@ fn a_hole_is_asked_about_once() {
         > type 1 f
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         "#,
@@ -362,7 +361,7 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
     );
 }
 
-/// The scan cannot see it, and yrs refuses it: the replica is made again without it.
+/// The scan cannot see it, and editors break on it.
 #[test]
 fn a_struct_whose_parent_is_no_type_becomes_a_tombstone() {
     plays(
