@@ -108,8 +108,8 @@ pub struct Document {
     recent: Recent,
     /// What lacks its ground.
     remainders: Remainders,
-    /// Those on their way to the store, and whose they are.
-    storing: BTreeMap<u64, Option<SessionKey>>,
+    /// Those on their way to the store, and who waits for that, once for each message.
+    storing: BTreeMap<u64, Vec<SessionKey>>,
     /// There may be a session of which something is left behind.
     someone_leaves: bool,
     /// Admitted, waiting for the slot in flight to be durable.
@@ -327,6 +327,7 @@ impl Document {
             return;
         }
         self.sessions.insert(key, Session::new(rights, subject));
+        self.waits_no_longer(|of| of == key);
         self.awareness.attached(key);
         // Nobody lacks an empty fence; but who was caught up through one is not told that the log ends before it.
         let known = resume.filter(|slot| *slot <= self.log.last());
@@ -350,6 +351,7 @@ impl Document {
             self.awareness.ended(key, &self.limits, now);
             self.waiting.forget(key);
             self.remainders.orphan(|of| of == key);
+            self.waits_no_longer(|of| of == key);
         }
     }
 
@@ -357,6 +359,7 @@ impl Document {
         self.sessions.retain(|(of, _), _| *of != router);
         self.awareness.orphan(router);
         self.remainders.orphan(|(of, _)| of == router);
+        self.waits_no_longer(|(of, _)| of == router);
         self.waiting.router_gone(router);
         self.gate.router_gone(router);
     }

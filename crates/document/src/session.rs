@@ -20,6 +20,8 @@ pub(crate) struct Session {
     storing: u32,
     held: Option<MessageNumber>,
     left: Option<Left>,
+    /// Reasons that were told to the operator: once for each session.
+    told: BTreeSet<&'static str>,
     refusals: u32,
     refusals_since: Option<Instant>,
     /// It was told to end; what it still sends is not looked at.
@@ -103,8 +105,6 @@ struct Left {
     /// Answers of which something was refused for good, and when it is asked for the next one.
     final_answers: u32,
     again_at: Option<Instant>,
-    /// Reasons that were told to the operator.
-    told: BTreeSet<&'static str>,
 }
 
 #[derive(Default)]
@@ -143,6 +143,7 @@ impl Session {
             storing: 0,
             held: None,
             left: None,
+            told: BTreeSet::new(),
             refusals: 0,
             refusals_since: None,
             ended: false,
@@ -165,7 +166,6 @@ impl Session {
             waits: BTreeMap::new(),
             final_answers: 0,
             again_at: None,
-            told: BTreeSet::new(),
         });
         // What is final stays the reason, whatever else is left behind meanwhile.
         if !left.why.is_final() {
@@ -174,7 +174,7 @@ impl Session {
         if !waits.is_empty() {
             left.waits = waits.into_iter().take(WAITS_MAX).collect();
         }
-        !passing && left.told.insert(why.word())
+        !passing && self.told.insert(why.word())
     }
 
     /// Nothing of it is left behind any more.
@@ -341,6 +341,9 @@ mod tests {
         assert!(session.wants_question());
         assert_eq!(session.again_at(), None, "it is being asked");
         assert!(session.answered(false, true, now));
+        session.answered(true, false, now);
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "nor when it comes again later");
+        assert!(session.leaves(LeftWhy::Ground, ground(1, 1), true, now), "another reason is");
     }
 
     #[test]

@@ -48,13 +48,17 @@ struct Stage {
 impl Stage {
     /// The first slots are compacted, `tail` slots are not.
     fn new(slots: &[(Slot, Record)], tail: usize) -> Self {
+        Self::with(slots, tail, Gc::Collect)
+    }
+
+    fn with(slots: &[(Slot, Record)], tail: usize, gc: Gc) -> Self {
         let now = Instant::now();
         let settings = Settings {
             node: "a".parse().unwrap(),
             incarnation: Incarnation::new(2),
             seed: 1,
             limits: Arc::new(Limits::default()),
-            gc: Gc::Collect,
+            gc,
         };
         let id = "notes".parse().unwrap();
         let (old, new) = slots.split_at(slots.len() - tail);
@@ -65,9 +69,14 @@ impl Stage {
 
     /// Client 1 has typed so many letters at once, and somebody is there.
     fn large(letters: usize) -> Self {
+        Self::large_with(letters, Gc::Collect)
+    }
+
+    fn large_with(letters: usize, gc: Gc) -> Self {
         let writer = Writer { node: "a".parse().unwrap(), incarnation: Incarnation::new(1), nonce: 1 };
         let body = Body::Updates(vec![typed(1, &"x".repeat(letters)).into()]);
-        let mut stage = Self::new(&[(Slot::new(1), Record { epoch: Epoch::new(1), writer, body })], 0);
+        let record = Record { epoch: Epoch::new(1), writer, body };
+        let mut stage = Self::with(&[(Slot::new(1), record)], 0, gc);
         stage.attach(1);
         stage
     }
@@ -364,18 +373,22 @@ fn a_large_document_is_made_compact_in_a_wake_of_its_own() {
 }
 
 #[test]
-fn what_was_deleted_is_gone_when_nobody_has_written_for_a_while() {
-    let mut stage = Stage::large(3_000);
-    let doc = stage.doc();
-    let text = doc.get_or_insert_text("t");
-    let mut transaction = doc.transact_mut();
-    text.remove_range(&mut transaction, 100, 2_800);
-    stage.ask(update(1, 1, false, transaction.encode_update_v1()));
-    stage.durable();
-    assert!(stage.state().len() > 3_000);
-    stage.now += Limits::default().compaction_idle_timeout;
-    stage.handle(Input::Wake);
-    assert!(stage.state().len() < 300, "{}", stage.state().len());
+fn what_was_deleted_is_gone_when_nobody_has_written_for_a_while_unless_it_is_to_be_kept() {
+    for gc in [Gc::Collect, Gc::Keep] {
+        let mut stage = Stage::large_with(3_000, gc);
+        let doc = stage.doc();
+        let text = doc.get_or_insert_text("t");
+        let mut transaction = doc.transact_mut();
+        text.remove_range(&mut transaction, 100, 2_800);
+        stage.ask(update(1, 1, false, transaction.encode_update_v1()));
+        stage.durable();
+        assert!(stage.state().len() > 3_000);
+        stage.now += Limits::default().compaction_idle_timeout;
+        stage.handle(Input::Wake);
+        let state = stage.state();
+        assert_eq!(state.len() < 300, gc == Gc::Collect, "{gc:?}: {}", state.len());
+        assert_eq!(ringleaf_reader::view::text(&state).unwrap(), "x".repeat(200));
+    }
 }
 
 /// Run by hand, optimized: `cargo test --release -p ringleaf-document --test costs -- --ignored --nocapture`.

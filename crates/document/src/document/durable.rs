@@ -120,6 +120,7 @@ impl Document {
 
     fn close_everything(&mut self) {
         self.sessions.clear();
+        self.waits_no_longer(|_| true);
         self.awareness = crate::awareness::Awareness::new();
         self.waiting.clear_sessions();
         for ticket in self.gate.clear() {

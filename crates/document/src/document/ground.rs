@@ -51,16 +51,34 @@ impl Document {
         let max = self.limits.remainder_bytes_max;
         match self.remainders.add(|| log.next_nonce(), remainder, from, max, now) {
             Adding::New(id) => {
-                if let Some(session) = from.and_then(|from| self.sessions.get_mut(&from)) {
-                    session.stores();
-                }
-                self.storing.insert(id, from);
+                self.storing.insert(id, Vec::new());
+                self.waits_for_store(id, from);
                 self.count(Count::Kept);
                 self.effects.push_back(Effect::KeepRemainder { id, update });
                 true
             }
-            Adding::Known => true,
+            Adding::Known(id) => {
+                self.waits_for_store(id, from);
+                true
+            }
             Adding::NoRoom => false,
+        }
+    }
+
+    /// Nothing that the session sends is acknowledged before the store has this remainder, if it does not have it yet.
+    fn waits_for_store(&mut self, id: u64, from: Option<SessionKey>) {
+        let Some(keys) = self.storing.get_mut(&id) else { return };
+        let Some(key) = from else { return };
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.stores();
+            keys.push(key);
+        }
+    }
+
+    /// These sessions have ended. One that comes back under the same name waits for what it sends then.
+    pub(super) fn waits_no_longer(&mut self, gone: impl Fn(SessionKey) -> bool) {
+        for keys in self.storing.values_mut() {
+            keys.retain(|key| !gone(*key));
         }
     }
 
@@ -69,10 +87,11 @@ impl Document {
         if let Some(unwanted) = self.remainders.stored(id) {
             self.leave(Output::Unwanted { id: unwanted });
         }
-        let Some(key) = self.storing.remove(&id).flatten() else { return };
-        let held = self.sessions.get_mut(&key).and_then(crate::session::Session::stored);
-        if let Some(number) = held {
-            self.acknowledge(key, number);
+        for key in self.storing.remove(&id).unwrap_or_default() {
+            let held = self.sessions.get_mut(&key).and_then(crate::session::Session::stored);
+            if let Some(number) = held {
+                self.acknowledge(key, number);
+            }
         }
     }
 

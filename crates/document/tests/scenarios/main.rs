@@ -4,6 +4,7 @@
 
 mod awareness;
 mod deletion;
+mod ground;
 mod handoff;
 mod lifetime;
 mod ownership;

@@ -393,7 +393,7 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
     );
 }
 
-/// The scan cannot see it, and yrs refuses it: the replica is made again without it.
+/// The scan cannot see it, and editors break on it.
 #[test]
 fn a_struct_whose_parent_is_no_type_becomes_a_tombstone() {
     plays(

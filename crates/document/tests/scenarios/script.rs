@@ -8,10 +8,14 @@
 //! > resume 1 5                           it has delivered slot 5 of another owner
 //! > type 1 abc                           its editor appends to the text and sends the update
 //! > lose 1 abc · again 1 · rubbish 1     … does not send it · sends the last one again · sends no update at all
+//! > erase 1 2 3                          its editor deletes three letters behind the second and sends the update
 //! > raw 1 00 00                          sends these bytes
+//! > copy 2 1 abc                         sends what the editor of session 1 typed so
 //! > full 1 · answer 1 · answer-again 1     sends its whole state as an update · as an answer · the last one as an answer
 //! > sync 1 [empty]                       it asks for what it lacks · for everything
 //! > kept                                 the store has the first remainder that it was given
+//! > early 9 ab                           the last owner has kept what client 9 typed last of this
+//! > take-over                             the document takes over, and what is kept with it
 //! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
 //! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
 //! > tail 3 [1 abc]                       the store's newest slot, and what is there beyond ours (epoch and text)
@@ -71,6 +75,8 @@ struct Editor {
     doc: Doc,
     number: MessageNumber,
     last: Bytes,
+    /// What was typed, sent or not.
+    typed: Vec<(String, Bytes)>,
 }
 
 struct Stage {
@@ -181,10 +187,23 @@ impl Stage {
             "seal" => Input::Seal,
             "unseal" => Input::Unseal,
             "claim" => Input::Claim,
+            "early" => {
+                let (client, text) = rest.split_once(' ').unwrap();
+                let id = 1_000 + self.kept.len() as u64;
+                let update = typed_last(client.parse().unwrap(), text);
+                self.kept.push(Kept { id, update, since: self.now });
+                Input::Wake
+            }
+            "take-over" => Input::TakeOver { slots: Vec::new(), kept: self.kept.clone() },
             "inherit" => inherit(rest),
             "import" => {
                 let (ticket, text) = rest.split_once(' ').unwrap();
-                let update = if text == "rubbish" { Bytes::from_static(&[9, 9]) } else { typed(77, text) };
+                let update = match text.split_once(' ') {
+                    Some(("early", text)) => typed_last(77, text),
+                    Some(("raw", hex)) => bytes(hex),
+                    _ if text == "rubbish" => Bytes::from_static(&[9, 9]),
+                    _ => typed(77, text),
+                };
                 Input::Import { ticket: ticket.parse().unwrap(), update }
             }
             "export" => Input::Export { ticket: rest.parse().unwrap() },
@@ -199,6 +218,11 @@ impl Stage {
 
     fn request(&mut self, verb: &str, rest: &str) -> Input {
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        if let ("copy", Some((of, what))) = (verb, rest.split_once(' ')) {
+            let typed = &self.editor(of).typed;
+            let copy = typed.iter().find(|(typed, _)| typed == what).unwrap().1.clone();
+            self.editor(name).last = copy;
+        }
         let editor = self.editor(name);
         let (router, session) = editor.key;
         let request = match verb {
@@ -221,20 +245,23 @@ impl Stage {
                 editor.last = editor.types(rest);
                 editor.update(false)
             }
+            "erase" => {
+                let (at, length) = rest.split_once(' ').unwrap();
+                editor.last = editor.erases(at.parse().unwrap(), length.parse().unwrap());
+                editor.update(false)
+            }
             "lose" => {
                 editor.types(rest);
                 return Input::Wake;
             }
-            "again" => editor.update(false),
+            "again" | "copy" => editor.update(false),
             "answer-again" => editor.update(true),
             "rubbish" => {
                 editor.last = Bytes::from_static(&[1, 1, 1]);
                 editor.update(false)
             }
             "raw" => {
-                let hex: Vec<u8> =
-                    rest.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-                editor.last = hex.into();
+                editor.last = bytes(rest);
                 editor.update(false)
             }
             "full" | "answer" => {
@@ -263,7 +290,8 @@ impl Stage {
         let at = self.editors.iter().position(|editor| editor.key == key).unwrap_or_else(|| {
             let doc = Doc::with_client_id(router * 100 + number);
             let last = Bytes::new();
-            self.editors.push(Editor { key, doc, number: MessageNumber::new(0), last });
+            let (number, typed) = (MessageNumber::new(0), Vec::new());
+            self.editors.push(Editor { key, doc, number, last, typed });
             self.editors.len() - 1
         });
         &mut self.editors[at]
@@ -400,6 +428,15 @@ impl Editor {
         let root = self.doc.get_or_insert_text("t");
         let mut transaction = self.doc.transact_mut();
         root.push(&mut transaction, what);
+        let update: Bytes = transaction.encode_update_v1().into();
+        self.typed.push((what.to_owned(), update.clone()));
+        update
+    }
+
+    fn erases(&mut self, at: u32, length: u32) -> Bytes {
+        let root = self.doc.get_or_insert_text("t");
+        let mut transaction = self.doc.transact_mut();
+        root.remove_range(&mut transaction, at, length);
         transaction.encode_update_v1().into()
     }
 
@@ -432,6 +469,23 @@ pub(crate) fn typed(client: u64, what: &str) -> Bytes {
     let root = doc.get_or_insert_text("t");
     root.push(&mut doc.transact_mut(), what);
     doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
+}
+
+/// The last letter of what a client typed one by one, without those before.
+fn typed_last(client: u64, what: &str) -> Bytes {
+    let doc = Doc::with_client_id(client);
+    let root = doc.get_or_insert_text("t");
+    let mut last = Bytes::new();
+    for letter in what.chars() {
+        let mut transaction = doc.transact_mut();
+        root.push(&mut transaction, &letter.to_string());
+        last = transaction.encode_update_v1().into();
+    }
+    last
+}
+
+fn bytes(hex: &str) -> Bytes {
+    hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 /// `CLIENT CLOCK STATE`, the state without blanks.

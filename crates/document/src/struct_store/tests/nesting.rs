@@ -3,6 +3,7 @@
 use ringleaf_wire::Refusal;
 use ringleaf_wire::scan::{Harm, TYPE_NESTING_MAX};
 
+use super::units::units;
 use super::write::{after, deletes, of, root, update, within};
 use super::*;
 
@@ -33,6 +34,8 @@ fn two_thousand_levels_are_taken_and_no_more() {
     };
     let admission = store.admit(&with_others).unwrap();
     assert_eq!(admission.barred, too_deep(1));
+    let news = units(&admission.news.unwrap());
+    assert_eq!(news.units.len() as u32, 4 + MAX + 1, "what is refused is not handed on");
     assert_eq!((clock_of(&store, 1), clock_of(&store, 2)), (MAX + 1, 4), "the rest is taken");
     assert_eq!(admission.remainder, None, "nobody waits for what is refused for good");
     assert!(admission.news.unwrap().len() < with_others.len(), "nobody gets it either");

@@ -161,6 +161,17 @@ fn what_would_harm_editors_is_left_out_and_the_rest_goes_on() {
     assert_eq!(admission.news, Some(news.bytes()));
     let rest = admission.remainder.unwrap();
     assert_eq!(rest.update, of(3, 0, [after(1, 1).text("leans on it")]), "nothing of the client itself");
+    // Nothing of it is handed on either, where nothing waits and nothing is cut.
+    let harmful =
+        |place: write::Place<'static>| update().of(8, 0, [root().text("x")]).of(7, 0, [place.weak_link()]);
+    let mut store = StructStore::new();
+    for update in [harmful(root()), harmful(root()).deletes(7, &[(0, 1)])] {
+        let mut store = StructStore::new();
+        let admission = store.admit(&update.bytes()).unwrap();
+        assert_eq!((admission.news, admission.remainder), (Some(of(8, 0, [root().text("x")])), None));
+    }
+    let admission = store.admit(&of(7, 0, [root().weak_link()])).unwrap();
+    assert_eq!((admission.news, store.is_empty()), (None, true));
     // What was stored once is taken by the rules of then.
     let mut stored = StructStore::new();
     assert_eq!(
