@@ -199,6 +199,7 @@ impl Replayed {
             }
             recent.push(slot, updates.into());
         }
+        recent.fit(structs.encoded_bytes());
         if last > Slot::ZERO {
             recent.mark(last, structs.state_vector().into());
         }

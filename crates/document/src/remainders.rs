@@ -19,6 +19,14 @@ use crate::struct_store::Remainder;
 /// No document keeps more than this many, however small.
 const COUNT_MAX: usize = 10_000;
 
+/// Trying a remainder again costs as much as admitting it, and a few bytes of ground are enough to have one tried that is as
+/// large as all may be together. So many bytes are tried in a second …
+const TRIED_BYTES_PER_SECOND: usize = 1 << 20;
+/// … and so long a pause is made up for: usually everything is tried at once.
+const TRIED_BURST: Duration = Duration::from_secs(8);
+/// However small it is, it counts for so much.
+const TRIED_BYTES_MIN: usize = 4 << 10;
+
 /// A remainder that the store has kept, with when it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -67,6 +75,12 @@ pub(crate) struct Remainders {
     /// Each with every unit that it waits for, the earliest of each client.
     by_unit: BTreeSet<(ClientId, Clock, u64)>,
     by_age: BTreeSet<(Instant, u64)>,
+    /// Those of which some ground has come since they were tried.
+    ready: BTreeSet<u64>,
+    /// What was tried is paid for until then.
+    tried_until: Option<Instant>,
+    /// How much each session has here: structs and deleted ranges, and bytes.
+    by_session: BTreeMap<SessionKey, (u64, usize)>,
     bytes: usize,
     /// Admitted before the store said that it has them: to be removed from it when it does.
     dropped_early: BTreeSet<u64>,
@@ -92,7 +106,7 @@ impl Remainders {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.bytes + self.waiting.len() * 200 + self.by_unit.len() * 40
+        self.bytes + self.waiting.len() * 200 + self.by_unit.len() * 80
     }
 
     /// Keeps one that came just now. `id`: its name, if it is new.
@@ -132,13 +146,39 @@ impl Remainders {
         self.bytes += update.len();
         self.by_age.insert((since, id));
         self.by_unit.extend(waits.iter().map(|(client, clock)| (*client, *clock, id)));
+        if let Some(from) = from {
+            let of = self.by_session.entry(from).or_default();
+            *of = (of.0 + pieces, of.1 + update.len());
+        }
         self.waiting.insert(id, Waiting { update, since, from, waits, pieces, stored });
     }
 
-    /// One that waits for a unit that its client has now.
-    pub(crate) fn woken(&self, client: ClientId, end: Clock) -> Option<u64> {
-        let (of, clock, id) = self.by_unit.range((client, Clock::new(0), 0)..).next()?;
-        (*of == client && *clock < end).then_some(*id)
+    /// A client has grown so far: what waited for that can be tried again.
+    pub(crate) fn ground_came(&mut self, client: ClientId, end: Clock) {
+        let first = (client, Clock::new(0), 0);
+        while let Some(&woken) = self.by_unit.range(first..(client, end, 0)).next() {
+            self.by_unit.remove(&woken);
+            self.ready.insert(woken.2);
+        }
+    }
+
+    /// The next one to be tried, if it is time.
+    pub(crate) fn next_ready(&mut self, now: Instant) -> Option<Taken> {
+        if self.tried_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        let taken = self.take(*self.ready.first()?)?;
+        let bytes = taken.update.len().max(TRIED_BYTES_MIN);
+        let micros = bytes as u64 * 1_000_000 / TRIED_BYTES_PER_SECOND as u64;
+        let begins = now.checked_sub(TRIED_BURST).unwrap_or(now);
+        let begins = self.tried_until.map_or(begins, |until| until.max(begins));
+        self.tried_until = Some(begins + Duration::from_micros(micros));
+        Some(taken)
+    }
+
+    /// When the next one can be tried.
+    pub(crate) fn ready_at(&self, now: Instant) -> Option<Instant> {
+        (!self.ready.is_empty()).then(|| self.tried_until.unwrap_or(now))
     }
 
     /// Takes one out, to try it again.
@@ -146,10 +186,14 @@ impl Remainders {
         let waiting = self.waiting.remove(&id)?;
         self.bytes -= waiting.update.len();
         self.by_age.remove(&(waiting.since, id));
+        self.ready.remove(&id);
         for (client, clock) in &waiting.waits {
             self.by_unit.remove(&(*client, *clock, id));
         }
-        let Waiting { update, since, from, stored, .. } = waiting;
+        let Waiting { update, since, from, pieces, stored, .. } = waiting;
+        if let Some(of) = from.and_then(|from| self.by_session.get_mut(&from)) {
+            *of = (of.0 - pieces, of.1 - update.len());
+        }
         Some(Taken { id, update, since, from, stored })
     }
 
@@ -187,25 +231,18 @@ impl Remainders {
         old.into_iter().filter_map(|id| self.take(id)).collect()
     }
 
-    /// Whether something of a session's waits.
-    pub(crate) fn any_of(&self, session: SessionKey) -> bool {
-        self.waiting.values().any(|waiting| waiting.from == Some(session))
-    }
-
-    /// How much of each session's waits: structs and deleted ranges, and bytes.
-    pub(crate) fn by_session(&self) -> BTreeMap<SessionKey, (u64, usize)> {
-        let mut by_session = BTreeMap::new();
-        for waiting in self.waiting.values() {
-            let Some(from) = waiting.from else { continue };
-            let (pieces, bytes): &mut (u64, usize) = by_session.entry(from).or_default();
-            *pieces += waiting.pieces;
-            *bytes += waiting.update.len();
-        }
-        by_session
+    /// How much of a session's waits: structs and deleted ranges, and bytes.
+    pub(crate) fn of(&self, session: SessionKey) -> (u64, usize) {
+        self.by_session.get(&session).copied().unwrap_or_default()
     }
 
     /// The session has ended; what it left behind stays.
     pub(crate) fn orphan(&mut self, gone: impl Fn(SessionKey) -> bool) {
+        let before = self.by_session.len();
+        self.by_session.retain(|session, _| !gone(*session));
+        if self.by_session.len() == before {
+            return;
+        }
         for waiting in self.waiting.values_mut() {
             waiting.from = waiting.from.filter(|from| !gone(*from));
         }

@@ -98,7 +98,7 @@ impl std::fmt::Display for LeftWhy {
 struct Left {
     since: Instant,
     why: LeftWhy,
-    /// It is worth asking again when one of these clients has the unit.
+    /// It is worth asking again when one of these clients has the unit. No more than [`WAITS_MAX`].
     waits: BTreeMap<ClientId, Clock>,
     /// Answers of which something was refused for good, and when it is asked for the next one.
     final_answers: u32,
@@ -120,8 +120,9 @@ const OWED_MESSAGES_MAX: usize = 128;
 /// Likewise, so many bytes.
 const OWED_BYTES_MAX: usize = 1 << 20;
 
-/// So many of the clients that a session waits for are remembered.
-const WAITS_MAX: usize = 16;
+/// Of a session it is remembered which ground it waits for, up to so many clients: one message can name half a million. When
+/// one of them comes, it is asked for everything.
+pub(crate) const WAITS_MAX: usize = 100;
 
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
@@ -199,10 +200,18 @@ impl Session {
         wants
     }
 
-    /// Whether it is to be asked because something that it waits for is there now. `end_of`: how far each client is.
-    pub(crate) fn ground_came(&mut self, end_of: impl Fn(ClientId) -> Clock) -> bool {
+    /// Whether it is to be asked because these clients (in order) have grown.
+    pub(crate) fn ground_came(&mut self, grown: &[ClientId], end: impl Fn(ClientId) -> Clock) -> bool {
         let Some(left) = self.left.as_mut().filter(|_| self.asked == Asked::Stuck) else { return false };
-        let came = left.waits.iter().any(|(client, clock)| *clock < end_of(*client));
+        let came = match grown.len() < left.waits.len() {
+            true => {
+                grown.iter().any(|client| left.waits.get(client).is_some_and(|clock| *clock < end(*client)))
+            }
+            false => left
+                .waits
+                .iter()
+                .any(|(client, clock)| grown.binary_search(client).is_ok() && *clock < end(*client)),
+        };
         if came {
             left.waits.clear();
             self.asked = Asked::Waiting;
@@ -307,12 +316,15 @@ mod tests {
         assert!(session.leaves(LeftWhy::Ground, ground(7, 3), true, now()));
         assert!(!session.answered(false, false, now()));
         assert!(!session.wants_question(), "it was asked, and answered");
-        let grown =
-            |client, end| move |of| if of == ClientId::new(client) { Clock::new(end) } else { Clock::new(0) };
-        assert!(!session.ground_came(grown(7, 3)), "not yet");
-        assert!(!session.ground_came(grown(8, 9)), "not that one");
-        assert!(session.ground_came(grown(7, 4)));
-        assert!(!session.ground_came(grown(7, 5)), "one question for it");
+        let mut came = |clients: &[u64], end| {
+            let grown: Vec<_> = clients.iter().copied().map(ClientId::new).collect();
+            session.ground_came(&grown, |_| Clock::new(end))
+        };
+        assert!(!came(&[7], 3), "not yet");
+        assert!(!came(&[8], 9), "not that one");
+        assert!(!came(&[], 9));
+        assert!(came(&[5, 7], 4));
+        assert!(!came(&[7], 5), "one question for it");
         session.answered(true, false, now());
         assert!(session.left().is_none());
         assert!(session.wants_question());

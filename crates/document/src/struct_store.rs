@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 use ringleaf_wire::Refusal;
-use ringleaf_wire::scan::{Struct, TYPE_NESTING_MAX};
+use ringleaf_wire::scan::Struct;
 
 pub use admit::{Admission, Remainder};
 pub use compact::Gc;
@@ -37,21 +37,25 @@ pub use merge::merge;
 
 use base::{Base, Facts, Loaded};
 use nesting::Places;
-use ranges::Ranges;
+use ranges::Deleted;
 use run::Run;
 
 /// What a client that writes for the first time since the base costs, beside its bytes.
 const RUN_BYTES: usize = 200;
 /// What a deleted range costs.
-const RANGE_BYTES: usize = 14;
+const RANGE_BYTES: usize = ranges::RANGE_BYTES;
 
 /// Compacting is worth its cost when more bytes than this have been added …
 const COMPACTED_BYTES_MIN: usize = 4 << 10;
 /// … and more than such a part of what is compact.
 const COMPACTED_SHARE: usize = 4;
 
-/// The fewest bytes of an update that can nest one shared type in another.
-const NESTING_BYTES: usize = 6;
+/// The fewest bytes of an update that add a client.
+const CLIENT_BYTES: usize = 6;
+/// Runs are put into the base when they take more memory than it, and more than this.
+const RUNS_HEAP_MIN: usize = 1 << 20;
+/// That takes so much less than looking at each struct.
+const FOLDING_SHARE: usize = 8;
 
 /// Structs of each client, in order of their clocks and without a hole, and which units are deleted.
 ///
@@ -64,7 +68,11 @@ pub struct StructStore {
     base: Base,
     /// What came since, by client.
     runs: BTreeMap<ClientId, Run>,
-    deleted: BTreeMap<ClientId, Ranges>,
+    /// Memory of the runs.
+    runs_heap: usize,
+    /// Clients that are not in the base.
+    new_clients: usize,
+    deleted: Deleted,
     /// The deleted ranges are not those of the base.
     deleted_since_base: bool,
     /// Bytes of the runs.
@@ -76,8 +84,9 @@ pub struct StructStore {
     facts: Facts,
     /// No shared type lies deeper within others than this. Perhaps none lies that deep: see [`nesting`].
     nesting_max: u32,
-    /// It was looked at once how deep they really lie.
-    nesting_measured: bool,
+    /// Where everything lies, if that was asked for since everything was compacted.
+    places: Option<Places>,
+    places_heap: usize,
 }
 
 impl Default for StructStore {
@@ -92,14 +101,17 @@ impl StructStore {
         Self {
             base: Base::empty(),
             runs: BTreeMap::new(),
-            deleted: BTreeMap::new(),
+            runs_heap: 0,
+            new_clients: 0,
+            deleted: Deleted::default(),
             deleted_since_base: false,
             delta_bytes: 0,
             grown_bytes: 0,
             garbage_units: 0,
             facts: Facts::default(),
             nesting_max: 0,
-            nesting_measured: false,
+            places: None,
+            places_heap: 0,
         }
     }
 
@@ -143,7 +155,7 @@ impl StructStore {
 
     /// How many clients have written.
     pub fn client_count(&self) -> usize {
-        self.base.len() + self.runs.values().filter(|run| run.begin() == 0).count()
+        self.base.len() + self.new_clients
     }
 
     /// About how many bytes [`StructStore::encode`] has.
@@ -153,9 +165,7 @@ impl StructStore {
 
     /// About how much memory it takes.
     pub fn heap_bytes(&self) -> usize {
-        let runs: usize = self.runs.values().map(|run| RUN_BYTES + run.heap_bytes()).sum();
-        let ranges: usize = self.deleted.values().map(|ranges| 48 + ranges.len() * RANGE_BYTES).sum();
-        self.base.heap_bytes() + runs + ranges
+        self.base.heap_bytes() + self.runs_heap + self.deleted.heap_bytes() + self.places_heap
     }
 
     /// Whether nothing was added since everything was compacted, or loaded.
@@ -171,28 +181,13 @@ impl StructStore {
     /// Whether so much was added, or deleted, that compacting is worth its cost.
     pub fn wants_compaction(&self) -> bool {
         let changed = self.grown_bytes + self.garbage_units;
-        changed > COMPACTED_BYTES_MIN && changed > self.base.bytes().len() / COMPACTED_SHARE
+        changed > COMPACTED_BYTES_MIN && changed > self.base.heap_bytes() / COMPACTED_SHARE
     }
 
-    /// How much of it admitting an update of so many bytes may have to look at, beside the update: nothing, but where shared
-    /// types could become nested too deeply.
-    pub fn looked_at_bytes(&self, update_bytes: usize) -> usize {
-        let unmeasured = !self.nesting_measured && self.nesting_max > TYPE_NESTING_MAX;
-        let could_nest = self.nesting_max as usize + update_bytes / NESTING_BYTES > TYPE_NESTING_MAX as usize;
-        let nests = self.nesting_max > 0 && could_nest;
-        if unmeasured || nests { self.encoded_bytes() } else { 0 }
-    }
-
-    /// Looks at how deep shared types really lie, if no more is known than how many there are at most.
-    fn measure_nesting(&mut self) {
-        if !self.nesting_measured && self.nesting_max > TYPE_NESTING_MAX {
-            let places = Places::of(self);
-            self.measured(&places);
-        }
-    }
-
-    fn measured(&mut self, places: &Places) {
-        (self.nesting_max, self.nesting_measured) = (places.depth_max, true);
+    /// So many clients have written since the base, or will have, that it is worth copying everything.
+    fn has_many_runs(&self, more: usize) -> bool {
+        let runs = (self.runs.len() + more) * RUN_BYTES;
+        runs > RUNS_HEAP_MIN && runs > self.base.heap_bytes()
     }
 
     fn end(&self, client: ClientId) -> u32 {
@@ -231,12 +226,12 @@ impl StructStore {
         for of_client in deleted.chunk_by(|a, b| a.0 == b.0) {
             ranges.clear();
             ranges.extend(of_client.iter().map(|&(_, start, end)| (start, end)));
-            self.deleted.entry(of_client[0].0).or_default().merge(&ranges);
+            self.deleted.add(of_client[0].0, &ranges);
         }
     }
 
     /// Whether this unit is deleted.
     fn is_deleted(&self, client: ClientId, clock: u32) -> bool {
-        self.deleted.get(&client).is_some_and(|ranges| ranges.at(clock).is_some())
+        self.deleted.get(client).is_some_and(|ranges| ranges.at(clock).is_some())
     }
 }

@@ -66,9 +66,9 @@ impl<'a> Reader<'a> {
         self.remaining() == 0
     }
 
-    /// Moves over bytes that another reader has read; to the end, if there are not so many.
-    pub(crate) fn skip(&mut self, length: usize) {
-        self.at = self.at.saturating_add(length).min(self.bytes.len());
+    /// The bytes that are left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
     }
 
     /// The bytes between two positions, both already passed.

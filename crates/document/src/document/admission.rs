@@ -1,19 +1,23 @@
 //! From a message to what is admitted of it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringleaf_types::{Body, CloseReason, MessageNumber, Rights};
+use ringleaf_types::{Body, ClientId, Clock, CloseReason, MessageNumber, Rights};
 use ringleaf_wire::{Event, Refusal};
 
 use super::Document;
 use crate::gate::Output;
-use crate::session::{LeftWhy, Session, SessionKey};
-use crate::struct_store::{Admission, Remainder};
+use crate::session::{LeftWhy, Session, SessionKey, WAITS_MAX};
+use crate::struct_store::Admission;
 use crate::{Count, Effect};
 
 /// Updates up to this size are copied when they are kept: a slice would keep the whole read buffer that it came in.
 const COPIED_BYTES_MAX: usize = 4 << 10;
+
+/// From which unit of a client on there has to be something.
+type Waits = BTreeMap<ClientId, Clock>;
 
 /// What became of a message, beside what was admitted of it.
 #[derive(Debug, Default)]
@@ -63,21 +67,22 @@ impl Document {
     /// Takes in what can be, keeps what lacks its ground, and notes what is left behind.
     fn admit(&mut self, key: SessionKey, answer: bool, update: &Bytes, now: Instant) -> Verdict {
         if self.is_full_for(update) {
-            self.leave_behind(key, answer, LeftWhy::Full, None, now);
+            self.leave_behind(key, answer, LeftWhy::Full, Waits::new(), now);
             return Verdict { hole: false, refused: Some(LeftWhy::Full) };
         }
         let admission = match self.structs.admit(update) {
             Ok(admission) => admission,
             Err(refusal) => {
                 let why = LeftWhy::Refused(refusal);
-                self.leave_behind(key, answer, why, None, now);
+                self.leave_behind(key, answer, why, Waits::new(), now);
                 return Verdict { hole: false, refused: Some(why) };
             }
         };
         let mut verdict = Verdict::default();
         if let Some(refusal) = admission.barred {
             let why = LeftWhy::Refused(refusal);
-            self.leave_behind(key, answer, why, admission.remainder.as_ref(), now);
+            let waits = admission.remainder.as_ref().map(|remainder| some_of(&remainder.waits));
+            self.leave_behind(key, answer, why, waits.unwrap_or_default(), now);
             verdict.refused = Some(why);
         }
         match &admission.news {
@@ -85,10 +90,11 @@ impl Document {
             None if admission.remainder.is_none() => self.count(Count::NothingNew),
             None => {}
         }
-        if let Some(remainder) = &admission.remainder {
-            let kept = self.keep(Some(key), remainder.clone(), now);
+        if let Some(remainder) = admission.remainder {
+            let waits = some_of(&remainder.waits);
+            let kept = self.keep(Some(key), remainder, now);
             let why = if kept { LeftWhy::Ground } else { LeftWhy::GroundNoRoom };
-            self.leave_behind(key, answer, why, admission.remainder.as_ref(), now);
+            self.leave_behind(key, answer, why, waits, now);
             verdict.hole = true;
         }
         self.ground_came(&admission.grown);
@@ -101,15 +107,7 @@ impl Document {
         self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
     }
 
-    fn leave_behind(
-        &mut self,
-        key: SessionKey,
-        answer: bool,
-        why: LeftWhy,
-        remainder: Option<&Remainder>,
-        now: Instant,
-    ) {
-        let waits = remainder.map(|remainder| remainder.waits.clone()).unwrap_or_default();
+    fn leave_behind(&mut self, key: SessionKey, answer: bool, why: LeftWhy, waits: Waits, now: Instant) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if session.leaves(why, waits, answer, now) {
             self.effects.push_back(Effect::LeftBehind { router: key.0, session: key.1, why });
@@ -243,6 +241,10 @@ impl Document {
     pub(super) fn count(&mut self, count: Count) {
         self.effects.push_back(Effect::Count(count));
     }
+}
+
+fn some_of(waits: &Waits) -> Waits {
+    waits.iter().take(WAITS_MAX).map(|(client, clock)| (*client, *clock)).collect()
 }
 
 /// Says why an update was not taken whole.

@@ -41,6 +41,10 @@ const LONG_BYTES: usize = 1 << 20;
 
 /// Copying takes a hundredth of the time of looking at each struct.
 const COPYING: usize = 32;
+/// Beginning another client takes as long as looking at so many bytes …
+const CLIENT_BYTES: usize = 8;
+/// … unless only its clock is written: then so many clients count for one.
+const CLOCKS: usize = 4;
 
 /// The state vector of an editor that has nothing.
 const NOTHING_SEEN: &[u8] = &[0];
@@ -95,6 +99,7 @@ impl Document {
                 Request::SyncRequest { state_vector, .. } if self.may_compute(input) => {
                     weight_of_bytes(state_vector.len()).max(self.weight_of_answer(state_vector))
                 }
+                Request::Attach { .. } => self.weight_of_clocks(),
                 Request::SyncRequest { state_vector, .. } => weight_of_bytes(state_vector.len()),
                 Request::CatchUp { from }
                     if self.may_compute(input) && self.recent.after_if_kept(*from).is_none() =>
@@ -102,7 +107,6 @@ impl Document {
                     self.weight_of_copy()
                 }
                 Request::CatchUp { .. }
-                | Request::Attach { .. }
                 | Request::Detach { .. }
                 | Request::Awareness { .. }
                 | Request::QueryAwareness { .. } => Weight::Light,
@@ -119,8 +123,7 @@ impl Document {
             Input::TakeOver { slots, kept } => {
                 weight_of_bytes(bytes_of(slots) + kept.iter().map(|kept| kept.update.len()).sum::<usize>())
             }
-            Input::Wake if self.timers.compaction_due => weight_of_bytes(self.structs.encoded_bytes()),
-            Input::Wake if self.may_compute(input) => self.weight_of_copy(),
+            Input::Wake => self.weight_of_wake(input),
             Input::RouterGone { .. }
             | Input::Appended { .. }
             | Input::Export { .. }
@@ -134,20 +137,49 @@ impl Document {
             | Input::Seal
             | Input::Unseal
             | Input::Claim
-            | Input::Inherit { .. }
-            | Input::Wake => Weight::Light,
+            | Input::Inherit { .. } => Weight::Light,
         };
-        if self.over { Weight::Light } else { weight }
+        if self.over { Weight::Light } else { weight.max(self.weight_of_writing(input)) }
+    }
+
+    fn weight_of_wake(&self, input: &Input) -> Weight {
+        let compaction = if self.timers.compaction_due { self.structs.encoded_bytes() } else { 0 };
+        let ready = self.remainders.ready_at(self.timers.told_at).map_or(0, |_| self.remainders.bytes());
+        let answer = match self.may_compute(input) {
+            true => weight_of_bytes(self.waiting.state_vector_bytes_max()).max(self.weight_of_copy()),
+            false => Weight::Light,
+        };
+        weight_of_bytes(compaction + ready).max(answer)
+    }
+
+    /// Whatever comes, what has gathered may be written after it: merged, and with a state vector.
+    fn weight_of_writing(&self, input: &Input) -> Weight {
+        if self.log.busy() && !matches!(input, Input::Appended { .. }) {
+            return Weight::Light;
+        }
+        let merged = if self.gathered.len() > 1 { self.gathered_bytes } else { 0 };
+        let marked = if self.recent.wants_mark() { self.structs.client_count() / CLOCKS } else { 0 };
+        weight_of_bytes(merged + marked)
     }
 
     fn weight_of_update(&self, update: &Bytes) -> Weight {
         let others = self.structs.looked_at_bytes(update.len()) + self.remainders.bytes();
-        weight_of_bytes(update.len() + others)
+        // Its editor may be asked for what is left behind.
+        weight_of_bytes(update.len() + others).max(self.weight_of_clocks())
+    }
+
+    /// Of the state vector.
+    fn weight_of_clocks(&self) -> Weight {
+        let made = self.answers.state_vector.is_some() && self.answers.version == self.version;
+        weight_of_bytes(if made { 0 } else { self.structs.client_count() / CLOCKS })
     }
 
     fn weight_of_answer(&self, state_vector: &[u8]) -> Weight {
+        if is_long(state_vector) {
+            return self.weight_of_copy();
+        }
         match self.lacks(state_vector) {
-            Ok(Lacks::Nothing) => Weight::Light,
+            Ok(Lacks::Nothing) => self.weight_of_deleted(),
             Ok(Lacks::Everything) | Err(_) => self.weight_of_full(),
             Ok(Lacks::Since(_)) => self.weight_of_copy(),
         }
@@ -195,7 +227,7 @@ impl Document {
     /// Whether an answer costs little.
     fn at_hand(&self, lacks: &Lacks) -> bool {
         match lacks {
-            Lacks::Nothing => true,
+            Lacks::Nothing => self.weight_of_deleted() == Weight::Light,
             Lacks::Everything => self.weight_of_full() == Weight::Light,
             Lacks::Since(state_vector) => {
                 let made = self.answers.difference.as_ref().is_some_and(|(of, _)| of == state_vector);
@@ -211,7 +243,14 @@ impl Document {
 
     /// Of copying everything, at worst, and going through all clients.
     fn weight_of_copy(&self) -> Weight {
-        weight_of_bytes(self.structs.encoded_bytes() / COPYING + self.structs.client_count())
+        let clients = self.structs.client_count() * CLIENT_BYTES;
+        weight_of_bytes(self.structs.encoded_bytes() / COPYING + clients).max(self.weight_of_deleted())
+    }
+
+    /// Of the deleted ranges, if they have to be written.
+    fn weight_of_deleted(&self) -> Weight {
+        let made = self.answers.nothing.is_some() && self.answers.version == self.version;
+        weight_of_bytes(if made { 0 } else { self.structs.unwritten_ranges() })
     }
 
     /// One that cannot be read is counted, and answered like that of an editor that has nothing: a router reads no more
@@ -226,7 +265,12 @@ impl Document {
             self.refused(key, now);
         }
         let state_vector = if readable { state_vector } else { Bytes::from_static(NOTHING_SEEN) };
-        self.waiting.syncs.push((key, state_vector));
+        if is_long(&state_vector) {
+            // It is looked at in the turn that answers it.
+            self.waiting.in_turn.entry(key).or_default().push_back(state_vector);
+        } else {
+            self.waiting.syncs.push((key, state_vector));
+        }
     }
 
     /// Slots that are at hand are durable: they leave at once. Everything else waits.
@@ -407,6 +451,11 @@ impl Document {
         self.answers.difference = Some((state_vector.clone(), update.clone()));
         update
     }
+}
+
+/// It takes long to see what it lacks.
+fn is_long(state_vector: &[u8]) -> bool {
+    weight_of_bytes(state_vector.len()) > Weight::Light
 }
 
 fn bytes_of(slots: &[(Slot, ringleaf_types::Record)]) -> usize {

@@ -80,6 +80,7 @@ impl Document {
             Body::Updates(updates) => {
                 let updates: Arc<[Bytes]> = as_few(updates).into();
                 self.recent.push(slot, updates.clone());
+                self.recent.fit(self.structs.encoded_bytes());
                 if !updates.is_empty() {
                     self.broadcast(Event::Publish { previous: self.published, slot, updates });
                     self.published = slot;

@@ -1,13 +1,12 @@
 //! What lacks its ground: keeping it, and admitting it when the ground comes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use ringleaf_types::{ClientId, RouterId, SessionId};
 
 use super::Document;
 use crate::gate::Output;
-use crate::remainders::{Adding, Kept};
+use crate::remainders::{Adding, Kept, Taken};
 use crate::session::{LeftWhy, SessionKey};
 use crate::struct_store::Remainder;
 use crate::{Count, Effect};
@@ -37,9 +36,12 @@ impl Document {
                 continue;
             }
             let pieces = 1;
-            let waits = BTreeMap::new();
+            let waits = std::collections::BTreeMap::new();
             self.remainders.restore(id, Remainder { update, waits, pieces }, since);
-            self.try_again(id, &mut VecDeque::new());
+            if let Some(taken) = self.remainders.take(id) {
+                let grown = self.try_again(taken);
+                self.ground_came(&grown);
+            }
         }
     }
 
@@ -79,58 +81,80 @@ impl Document {
         if grown.is_empty() || (!self.someone_leaves && self.remainders.is_empty()) {
             return;
         }
-        let mut grown: VecDeque<ClientId> = grown.iter().copied().collect();
-        let mut done = BTreeSet::new();
-        while let Some(client) = grown.pop_front() {
-            while let Some(id) = self.remainders.woken(client, self.structs.clock_of(client)) {
-                done.extend(self.try_again(id, &mut grown));
-            }
-        }
-        for key in done {
-            self.leaves_nothing(key);
-        }
-        self.ask_again();
+        let mut grown = grown.to_vec();
+        self.note_ground(&grown);
+        self.try_ready(&mut grown);
+        self.ask_again(grown);
     }
 
-    /// Tries to admit a remainder. Answers whose it was, if nothing is left of it.
-    fn try_again(&mut self, id: u64, grown: &mut VecDeque<ClientId>) -> Option<SessionKey> {
-        let taken = self.remainders.take(id)?;
+    /// Tries again what had to wait for its turn.
+    pub(super) fn admit_ready(&mut self, now: Instant) {
+        if self.remainders.ready_at(now).is_some_and(|at| at <= now) {
+            let mut grown = Vec::new();
+            self.try_ready(&mut grown);
+            self.ask_again(grown);
+        }
+    }
+
+    fn note_ground(&mut self, grown: &[ClientId]) {
+        if self.remainders.is_empty() {
+            return;
+        }
+        for &client in grown {
+            self.remainders.ground_came(client, self.structs.clock_of(client));
+        }
+    }
+
+    fn try_ready(&mut self, grown: &mut Vec<ClientId>) {
+        while let Some(taken) = self.remainders.next_ready(self.timers.told_at) {
+            let more = self.try_again(taken);
+            self.note_ground(&more);
+            grown.extend(more);
+        }
+    }
+
+    /// Tries to admit a remainder. Answers which clients have grown by it.
+    fn try_again(&mut self, taken: Taken) -> Vec<ClientId> {
         // What was scanned once is an update; only what the store has could be none.
         let admission = self.structs.admit(&taken.update).unwrap_or_default();
         if let Some(news) = &admission.news {
             self.gather(news);
         }
-        grown.extend(admission.grown);
-        if let Some(rest) = admission.remainder {
-            self.remainders.put_back(&taken, rest);
-            return None;
+        match admission.remainder {
+            Some(rest) => self.remainders.put_back(&taken, rest),
+            None => {
+                if self.remainders.done(&taken) {
+                    self.leave(Output::Unwanted { id: taken.id });
+                }
+                self.nothing_left(taken.from);
+            }
         }
-        if self.remainders.done(&taken) {
-            self.leave(Output::Unwanted { id });
-        }
-        taken.from
+        admission.grown
     }
 
     /// A session may have nothing left behind any more.
-    fn leaves_nothing(&mut self, key: SessionKey) {
-        let kept = self.remainders.any_of(key);
+    fn nothing_left(&mut self, key: Option<SessionKey>) {
+        let Some(key) = key else { return };
+        let kept = self.remainders.of(key).0;
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if !kept && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
+        if kept == 0 && session.left().is_some_and(|(_, why)| why == LeftWhy::Ground) {
             session.leaves_nothing();
         }
     }
 
-    fn ask_again(&mut self) {
+    fn ask_again(&mut self, mut grown: Vec<ClientId>) {
         if !self.someone_leaves {
             return;
         }
+        grown.sort_unstable();
         let structs = &self.structs;
-        let mut asked = Vec::new();
-        for (key, session) in &mut self.sessions {
-            if session.ground_came(|client| structs.clock_of(client)) {
-                asked.push(*key);
-            }
-        }
+        let asked: Vec<_> = self
+            .sessions
+            .iter_mut()
+            .filter_map(|(key, session)| {
+                session.ground_came(&grown, |client| structs.clock_of(client)).then_some(*key)
+            })
+            .collect();
         for key in asked {
             self.count(Count::AskedForRest);
             self.ask(key);
@@ -154,11 +178,10 @@ impl Document {
         if !self.someone_leaves {
             return Vec::new();
         }
-        let kept = self.remainders.by_session();
         let open = self.sessions.iter().filter(|(_, session)| !session.ended);
         let left = open.filter_map(|(key, of)| {
             let (since, why) = of.left()?;
-            let (pieces, bytes) = kept.get(key).copied().unwrap_or_default();
+            let (pieces, bytes) = self.remainders.of(*key);
             Some(LeftBehind { router: key.0, session: key.1, since, why, pieces, bytes })
         });
         left.collect()

@@ -40,7 +40,7 @@ pub(super) struct Timers {
     /// The first session is to be asked again that has brought what is refused for good.
     pub(super) ask_again_at: Option<Instant>,
     /// When the document was last told something.
-    told_at: Instant,
+    pub(super) told_at: Instant,
 }
 
 /// What a turn may do beside what its input says.
@@ -82,6 +82,7 @@ impl Document {
         let rest = self.shrinkable().then(|| self.timers.changed_at + self.limits.compaction_idle_timeout);
         let compaction = self.timers.compaction_due.then_some(self.timers.told_at);
         let remainders = self.remainders.due_at(self.limits.remainder_timeout);
+        let ready = self.remainders.ready_at(self.timers.told_at);
         let answers = self.answers_due().then_some(self.timers.told_at);
         [
             self.awareness.due_at(&self.limits, busy),
@@ -93,6 +94,7 @@ impl Document {
             rest,
             compaction,
             remainders,
+            ready,
             answers,
             self.timers.ask_again_at,
         ]
@@ -147,6 +149,7 @@ impl Document {
         }
         self.timers.told_at = now;
         self.ask_those_due(now);
+        self.admit_ready(now);
         self.write(now, turn.computes);
         if self.over {
             return;

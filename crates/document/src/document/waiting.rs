@@ -59,6 +59,12 @@ impl Waiting {
         !(self.in_turn.is_empty() && self.catch_ups.is_empty() && self.exports.is_empty())
     }
 
+    /// The longest state vector of those that are answered next.
+    pub(super) fn state_vector_bytes_max(&self) -> usize {
+        let first = self.in_turn.values().filter_map(|state_vectors| state_vectors.front());
+        first.map(Bytes::len).max().unwrap_or(0)
+    }
+
     pub(super) fn next(&mut self) -> Option<Next> {
         if !self.exports.is_empty() {
             return Some(Next::Exports);

@@ -3,7 +3,7 @@
 //! An update is scanned before anything of it is taken, so nothing has to be taken back. No unit is ever taken twice: a second
 //! sender may say something else about it than the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
@@ -13,9 +13,8 @@ use ringleaf_wire::lib0::{Reader, write_var_uint};
 use ringleaf_wire::scan::{self, Content, Harm, Id, Kind, Struct, Structs, TYPE_NESTING_MAX, Visit};
 
 use super::encode::write_delete_set;
-use super::nesting::{OfClient, Place, Places};
 use super::order::{Order, Part, Step};
-use super::ranges::Ranges;
+use super::ranges::{Ranges, by_client};
 use super::run::{Cut, Run};
 use super::{Facts, RANGE_BYTES, RUN_BYTES, StructStore};
 
@@ -70,7 +69,7 @@ struct Message<'a> {
 
 impl<'a> Visit<'a> for Message<'a> {
     fn client(&mut self, structs: &Structs<'a>) {
-        self.parts.push(Part::new(structs.clone(), 0));
+        self.parts.push(Part::new(structs, 0));
     }
 
     fn item(&mut self, item: &Struct<'a>) {
@@ -85,51 +84,20 @@ impl<'a> Visit<'a> for Message<'a> {
 /// What is noted while an update is taken in.
 struct Taking {
     rules: Rules,
-    /// By part.
-    parts: Vec<OfPart>,
-    /// Where everything lies, if the update could nest shared types too deeply.
-    places: Option<Places>,
     barred: Option<Refusal>,
-    /// What structs say is deleted, because they came without their content.
+    /// The parts of which the next struct is left out for good.
+    barred_parts: BTreeSet<usize>,
+    /// What structs say is deleted, because they came without their content, and was not.
     deleted: Vec<Deletion>,
     /// Everything was new, and was taken as it stands.
     as_it_is: bool,
 }
 
-impl Taking {
-    fn note_deleted(&mut self, item: &Struct<'_>, form: Form) {
-        if item.is_deleted() || form != Form::Whole {
-            self.deleted.push((item.client, item.clock.get(), item.end()));
-        }
-    }
-}
-
-/// Whether all of these units are among those.
-fn covers(those: &[Deletion], these: &[Deletion]) -> bool {
-    let those = by_client(those.to_vec());
-    these
-        .iter()
-        .all(|(client, start, end)| those.get(client).is_some_and(|ranges| ranges.contains(&(*start..*end))))
-}
-
-fn by_client(mut deletions: Vec<Deletion>) -> BTreeMap<ClientId, Ranges> {
-    deletions.sort_unstable();
-    let of_clients = deletions.chunk_by(|a, b| a.0 == b.0);
-    let merged = of_clients.map(|of_client| {
-        let mut ranges = Ranges::default();
-        ranges.merge(&of_client.iter().map(|&(_, start, end)| (start, end)).collect::<Vec<_>>());
-        (of_client[0].0, ranges)
-    });
-    merged.filter(|(_, ranges)| ranges.len() > 0).collect()
-}
-
-#[derive(Debug, Clone, Default)]
-struct OfPart {
-    begin: u32,
-    /// What the first struct that was not taken waits for.
-    waits: Option<Id>,
-    barred: bool,
-    places: OfClient,
+/// Why a struct cannot be taken yet.
+enum Lacking {
+    /// It waits for itself.
+    Itself,
+    Unit(Id),
 }
 
 impl StructStore {
@@ -254,88 +222,62 @@ impl StructStore {
         scan::update(update, &mut message)?;
         let Message { parts, deletions, facts } = message;
         let mut order = Order::new(parts);
-        let mut taking = self.begin_taking(&mut order, facts, rules);
+        for part in &mut order.parts {
+            part.begin = self.end(part.client);
+            part.end = part.begin;
+        }
+        if rules == Rules::Untrusted {
+            self.expect_nesting(facts.with_parent);
+        }
+        let mut taking = Taking {
+            rules,
+            barred: None,
+            barred_parts: BTreeSet::new(),
+            deleted: Vec::new(),
+            as_it_is: true,
+        };
         order.run(|order, index, item| self.take(order, &mut taking, index, item))?;
-        self.end_taking(&taking, facts);
+        self.note_facts(facts);
         let (new, left) = self.take_deletions(&order, &mut taking, deletions);
+        let remainder = remainder(self, &order, &taking, left)?;
         let since: Vec<_> = order
             .parts
             .iter()
-            .zip(&taking.parts)
-            .filter(|(part, of)| part.end > of.begin)
-            .map(|(part, of)| (part.client, of.begin))
+            .filter(|part| part.end > part.begin)
+            .map(|part| (part.client, part.begin))
             .collect();
-        let remainder = remainder(&order, &taking, left)?;
+        drop(order);
         let news = match since.is_empty() && new.is_empty() {
             true => None,
             false if taking.as_it_is && remainder.is_none() => Some(update.clone()),
             false => Some(self.encode_since(&since, &new)),
         };
-        let grown = since.iter().map(|(client, _)| *client).collect();
+        let grown = since.into_iter().map(|(client, _)| client).collect();
         Ok(Admission { news, remainder, barred: taking.barred, grown })
-    }
-
-    fn begin_taking(&self, order: &mut Order<'_>, facts: Facts, rules: Rules) -> Taking {
-        let mut parts = Vec::with_capacity(order.parts.len());
-        for part in &mut order.parts {
-            part.end = self.end(part.client);
-            parts.push(OfPart { begin: part.end, ..OfPart::default() });
-        }
-        let nests = rules == Rules::Untrusted
-            && facts.with_parent > 0
-            && self.nesting_max.saturating_add(facts.with_parent) > TYPE_NESTING_MAX;
-        let places = nests.then(|| Places::of(self));
-        Taking { rules, parts, places, barred: None, deleted: Vec::new(), as_it_is: true }
-    }
-
-    fn end_taking(&mut self, taking: &Taking, facts: Facts) {
-        self.facts.tombstones |= facts.tombstones;
-        self.facts.with_parent = self.facts.with_parent.saturating_add(facts.with_parent);
-        self.nesting_max = match &taking.places {
-            Some(places) => {
-                self.nesting_measured = true;
-                let new = taking.parts.iter().map(|part| part.places.depth_max()).max();
-                places.depth_max.max(new.unwrap_or(0))
-            }
-            None => self.nesting_max.saturating_add(facts.with_parent),
-        };
     }
 
     fn take(&mut self, order: &mut Order<'_>, taking: &mut Taking, index: usize, item: &Struct<'_>) -> Step {
         let end = order.parts[index].end;
         if item.end() <= end {
             taking.as_it_is = false;
-            taking.note_deleted(item, Form::Whole);
+            let (begin, stop) = (item.clock.get(), item.end());
+            if item.is_deleted() && self.delete(item.client, begin, stop) {
+                taking.deleted.push((item.client, begin, stop));
+            }
             return Step::Done;
         }
-        let of = &mut taking.parts[index];
-        if item.kind == Kind::Skip {
-            of.waits = Some(item.last());
-            return Step::Stuck;
-        }
-        if item.clock.get() > end {
-            of.waits = Some((item.client, Clock::new(item.clock.get() - 1)));
-            return Step::Stuck;
-        }
-        for (client, clock) in item.references() {
-            of.waits = Some((client, clock));
-            if client == item.client {
-                if clock >= item.clock {
-                    // It waits for itself.
-                    of.waits = None;
-                    return Step::Stuck;
-                }
-            } else if let Some(other) = order.find(client) {
-                if clock.get() >= order.parts[other].end {
-                    return Step::WaitFor(other, clock.get());
-                }
-            } else if clock.get() >= self.end(client) {
-                return Step::Stuck;
+        match self.lacking(order, end, item) {
+            Some(Lacking::Itself) => return Step::Stuck,
+            Some(Lacking::Unit((client, clock))) => {
+                return match order.find(client).filter(|other| *other != index) {
+                    Some(other) => Step::WaitFor(other, clock.get()),
+                    None => Step::Stuck,
+                };
             }
+            None => {}
         }
-        of.waits = None;
-        if let Some(harm) = self.harm_of(order, taking, index, item) {
-            taking.parts[index].barred = true;
+        if let Some(harm) = self.harm_of(taking, item) {
+            taking.barred_parts.insert(index);
             taking.as_it_is = false;
             taking.barred.get_or_insert(Refusal::Harmful { client: item.client, harm });
             return Step::Stuck;
@@ -343,44 +285,43 @@ impl StructStore {
         let form =
             if item.clock.get() == end && self.has_no_parent(item) { Form::Tombstone } else { Form::Whole };
         taking.as_it_is &= item.clock.get() == end && form == Form::Whole;
-        taking.note_deleted(item, form);
-        self.append(item, form);
+        if self.append(item, form) {
+            taking.deleted.push((item.client, end, item.end()));
+        }
         order.parts[index].end = item.end();
         Step::Done
     }
 
-    fn harm_of(
-        &self,
-        order: &Order<'_>,
-        taking: &mut Taking,
-        index: usize,
-        item: &Struct<'_>,
-    ) -> Option<Harm> {
+    /// What has to be there before a struct can be taken of which there are the units before `end`.
+    fn lacking(&self, order: &Order<'_>, end: u32, item: &Struct<'_>) -> Option<Lacking> {
+        if item.kind == Kind::Skip {
+            return Some(Lacking::Unit(item.last()));
+        }
+        if item.clock.get() > end {
+            return Some(Lacking::Unit((item.client, Clock::new(item.clock.get() - 1))));
+        }
+        for (client, clock) in item.references() {
+            if client == item.client {
+                if clock >= item.clock {
+                    return Some(Lacking::Itself);
+                }
+            } else {
+                let there =
+                    order.find(client).map_or_else(|| self.end(client), |other| order.parts[other].end);
+                if clock.get() >= there {
+                    return Some(Lacking::Unit((client, clock)));
+                }
+            }
+        }
+        None
+    }
+
+    fn harm_of(&self, taking: &Taking, item: &Struct<'_>) -> Option<Harm> {
         if taking.rules == Rules::Stored {
             return None;
         }
-        if item.harm.is_some() {
-            return item.harm;
-        }
-        let Taking { places: Some(places), parts, .. } = taking else { return None };
-        let at = |(client, clock): Id| match order.find(client) {
-            Some(other) if clock.get() >= parts[other].begin => parts[other].places.at(clock.get()),
-            Some(_) | None => places.at((client, clock)),
-        };
-        let depth = |id| match at(id) {
-            Place::Depth(depth) => depth,
-            Place::Dead => 0,
-        };
-        let depth = match item.parent {
-            Some(parent) => depth(parent) + 1,
-            None => [item.left, item.right].into_iter().flatten().map(depth).max().unwrap_or(0),
-        };
-        if depth > TYPE_NESTING_MAX {
-            return Some(Harm::TypesTooDeep);
-        }
-        let begin = order.parts[index].end;
-        parts[index].places.note(begin, Place::Depth(depth));
-        None
+        let too_deep = || self.depth_of(item) > TYPE_NESTING_MAX;
+        item.harm.or_else(|| too_deep().then_some(Harm::TypesTooDeep))
     }
 
     /// Whether what it names as its parent holds something else than a shared type. Yjs makes a tombstone of it; others break.
@@ -399,8 +340,9 @@ impl StructStore {
         })
     }
 
-    /// Appends a struct, or its end: what its client has is known to the caller.
-    fn append(&mut self, item: &Struct<'_>, form: Form) {
+    /// Appends a struct, or its end: what its client has is known to the caller. Answers whether it came without its content,
+    /// or lost it here.
+    fn append(&mut self, item: &Struct<'_>, form: Form) -> bool {
         let base = &self.base;
         let (run, new) = match self.runs.entry(item.client) {
             std::collections::btree_map::Entry::Occupied(run) => (run.into_mut(), 0),
@@ -408,7 +350,8 @@ impl StructStore {
                 (place.insert(Run::new(base.end(item.client))), RUN_BYTES)
             }
         };
-        let before = run.bytes().len();
+        let begin = run.end();
+        let (before, heap) = (run.bytes().len(), run.heap_bytes());
         if form == Form::Whole {
             run.push(item);
         } else {
@@ -419,19 +362,38 @@ impl StructStore {
         let added = run.bytes().len() - before;
         self.delta_bytes += added;
         self.grown_bytes += added + new;
+        self.runs_heap += new + run.heap_bytes() - heap;
+        self.new_clients += usize::from(new > 0 && begin == 0);
+        self.note_depth(item, begin);
+        let deleted = item.is_deleted() || form != Form::Whole;
+        if deleted {
+            // It has no content that compacting could forget.
+            self.mark_deleted(item.client, begin, item.end());
+        }
+        if self.has_many_runs(0) {
+            self.fold();
+        }
+        deleted
     }
 
     /// Marks units as deleted. Answers whether one of them was not.
     fn delete(&mut self, client: ClientId, start: u32, end: u32) -> bool {
-        let ranges = self.deleted.entry(client).or_default();
-        let before = ranges.len();
-        let new = ranges.insert(start..end);
-        if new {
-            self.grown_bytes += ranges.len().saturating_sub(before) * RANGE_BYTES;
-            self.garbage_units += (end - start) as usize;
-            self.deleted_since_base = true;
-        }
-        new
+        let new = self.mark_deleted(client, start, end);
+        self.garbage_units += new;
+        new > 0
+    }
+
+    /// Answers how many of them were not deleted yet.
+    fn mark_deleted(&mut self, client: ClientId, start: u32, end: u32) -> usize {
+        self.add_deleted(client, &[(start, end)])
+    }
+
+    /// Adds sorted ranges to those that are deleted, and answers how many of their units were not.
+    pub(super) fn add_deleted(&mut self, client: ClientId, sorted: &[(u32, u32)]) -> usize {
+        let added = self.deleted.add(client, sorted);
+        self.grown_bytes += added.ranges * RANGE_BYTES;
+        self.deleted_since_base |= added.units > 0;
+        added.units
     }
 
     /// Takes in deletions of what is there. Answers which are new, and which have to wait.
@@ -443,17 +405,18 @@ impl StructStore {
         taking: &mut Taking,
         mut deletions: Vec<Deletion>,
     ) -> (BTreeMap<ClientId, Ranges>, Vec<Deletion>) {
-        taking.as_it_is &= taking.deleted.is_empty() || covers(&deletions, &taking.deleted);
-        deletions.append(&mut taking.deleted);
+        let without_content = std::mem::take(&mut taking.deleted);
+        taking.as_it_is &= without_content.is_empty() || covers(&deletions, &without_content);
+        let mut news = by_client(without_content);
         deletions.sort_unstable();
-        let (mut news, mut left) = (BTreeMap::new(), Vec::new());
+        let mut left = Vec::new();
         let mut known = 0;
         for of_client in deletions.chunk_by(|a, b| a.0 == b.0) {
             let client = of_client[0].0;
             let end = self.end(client);
-            let barred = order.find(client).is_some_and(|index| taking.parts[index].barred);
+            let barred = order.find(client).is_some_and(|index| taking.barred_parts.contains(&index));
             let none = Ranges::default();
-            let before = self.deleted.get(&client).unwrap_or(&none);
+            let before = self.deleted.get(client).unwrap_or(&none);
             let mut new = Vec::new();
             for &(_, start, stop) in of_client {
                 if stop > end.max(start) && !barred {
@@ -467,20 +430,22 @@ impl StructStore {
                 }
             }
             if !new.is_empty() {
-                self.deleted_since_base = true;
-                self.garbage_units += new.iter().map(|(start, end)| (end - start) as usize).sum::<usize>();
-                let ranges = self.deleted.entry(client).or_default();
-                let before = ranges.len();
-                ranges.merge(&new);
-                self.grown_bytes += ranges.len().saturating_sub(before) * RANGE_BYTES;
-                let mut ranges = Ranges::default();
-                ranges.merge(&new);
-                news.insert(client, ranges);
+                self.garbage_units += self.add_deleted(client, &new);
+                news.entry(client).or_default().merge(&new);
             }
         }
         taking.as_it_is &= known <= KNOWN_DELETIONS_MAX;
         (news, left)
     }
+}
+
+/// Whether all of these units are among those.
+fn covers(those: &[Deletion], these: &[Deletion]) -> bool {
+    let those = by_client(those.to_vec());
+    let there = |(client, start, end): &Deletion| {
+        those.get(client).is_some_and(|ranges| ranges.contains(&(*start..*end)))
+    };
+    these.iter().all(there)
 }
 
 /// Compares an update with what is there.
@@ -496,16 +461,23 @@ impl<'a> Visit<'a> for Holding<'_> {
 
     fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {
         let clocks = clock.get()..clock.get() + length;
-        let deleted = || self.store.deleted.get(&client).is_some_and(|ranges| ranges.contains(&clocks));
+        let deleted = || self.store.deleted.get(client).is_some_and(|ranges| ranges.contains(&clocks));
         self.holds &= clocks.is_empty() || deleted();
     }
 }
 
 /// What was not taken, as an update of its own. Of what its client already has, only the end is in it.
-fn remainder(order: &Order<'_>, taking: &Taking, left: Vec<Deletion>) -> Result<Option<Remainder>, Refusal> {
+fn remainder(
+    store: &StructStore,
+    order: &Order<'_>,
+    taking: &Taking,
+    left: Vec<Deletion>,
+) -> Result<Option<Remainder>, Refusal> {
     let mut rest = Rest { pieces: left.len() as u64, ..Rest::default() };
-    for (part, of) in order.parts.iter().zip(&taking.parts).filter(|(_, of)| !of.barred) {
-        rest.add(part, of.waits)?;
+    for (index, part) in order.parts.iter().enumerate() {
+        if part.is_stuck() && !taking.barred_parts.contains(&index) {
+            rest.add(store, order, part)?;
+        }
     }
     if left.is_empty() && rest.clients == 0 {
         return Ok(None);
@@ -513,11 +485,10 @@ fn remainder(order: &Order<'_>, taking: &Taking, left: Vec<Deletion>) -> Result<
     for (client, start, _) in &left {
         rest.wait(*client, Clock::new(*start));
     }
-    let deleted = by_client(left);
     let mut out = Vec::with_capacity(rest.structs.len() + 16);
     write_var_uint(&mut out, rest.clients);
     out.extend_from_slice(&rest.structs);
-    write_delete_set(&mut out, deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
+    write_delete_set(&mut out, by_client(left).iter().rev().map(|(client, ranges)| (*client, ranges)));
     Ok(Some(Remainder { update: out.into(), waits: rest.waits, pieces: rest.pieces }))
 }
 
@@ -536,14 +507,15 @@ impl Rest {
         *earliest = clock.min(*earliest);
     }
 
-    /// Adds what was not taken of a client, from the first struct on: what stands before is a hole, and holes need not be kept.
-    fn add(&mut self, part: &Part<'_>, waits: Option<Id>) -> Result<(), Refusal> {
-        let (mut first, mut rest) = (part.held, part.rest.clone());
+    /// Adds what was not taken of a client. A hole that stands before it need not be kept.
+    fn add(&mut self, store: &StructStore, order: &Order<'_>, part: &Part<'_>) -> Result<(), Refusal> {
+        let mut rest = part.rest();
+        let mut first = rest.next_struct()?;
         while first.is_some_and(|item| item.kind == Kind::Skip) {
             first = rest.next_struct()?;
         }
         let Some(first) = first else { return Ok(()) };
-        if let Some((client, clock)) = waits {
+        if let Some(Lacking::Unit((client, clock))) = store.lacking(order, part.end, &first) {
             self.wait(client, clock);
         }
         let count = 1 + rest.left();

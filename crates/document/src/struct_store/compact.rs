@@ -38,13 +38,16 @@ impl StructStore {
         let none = Ranges::default();
         for (client, _) in self.places() {
             let deleted = match gc {
-                Gc::Collect => self.deleted.get(&client).unwrap_or(&none),
+                Gc::Collect => self.deleted.get(client).unwrap_or(&none),
                 Gc::Keep => &none,
             };
             let run = self.compacted(client, deleted, places.as_ref(), &mut facts);
             writing.add(client, &[run.section(client)]);
         }
         self.replace_base(writing);
+        if let Some(places) = places {
+            self.measured(places);
+        }
         self.facts = facts;
         (self.grown_bytes, self.garbage_units) = (0, 0);
     }
@@ -66,11 +69,11 @@ impl StructStore {
 
     fn replace_base(&mut self, writing: Writing) {
         let mut deletions = Vec::new();
-        write_delete_set(&mut deletions, self.deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
+        write_delete_set(&mut deletions, self.deleted.iter());
         self.base = writing.end(&deletions);
         self.runs.clear();
         self.deleted_since_base = false;
-        self.delta_bytes = 0;
+        (self.delta_bytes, self.runs_heap, self.new_clients) = (0, 0, 0);
     }
 
     /// Marks as deleted what lies within something deleted.
@@ -78,12 +81,12 @@ impl StructStore {
         if self.facts.with_parent == 0 && !self.facts.tombstones {
             return None;
         }
+        self.fold();
         let places = Places::of(self);
-        self.measured(&places);
         for (&client, of) in &places.clients {
             let dead: Vec<_> = of.dead(self.end(client)).collect();
             if !dead.is_empty() {
-                self.deleted.entry(client).or_default().merge(&dead);
+                self.deleted_since_base |= self.deleted.add(client, &dead).units > 0;
             }
         }
         Some(places)

@@ -132,8 +132,13 @@ impl StructStore {
             return self.base.bytes()[self.base.delete_set()].to_vec();
         }
         let mut out = Vec::new();
-        write_delete_set(&mut out, self.deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
+        write_delete_set(&mut out, self.deleted.iter());
         out
+    }
+
+    /// How many deleted ranges are not encoded yet.
+    pub fn unwritten_ranges(&self) -> usize {
+        if self.deleted_since_base { self.deleted.len() } else { 0 }
     }
 
     /// What these clients have from these clocks on, and these deletions, as one update. Higher clients first.

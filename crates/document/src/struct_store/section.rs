@@ -43,9 +43,15 @@ impl<'a> Section<'a> {
         }
         let after = self.marks.partition_point(|mark| mark.clock <= clock);
         let mut at = if after == 0 { self.begin } else { self.marks[after - 1] };
+        let next = self.marks.get(after).copied().unwrap_or(self.end);
         let mut structs = self.structs(at);
         loop {
-            let item = structs.next_struct().ok().flatten()?;
+            // The last one before a mark may be very long, and the mark says where it ends.
+            let item = if at.ordinal + 1 == next.ordinal {
+                structs.last_struct(next.position as usize, Clock::new(next.clock)).ok()?
+            } else {
+                structs.next_struct().ok().flatten()?
+            };
             if item.end() > clock {
                 return Some(Found { item, at });
             }

@@ -80,7 +80,43 @@ pub struct Struct<'a> {
     pub harm: Option<Harm>,
 }
 
+impl Content {
+    /// What the first byte of an item says.
+    fn of(info: u8) -> Option<Self> {
+        Some(match info & INFO_CONTENT {
+            CONTENT_DELETED => Self::Deleted,
+            CONTENT_JSON => Self::Json,
+            CONTENT_BINARY => Self::Binary,
+            CONTENT_STRING => Self::String,
+            CONTENT_EMBED => Self::Embed,
+            CONTENT_FORMAT => Self::Format,
+            CONTENT_TYPE => Self::Type,
+            CONTENT_ANY => Self::Any,
+            CONTENT_DOC => Self::Subdocument,
+            _ => return None,
+        })
+    }
+}
+
 impl Struct<'_> {
+    /// Of which only the first byte is known.
+    fn unread(client: ClientId, clock: Clock, info: u8) -> Self {
+        Self {
+            client,
+            clock,
+            length: 0,
+            kind: Kind::Item,
+            bytes: &[],
+            left: None,
+            right: None,
+            parent: None,
+            info,
+            content: Content::None,
+            content_bytes: &[],
+            harm: None,
+        }
+    }
+
     /// The first clock after it.
     pub fn end(&self) -> u32 {
         self.clock.get() + self.length
@@ -156,12 +192,9 @@ impl<'a> Structs<'a> {
         Self { reader: Reader::at(bytes, position), client, clock: clock.get(), left }
     }
 
-    /// Moves over the next struct, which a clone has read.
-    pub fn pass(&mut self, item: &Struct<'a>) {
-        debug_assert_eq!((item.client, item.clock), (self.client, self.clock()), "the next one");
-        self.left -= 1;
-        self.clock = item.end();
-        self.reader.skip(item.bytes.len());
+    /// The bytes from the next one on.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.reader.rest()
     }
 
     /// The next struct, or `None` when there are no more.
@@ -177,20 +210,7 @@ impl<'a> Structs<'a> {
         self.left -= 1;
         let begin = self.reader.position();
         let info = self.reader.byte()?;
-        let mut item = Struct {
-            client: self.client,
-            clock: Clock::new(self.clock),
-            length: 0,
-            kind: Kind::Item,
-            bytes: &[],
-            left: None,
-            right: None,
-            parent: None,
-            info,
-            content: Content::None,
-            content_bytes: &[],
-            harm: None,
-        };
+        let mut item = Struct::unread(self.client, Clock::new(self.clock), info);
         item.length = match info {
             INFO_GC | INFO_SKIP => {
                 item.kind = if info == INFO_GC { Kind::Gc } else { Kind::Skip };
@@ -210,9 +230,48 @@ impl<'a> Structs<'a> {
         Ok(Some(item))
     }
 
+    /// The last struct of bytes that were scanned once, of which is known where it ends: so what it holds need not be read,
+    /// however long that is. Whether it would harm editors is not told.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no struct.
+    pub fn last_struct(&mut self, position: usize, end: Clock) -> Result<Struct<'a>, Refusal> {
+        let begin = self.reader.position();
+        let info = self.reader.byte()?;
+        let mut item = Struct::unread(self.client, Clock::new(self.clock), info);
+        item.length = end.get().saturating_sub(self.clock);
+        item.bytes = self.reader.between(begin..position);
+        match info {
+            INFO_GC => item.kind = Kind::Gc,
+            INFO_SKIP => item.kind = Kind::Skip,
+            _ => {
+                self.references(info, &mut item, |reader| reader.var_bytes().map(drop))?;
+                item.content =
+                    Content::of(info).ok_or(Refusal::UnknownContent { client: self.client, info })?;
+                item.content_bytes = self.reader.between(self.reader.position()..position);
+            }
+        }
+        Ok(item)
+    }
+
     /// Reads what an item refers to and what it holds, and answers how long it is.
     #[inline]
     fn item(&mut self, info: u8, item: &mut Struct<'a>) -> Result<u32, Refusal> {
+        self.references(info, item, |reader| reader.var_string().map(drop))?;
+        let begin = self.reader.position();
+        let length = self.content(item)?;
+        item.content_bytes = self.reader.between(begin..self.reader.position());
+        Ok(length)
+    }
+
+    #[inline]
+    fn references(
+        &mut self,
+        info: u8,
+        item: &mut Struct<'a>,
+        pass_name: impl Fn(&mut Reader<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Refusal> {
         if info & INFO_LEFT != 0 {
             item.left = Some(self.id()?);
         }
@@ -221,54 +280,39 @@ impl<'a> Structs<'a> {
         }
         if info & (INFO_LEFT | INFO_RIGHT) == 0 {
             match self.reader.var_uint()? {
-                1 => drop(self.reader.var_string()?),
+                1 => pass_name(&mut self.reader)?,
                 0 => item.parent = Some(self.id()?),
                 _ => return Err(Refusal::UnknownParent { client: self.client }),
             }
             if info & INFO_PARENT_SUB != 0 {
-                self.reader.var_string()?;
+                pass_name(&mut self.reader)?;
             }
         }
-        let begin = self.reader.position();
-        let length = self.content(item)?;
-        item.content_bytes = self.reader.between(begin..self.reader.position());
-        Ok(length)
+        Ok(())
     }
 
     #[inline]
     fn content(&mut self, item: &mut Struct<'a>) -> Result<u32, Refusal> {
         let client = self.client;
-        let (content, length) = match item.info & INFO_CONTENT {
-            CONTENT_DELETED => (Content::Deleted, self.length()?),
-            CONTENT_JSON => (Content::Json, self.json_values(item)?),
-            CONTENT_BINARY => {
-                self.reader.var_bytes()?;
-                (Content::Binary, 1)
-            }
-            CONTENT_STRING => {
+        let content = Content::of(item.info).ok_or(Refusal::UnknownContent { client, info: item.info })?;
+        let length = match content {
+            Content::None => 0,
+            Content::Deleted => self.length()?,
+            Content::Json => self.json_values(item)?,
+            Content::Binary => self.reader.var_bytes().map(|_| 1)?,
+            Content::String => {
                 let length = utf16_length(self.reader.var_string()?);
                 // A string is shorter than the message, and a message than 2^32 bytes; checked all the same.
-                (Content::String, u32::try_from(length).map_err(|_| Refusal::ClockOverflow { client })?)
+                u32::try_from(length).map_err(|_| Refusal::ClockOverflow { client })?
             }
-            CONTENT_EMBED => {
-                self.json(item)?;
-                (Content::Embed, 1)
-            }
-            CONTENT_FORMAT => {
+            Content::Embed => self.json(item).map(|()| 1)?,
+            Content::Format => {
                 self.reader.var_string()?;
-                self.json(item)?;
-                (Content::Format, 1)
+                self.json(item).map(|()| 1)?
             }
-            CONTENT_TYPE => {
-                self.shared_type(item)?;
-                (Content::Type, 1)
-            }
-            CONTENT_ANY => (Content::Any, self.anys(item)?),
-            CONTENT_DOC => {
-                self.subdocument(item)?;
-                (Content::Subdocument, 1)
-            }
-            _ => return Err(Refusal::UnknownContent { client, info: item.info }),
+            Content::Type => self.shared_type(item).map(|()| 1)?,
+            Content::Any => self.anys(item)?,
+            Content::Subdocument => self.subdocument(item).map(|()| 1)?,
         };
         item.content = content;
         Ok(length)
