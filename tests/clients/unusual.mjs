@@ -11,14 +11,15 @@ const nested = (levels) => {
 const kinds = {
   hook: (doc) => doc.getXmlFragment('xml').insert(0, [new Y.XmlHook('hook')]),
   types: (doc, levels) => {
-    const top = new Y.XmlElement('b')
-    let innermost = top
-    for (let level = 1; level < levels; level++) {
-      const next = new Y.XmlElement('b')
-      innermost.insert(0, [next])
-      innermost = next
-    }
-    doc.getXmlFragment('xml').insert(0, [top])
+    // One after the other: Yjs overflows its stack when it takes up many levels at once.
+    doc.transact(() => {
+      let innermost = doc.getXmlFragment('xml')
+      for (let level = 0; level < levels; level++) {
+        const next = new Y.XmlElement('b')
+        innermost.insert(0, [next])
+        innermost = next
+      }
+    })
   },
   value: (doc, levels) => doc.getMap('map').set('deep', nested(levels)),
   attribute: (doc, levels) => doc.getText('text').insert(0, '!', { deep: nested(levels) })

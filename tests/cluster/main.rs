@@ -17,5 +17,6 @@ mod replay;
 mod stopping;
 mod storm;
 mod unread;
+mod unusual;
 mod values;
 mod waiting;
