@@ -34,7 +34,7 @@ fn two_thousand_levels_are_taken_and_no_more() {
     };
     let admission = store.admit(&with_others).unwrap();
     assert_eq!(admission.barred, too_deep(1));
-    let news = units(&admission.news.unwrap());
+    let news = units(&admission.news.clone().unwrap());
     assert_eq!(news.units.len() as u32, 4 + MAX + 1, "what is refused is not handed on");
     assert_eq!((clock_of(&store, 1), clock_of(&store, 2)), (MAX + 1, 4), "the rest is taken");
     assert_eq!(admission.remainder, None, "nobody waits for what is refused for good");
