@@ -21,7 +21,6 @@ fn an_early_update_whose_sender_leaves_is_admitted_when_its_ground_comes() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > kept
@@ -56,11 +55,11 @@ fn an_early_deletion_whose_sender_leaves_is_carried_out_when_its_ground_comes() 
         > erase 1 1 1
         count Kept
         keep 6 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > kept
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 2
         count LeftBehind
@@ -96,7 +95,6 @@ fn what_is_kept_survives_its_document() {
         > erase 1 1 1
         count Kept
         keep 6 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > type 1 d
@@ -163,7 +161,6 @@ fn a_chain_of_remainders_is_admitted_in_one_go() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > lose 1 c
@@ -183,7 +180,6 @@ fn a_chain_of_remainders_is_admitted_in_one_go() {
         > copy 2 1 e
         count Kept
         keep 10 bytes
-        left behind by 2: ground
         > copy 2 1 c
         count Kept
         keep 10 bytes
@@ -214,7 +210,6 @@ fn the_same_bytes_are_kept_once() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > again 1
@@ -222,7 +217,6 @@ fn the_same_bytes_are_kept_once() {
         router 1: attached 2 at 0
         router 1: ask 2
         > copy 2 1 b
-        left behind by 2: ground
         > kept
         "#,
     );
@@ -243,10 +237,10 @@ fn nothing_is_acknowledged_before_the_store_has_what_was_left_of_it() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 2
         count LeftBehind
@@ -287,19 +281,19 @@ fn the_same_bytes_of_two_are_acknowledged_to_both_when_the_store_has_them() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > copy 2 1 b
-        left behind by 2: ground
         count AskedForRest
         router 1: ask 2
         > answer-again 2
+        left behind by 2: ground
         count LeftBehind
         router 1: refused 2 number 2
         count LeftBehind
         router 1: refused 2 number 3
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 2
         count LeftBehind
@@ -326,7 +320,6 @@ fn what_a_session_sent_before_it_came_back_acknowledges_nothing_of_what_it_sends
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > gone 1
@@ -336,8 +329,8 @@ fn what_a_session_sent_before_it_came_back_acknowledges_nothing_of_what_it_sends
         > type 1 c
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 3
         count LeftBehind
@@ -366,7 +359,6 @@ fn without_room_for_it_its_editor_is_asked_again_when_the_ground_comes() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > kept
@@ -419,7 +411,6 @@ fn what_waits_for_too_long_is_forgotten_and_told() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > kept
@@ -461,7 +452,6 @@ fn a_seal_waits_for_remainders_that_are_on_their_way() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > seal
