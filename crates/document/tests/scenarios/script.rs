@@ -134,31 +134,10 @@ impl Stage {
     }
 
     fn input(&mut self, verb: &str, rest: &str) -> Input {
+        if let Some(decided) = self.decided(verb, rest) {
+            return decided;
+        }
         match verb {
-            "durable" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record));
-                Input::Appended { slot, outcome: AppendOutcome::Created }
-            }
-            "mine" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record.clone()));
-                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
-            }
-            "covered" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Input::Appended { slot, outcome: AppendOutcome::Covered }
-            }
-            "gap" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Input::Appended { slot, outcome: AppendOutcome::Gap }
-            }
-            "taken" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                let record = foreign(rest);
-                self.store.push((slot, record.clone()));
-                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
-            }
             "tail" => {
                 let (last, record) = rest.split_once(' ').unwrap_or((rest, ""));
                 let next = self.document.last_slot().next();
@@ -213,6 +192,37 @@ impl Stage {
                 request: Request::CatchUp { from: Slot::new(rest.parse().unwrap()) },
             },
             _ => self.request(verb, rest),
+        }
+    }
+
+    /// What became of the append in flight.
+    fn decided(&mut self, verb: &str, rest: &str) -> Option<Input> {
+        match verb {
+            "durable" => {
+                let (slot, record) = self.in_flight.take().unwrap();
+                self.store.push((slot, record));
+                Some(Input::Appended { slot, outcome: AppendOutcome::Created })
+            }
+            "mine" => {
+                let (slot, record) = self.in_flight.take().unwrap();
+                self.store.push((slot, record.clone()));
+                Some(Input::Appended { slot, outcome: AppendOutcome::Taken(record) })
+            }
+            "covered" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                Some(Input::Appended { slot, outcome: AppendOutcome::Covered })
+            }
+            "gap" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                Some(Input::Appended { slot, outcome: AppendOutcome::Gap })
+            }
+            "taken" => {
+                let (slot, _) = self.in_flight.take().unwrap();
+                let record = foreign(rest);
+                self.store.push((slot, record.clone()));
+                Some(Input::Appended { slot, outcome: AppendOutcome::Taken(record) })
+            }
+            _ => None,
         }
     }
 
