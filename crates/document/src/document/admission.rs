@@ -101,7 +101,13 @@ impl Document {
         self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
     }
 
-    fn leave_behind(&mut self, key: SessionKey, why: LeftWhy, admission: &Admission, now: Instant) {
+    pub(super) fn leave_behind(
+        &mut self,
+        key: SessionKey,
+        why: LeftWhy,
+        admission: &Admission,
+        now: Instant,
+    ) {
         let waits = admission.remainder.as_ref().map(|remainder| remainder.waits.clone());
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if session.leaves(why, waits.unwrap_or_default(), now) {

@@ -9,7 +9,7 @@ use super::Document;
 use crate::gate::Output;
 use crate::remainders::{Adding, Kept};
 use crate::session::{LeftWhy, SessionKey};
-use crate::struct_store::Remainder;
+use crate::struct_store::{Admission, Remainder};
 use crate::{Count, Effect};
 
 /// What of one session's is not in the document.
@@ -117,6 +117,10 @@ impl Document {
             self.gather(news);
         }
         grown.extend(admission.grown);
+        if let (Some(refusal), Some(key)) = (admission.barred, taken.from) {
+            let why = LeftWhy::Refused(refusal);
+            self.leave_behind(key, why, &Admission::default(), self.timers.told_at);
+        }
         match admission.remainder {
             Some(rest) => self.remainders.put_back(&taken, rest),
             None => {

@@ -38,7 +38,7 @@ pub(super) struct Timers {
     pub(super) save_again: bool,
     hold_until: Option<Instant>,
     /// When the document was last told something.
-    told_at: Instant,
+    pub(super) told_at: Instant,
 }
 
 /// What a turn may do beside what its input says.
