@@ -107,7 +107,14 @@ impl Document {
         self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
     }
 
-    fn leave_behind(&mut self, key: SessionKey, answer: bool, why: LeftWhy, waits: Waits, now: Instant) {
+    pub(super) fn leave_behind(
+        &mut self,
+        key: SessionKey,
+        answer: bool,
+        why: LeftWhy,
+        waits: Waits,
+        now: Instant,
+    ) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if session.leaves(why, waits, answer, now) {
             self.effects.push_back(Effect::LeftBehind { router: key.0, session: key.1, why });

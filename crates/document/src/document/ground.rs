@@ -8,7 +8,7 @@ use super::Document;
 use crate::gate::Output;
 use crate::remainders::{Adding, Kept, Taken};
 use crate::session::{LeftWhy, SessionKey};
-use crate::struct_store::Remainder;
+use crate::struct_store::{Admission, Remainder};
 use crate::{Count, Effect};
 
 /// What of one session's is not in the document.
@@ -138,6 +138,10 @@ impl Document {
         let admission = self.structs.admit(&taken.update).unwrap_or_default();
         if let Some(news) = &admission.news {
             self.gather(news);
+        }
+        if let (Some(refusal), Some(key)) = (admission.barred, taken.from) {
+            let why = LeftWhy::Refused(refusal);
+            self.leave_behind(key, true, why, BTreeMap::new(), self.timers.told_at);
         }
         match admission.remainder {
             Some(rest) => self.remainders.put_back(&taken, rest),

@@ -547,6 +547,46 @@ fn what_would_harm_editors_is_refused_and_what_is_beside_it_goes_in() {
     );
 }
 
+/// What it is only shows when its turn comes.
+#[test]
+fn what_waited_for_its_ground_and_would_harm_editors_is_told() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > answer 1
+        count NothingNew
+        router 1: acknowledge 1 through 1
+        > raw 1 01 01 07 01 27 01 01 74 01 6b 07 00 01 00 00
+        count Kept
+        keep 15 bytes
+        left behind by 1: ground
+        count AskedForRest
+        router 1: ask 1
+        > kept
+        > answer-again 1
+        count LeftBehind
+        router 1: refused 1 number 2
+        count LeftBehind
+        router 1: refused 1 number 3
+        router 1: acknowledge 1 through 3
+        > attach 2
+        router 1: attached 2 at 0
+        router 1: ask 2
+        > raw 2 01 01 07 00 04 01 01 74 01 78 00
+        left behind by 1: refused
+        count AskedForRest
+        append 1 in epoch 1: 1 updates
+        > durable
+        all: publish 1 after 0: 1 → "x"
+        keep it no longer
+        router 1: ask 1
+        router 1: acknowledge 2 through 1
+        "#,
+    );
+}
+
 #[test]
 fn who_brings_again_what_is_refused_for_good_is_told_and_sent_away() {
     plays(

@@ -25,6 +25,8 @@
 //! > wait 5000                            so many milliseconds pass, deadlines included
 //! ```
 
+mod words;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,15 +34,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringleaf_document::{AppendOutcome, Document, Effect, Gc, Input, Kept, Settings, compaction};
 use ringleaf_types::{
-    Body, ClientId, Clock, Epoch, Incarnation, Limits, MessageNumber, Presence, Record, Rights, RouterId,
-    SessionId, Slot, Snapshot, Subject, Writer,
+    Incarnation, Limits, MessageNumber, Record, Rights, RouterId, SessionId, Slot, Snapshot, Subject,
 };
-use ringleaf_wire::lib0::{write_var_string, write_var_uint};
-use ringleaf_wire::scan::{self, ScanLimits};
 use ringleaf_wire::{Event, Request};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
-use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+use yrs::{Doc, ReadTxn, StateVector, Text, Transact, Update};
+
+use words::{body, bytes, content, foreign, import, inherit, payload, presence, text, text_of, typed_last};
 
 /// Plays a script and compares.
 pub(crate) fn plays(script: &str) {
@@ -138,6 +139,10 @@ impl Stage {
             return decided;
         }
         match verb {
+<<<<<<< HEAD
+=======
+            "durable" | "mine" | "covered" | "gap" | "taken" => self.appended(verb, rest),
+>>>>>>> 7b1da40d719f02926f2e05fad016e0ec81fbc55c
             "tail" => {
                 let (last, record) = rest.split_once(' ').unwrap_or((rest, ""));
                 let next = self.document.last_slot().next();
@@ -175,16 +180,7 @@ impl Stage {
             }
             "take-over" => Input::TakeOver { slots: Vec::new(), kept: self.kept.clone() },
             "inherit" => inherit(rest),
-            "import" => {
-                let (ticket, text) = rest.split_once(' ').unwrap();
-                let update = match text.split_once(' ') {
-                    Some(("early", text)) => typed_last(77, text),
-                    Some(("raw", hex)) => bytes(hex),
-                    _ if text == "rubbish" => Bytes::from_static(&[9, 9]),
-                    _ => typed(77, text),
-                };
-                Input::Import { ticket: ticket.parse().unwrap(), update }
-            }
+            "import" => import(rest),
             "export" => Input::Export { ticket: rest.parse().unwrap() },
             "gone" => Input::RouterGone { router: RouterId::new(rest.parse().unwrap()) },
             "catch-up" => Input::Request {
@@ -196,6 +192,7 @@ impl Stage {
     }
 
     /// What became of the append in flight.
+<<<<<<< HEAD
     fn decided(&mut self, verb: &str, rest: &str) -> Option<Input> {
         match verb {
             "durable" => {
@@ -224,6 +221,19 @@ impl Stage {
             }
             _ => None,
         }
+=======
+    fn appended(&mut self, verb: &str, rest: &str) -> Input {
+        let (slot, record) = self.in_flight.take().unwrap();
+        let (stored, outcome) = match verb {
+            "durable" => (Some(record), AppendOutcome::Created),
+            "mine" => (Some(record.clone()), AppendOutcome::Taken(record)),
+            "taken" => (Some(foreign(rest)), AppendOutcome::Taken(foreign(rest))),
+            "covered" => (None, AppendOutcome::Covered),
+            _ => (None, AppendOutcome::Gap),
+        };
+        self.store.extend(stored.map(|record| (slot, record)));
+        Input::Appended { slot, outcome }
+>>>>>>> 7b1da40d719f02926f2e05fad016e0ec81fbc55c
     }
 
     fn request(&mut self, verb: &str, rest: &str) -> Input {
@@ -417,22 +427,6 @@ impl Stage {
     }
 }
 
-/// Of the session of router 1 that has this number: its client, and how old that is.
-fn inherit(rest: &str) -> Input {
-    let mut words = rest.split(' ').map(|word| word.parse().unwrap());
-    let (session, client, age): (u64, u64, u64) =
-        (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-    let presence = Presence {
-        client: ClientId::new(client),
-        clock: Clock::new(3),
-        state: Some(Bytes::from_static(b"{}")),
-        subject: Subject::anyone(),
-        raised_by: Some((RouterId::new(1), SessionId::new(session))),
-        age: Duration::from_secs(age),
-    };
-    Input::Inherit { presence: vec![presence] }
-}
-
 impl Editor {
     fn types(&mut self, what: &str) -> Bytes {
         let root = self.doc.get_or_insert_text("t");
@@ -458,90 +452,4 @@ impl Editor {
     fn state(&self) -> Bytes {
         self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
     }
-}
-
-/// A record of another node: `EPOCH TEXT`, where the text may be `deletion` or nothing.
-fn foreign(what: &str) -> Record {
-    let (epoch, text) = what.split_once(' ').unwrap_or((what, ""));
-    let epoch = Epoch::new(epoch.parse().unwrap());
-    let body = match text {
-        "deletion" => Body::Deletion,
-        "" => Body::Updates(Vec::new()),
-        text => Body::Updates(vec![typed(88, text)]),
-    };
-    let writer = Writer { node: "b".parse().unwrap(), incarnation: Incarnation::new(9), nonce: 5 };
-    Record { epoch, writer, body }
-}
-
-/// One update of a client that types a text at once.
-pub(crate) fn typed(client: u64, what: &str) -> Bytes {
-    let doc = Doc::with_client_id(client);
-    let root = doc.get_or_insert_text("t");
-    root.push(&mut doc.transact_mut(), what);
-    doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
-}
-
-/// The last letter of what a client typed one by one, without those before.
-fn typed_last(client: u64, what: &str) -> Bytes {
-    let doc = Doc::with_client_id(client);
-    let root = doc.get_or_insert_text("t");
-    let mut last = Bytes::new();
-    for letter in what.chars() {
-        let mut transaction = doc.transact_mut();
-        root.push(&mut transaction, &letter.to_string());
-        last = transaction.encode_update_v1().into();
-    }
-    last
-}
-
-fn bytes(hex: &str) -> Bytes {
-    hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
-}
-
-/// `CLIENT CLOCK STATE`, the state without blanks.
-fn payload(entry: &str) -> Bytes {
-    let mut parts = entry.splitn(3, ' ');
-    let mut number = || parts.next().unwrap().parse::<u64>();
-    let (client, clock) = (number().unwrap(), number().unwrap());
-    let mut payload = vec![1];
-    write_var_uint(&mut payload, client);
-    write_var_uint(&mut payload, clock);
-    write_var_string(&mut payload, parts.next().unwrap());
-    payload.into()
-}
-
-fn presence(payload: &[u8]) -> String {
-    let entries = scan::awareness(payload, &ScanLimits::default()).unwrap();
-    let entries: Vec<String> = entries
-        .map(|entry| format!("{}@{} {}", entry.client, entry.clock, entry.state.unwrap_or("null")))
-        .collect();
-    if entries.is_empty() { "nobody".to_owned() } else { entries.join(", ") }
-}
-
-fn body(body: &Body) -> String {
-    match body {
-        Body::Updates(updates) => format!("{} updates", updates.len()),
-        Body::Deletion => "deletion".to_owned(),
-        Body::Undeletion => "undeletion".to_owned(),
-    }
-}
-
-fn content(update: &[u8]) -> String {
-    if update[0] == 0 { "no structs".to_owned() } else { format!("{:?}", text_of(update)) }
-}
-
-fn text(doc: &Doc) -> String {
-    let root = doc.get_or_insert_text("t");
-    let transaction = doc.transact();
-    root.get_string(&transaction)
-}
-
-/// The text after an update, if that can be applied to nothing; else its inserted pieces are told by their size.
-fn text_of(update: &[u8]) -> String {
-    let doc = Doc::new();
-    let root = doc.get_or_insert_text("t");
-    let mut transaction = doc.transact_mut();
-    transaction.apply_update(Update::decode_v1(update).unwrap()).unwrap();
-    drop(transaction);
-    root.get_string(&doc.transact())
 }

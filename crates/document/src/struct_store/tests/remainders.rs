@@ -39,6 +39,23 @@ fn left_right_and_parent_are_waited_for() {
     }
 }
 
+/// The way of nearly every update, which looks at less.
+#[test]
+fn one_struct_alone_waits_for_its_ground_too() {
+    for place in [after(9, 4), before(9, 4), after(1, 0).before(9, 4), after(1, 4)] {
+        let mut store = store(&[of(9, 0, [root().text("0123")]), of(1, 0, [root().text("a")])]);
+        let early = of(1, 1, [place.text("b")]);
+        assert_eq!(store.admit(&early).unwrap().news, None, "{place:?}");
+        let early = of(1, 2, [after(1, 0).text("c")]);
+        assert_eq!(left(&mut store, &early).1, [(1, 1)]);
+        assert_eq!(
+            store.admit(&deletes(9, &[(3, 2)])).unwrap().remainder.unwrap().update,
+            deletes(9, &[(4, 1)])
+        );
+        assert_eq!((clock_of(&store, 1), clock_of(&store, 9)), (1, 4));
+    }
+}
+
 #[test]
 fn what_is_complete_is_taken_and_the_rest_is_left() {
     let mut store = StructStore::new();
