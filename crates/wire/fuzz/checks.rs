@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
 use ringleaf_wire::cut::{self, write_client, write_tombstone};
 use ringleaf_wire::lib0::Reader;
-use ringleaf_wire::scan::{self, Kind, ScanLimits, Struct, Visit};
+use ringleaf_wire::scan::{self, ScanLimits, Struct, Visit};
 use ringleaf_wire::{ClientMessage, ServerMessage, y_websocket};
 
 /// Every decoder takes the bytes for its own.
@@ -72,7 +72,7 @@ pub fn update(bytes: &[u8]) {
     if scan::update(bytes, &mut found).is_err() {
         return;
     }
-    for item in found.structs.iter().filter(|item| item.kind != Kind::Skip && item.length > 0) {
+    for item in found.structs.iter().filter(|item| item.length > 0) {
         for offset in [1, item.length / 2, item.length - 1] {
             if (1..item.length).contains(&offset) {
                 end(item, offset);

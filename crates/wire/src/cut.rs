@@ -196,6 +196,10 @@ pub enum Form {
 
 /// Writes what stands before the content of a struct that begins `offset` units into another.
 pub fn write_head(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, form: Form) {
+    if item.kind == Kind::Skip {
+        out.push(INFO_SKIP);
+        return;
+    }
     if form == Form::Tombstone || item.kind == Kind::Gc {
         out.push(INFO_GC);
         return;

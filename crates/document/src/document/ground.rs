@@ -1,5 +1,6 @@
 //! What lacks its ground: keeping it, and admitting it when the ground comes.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ringleaf_types::{ClientId, RouterId, SessionId};
@@ -8,7 +9,7 @@ use super::Document;
 use crate::gate::Output;
 use crate::remainders::{Adding, Kept, Taken};
 use crate::session::{LeftWhy, SessionKey};
-use crate::struct_store::{Admission, Remainder};
+use crate::struct_store::Remainder;
 use crate::{Count, Effect};
 
 /// What of one session's is not in the document.
@@ -36,7 +37,7 @@ impl Document {
                 continue;
             }
             let pieces = 1;
-            let waits = std::collections::BTreeMap::new();
+            let waits = BTreeMap::new();
             self.remainders.restore(id, Remainder { update, waits, pieces }, since);
             if let Some(taken) = self.remainders.take(id) {
                 let grown = self.try_again(taken);

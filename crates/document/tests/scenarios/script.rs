@@ -135,14 +135,8 @@ impl Stage {
     }
 
     fn input(&mut self, verb: &str, rest: &str) -> Input {
-        if let Some(decided) = self.decided(verb, rest) {
-            return decided;
-        }
         match verb {
-<<<<<<< HEAD
-=======
             "durable" | "mine" | "covered" | "gap" | "taken" => self.appended(verb, rest),
->>>>>>> 7b1da40d719f02926f2e05fad016e0ec81fbc55c
             "tail" => {
                 let (last, record) = rest.split_once(' ').unwrap_or((rest, ""));
                 let next = self.document.last_slot().next();
@@ -192,36 +186,6 @@ impl Stage {
     }
 
     /// What became of the append in flight.
-<<<<<<< HEAD
-    fn decided(&mut self, verb: &str, rest: &str) -> Option<Input> {
-        match verb {
-            "durable" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record));
-                Some(Input::Appended { slot, outcome: AppendOutcome::Created })
-            }
-            "mine" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record.clone()));
-                Some(Input::Appended { slot, outcome: AppendOutcome::Taken(record) })
-            }
-            "covered" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Some(Input::Appended { slot, outcome: AppendOutcome::Covered })
-            }
-            "gap" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Some(Input::Appended { slot, outcome: AppendOutcome::Gap })
-            }
-            "taken" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                let record = foreign(rest);
-                self.store.push((slot, record.clone()));
-                Some(Input::Appended { slot, outcome: AppendOutcome::Taken(record) })
-            }
-            _ => None,
-        }
-=======
     fn appended(&mut self, verb: &str, rest: &str) -> Input {
         let (slot, record) = self.in_flight.take().unwrap();
         let (stored, outcome) = match verb {
@@ -233,7 +197,6 @@ impl Stage {
         };
         self.store.extend(stored.map(|record| (slot, record)));
         Input::Appended { slot, outcome }
->>>>>>> 7b1da40d719f02926f2e05fad016e0ec81fbc55c
     }
 
     fn request(&mut self, verb: &str, rest: &str) -> Input {
