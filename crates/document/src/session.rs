@@ -76,6 +76,11 @@ impl LeftWhy {
         }
     }
 
+    /// It could not be read.
+    pub(crate) fn is_no_update(self) -> bool {
+        matches!(self, Self::Refused(refusal) if !matches!(refusal, Refusal::Harmful { .. }))
+    }
+
     /// A word for metrics and for telling reasons apart.
     pub fn word(self) -> &'static str {
         Self::WORDS[self.kind()]

@@ -58,8 +58,8 @@ impl Document {
             return;
         }
         self.acknowledge(key, number);
-        if let Some(LeftWhy::Refused(Refusal::Malformed(_) | Refusal::BytesLeftOver { .. })) = verdict.refused
-        {
+        // What is no update at all. Who brings something harmful beside healthy edits is asked, and told.
+        if verdict.refused.is_some_and(LeftWhy::is_no_update) {
             self.refused(key, now);
         }
     }
