@@ -95,7 +95,8 @@ impl std::fmt::Display for LeftWhy {
                 "it builds on something that is not there yet, and remainder_bytes_max leaves no room to keep it",
             ),
             Self::Full => f.write_str("the document has reached document_bytes_max"),
-            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Refused(refusal) if self.is_no_update() => write!(f, "it is no update: {refusal}"),
+            Self::Refused(refusal) => write!(f, "it would harm other editors: {refusal}"),
         }
     }
 }
@@ -333,6 +334,16 @@ mod tests {
         session.answered(true, false, now());
         assert!(session.left().is_none());
         assert!(session.wants_question());
+    }
+
+    #[test]
+    fn the_reason_says_whether_it_is_harmful_or_no_update_at_all() {
+        let client = ClientId::new(5);
+        let link = LeftWhy::Refused(Refusal::Harmful { client, harm: ringleaf_wire::scan::Harm::WeakLink });
+        let text = "it would harm other editors: a struct of client 5 is a weak link, which stock editors cannot read";
+        assert_eq!(link.to_string(), text);
+        let rest = LeftWhy::Refused(Refusal::BytesLeftOver { bytes: 9 });
+        assert_eq!(rest.to_string(), "it is no update: 9 bytes are left over");
     }
 
     #[test]
