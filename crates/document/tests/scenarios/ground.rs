@@ -561,11 +561,11 @@ fn what_waited_for_its_ground_and_would_harm_editors_is_told() {
         > raw 1 01 01 07 01 27 01 01 74 01 6b 07 00 01 00 00
         count Kept
         keep 15 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > kept
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 2
         count LeftBehind
