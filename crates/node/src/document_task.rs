@@ -10,6 +10,7 @@
 mod effects;
 mod moving;
 mod turn;
+pub(crate) mod turns;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -95,6 +96,7 @@ pub(crate) fn start(
         gathering_since: None,
         in_flight_since: None,
         deliveries: 0,
+        short_turns: 0,
         _ending: ending,
     };
     shared.tasks.start(Span::none(), task.run());
@@ -145,6 +147,8 @@ struct DocumentTask {
     in_flight_since: Option<Instant>,
     /// Updates that went out to sessions in this turn, as many times as there are sessions.
     deliveries: u32,
+    /// Turns that are not in the metrics yet.
+    short_turns: u32,
     _ending: Ending,
 }
 
@@ -240,13 +244,17 @@ impl DocumentTask {
 
     async fn serve(&mut self, mut document: Box<Document>) -> End {
         let mut now = Instant::now();
+        let mut began_at = None;
         loop {
-            if let Some(end) = self.carry_out_all(&mut document).or_else(|| self.settle(&mut document, now)) {
+            let end = self.carry_out_all(&mut document).or_else(|| self.settle(&mut document, now));
+            self.turn_ends(began_at);
+            if let Some(end) = end {
                 return end;
             }
             let due = document.next_deadline().map(Instant::from_std);
             let woken = self.wait(document.full(), due.into_iter().chain(self.measure_due).min()).await;
             now = Instant::now();
+            began_at = Some(now);
             let input = match self.input(woken, &document, now) {
                 turn::Next::Input(input) => input,
                 turn::Next::Nothing => continue,
@@ -258,6 +266,7 @@ impl DocumentTask {
                 Ok(weight) => {
                     let answers = turn::answers(&input);
                     let handled = Box::pin(self.handle_on_pool(document, input, weight, now)).await;
+                    began_at = Some(Instant::now());
                     if answers {
                         self.commands_first = self.mailbox.len();
                     }
@@ -274,6 +283,7 @@ impl DocumentTask {
 
     /// Says why the document ends to all who would wait for ever.
     async fn end(mut self, end: End) {
+        self.count_short_turns();
         debug!(?end, "document ends");
         let reason = match &end {
             End::Forgotten => {

@@ -9,6 +9,7 @@ use metrics::{
 use ringleaf_document::{Count, LeftWhy};
 use ringleaf_ring::handoff::SourceEnd;
 
+use crate::document_task::turns::TurnSeconds;
 use crate::unadmitted::Unadmitted;
 
 /// One handle per number.
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) append_retries: Counter,
     pub(crate) append_seconds: Histogram,
     pub(crate) acknowledgement_seconds: Histogram,
+    pub(crate) turn_seconds: TurnSeconds,
     pub(crate) snapshots: Counter,
     pub(crate) snapshot_failures: Counter,
     pub(crate) snapshot_seconds: Histogram,
@@ -64,6 +66,7 @@ impl Metrics {
             append_retries: counter!("ringleaf_append_retries_total"),
             append_seconds: histogram!("ringleaf_append_seconds"),
             acknowledgement_seconds: histogram!("ringleaf_acknowledgement_seconds"),
+            turn_seconds: TurnSeconds::new(),
             snapshots: counter!("ringleaf_snapshots_total"),
             snapshot_failures: counter!("ringleaf_snapshot_failures_total"),
             snapshot_seconds: histogram!("ringleaf_snapshot_seconds"),

@@ -6,6 +6,7 @@ mod awareness;
 mod deletion;
 mod ground;
 mod handoff;
+mod left_behind;
 mod lifetime;
 mod ownership;
 mod publishing;

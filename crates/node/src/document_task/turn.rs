@@ -1,6 +1,7 @@
 //! One turn: from what happened to an input, and from the input to the document.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringleaf_document::{Document, Input, Weight};
@@ -231,8 +232,11 @@ impl DocumentTask {
         now: Instant,
     ) -> Result<Box<Document>, Broken> {
         let sender = sender(&input);
+        let shared = Arc::clone(&self.shared);
         let work = move || {
+            let began_at = Instant::now();
             document.handle(input, now.into_std());
+            shared.metrics.turn_seconds.on_pool(began_at);
             document
         };
         let shared = &self.shared;
