@@ -33,8 +33,8 @@ pub(crate) struct Session {
 /// ```text
 ///          asked                  an answer that was taken whole
 ///  No ───────────────▶ Waiting ────────────────────────────────▶ No
-///                       │   ▲ ground has come that it waits for; or, where something is refused for good, it sends
-///                       │   │ more, or a while has passed
+///                       │   ▲ ground has come that it waits for; or something is refused for good, and a while has
+///                       │   │ passed
 ///                       └──▶ Stuck: even of its answer something was left behind
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +132,8 @@ pub(crate) const WAITS_MAX: usize = 100;
 
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
-/// An editor that sends nothing more is asked again after so long, so that it hears of it. Not at once: stock clients before
-/// y-websocket 3.1 connect again whatever they are told, and would go round as fast as they can.
+/// It is asked again after so long, whether it sends more or not. Not at once: stock clients before y-websocket 3.1 connect again
+/// whatever they are told, and would go round as fast as they can, bringing everything each time.
 const FINAL_QUESTION_PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) type Sessions = BTreeMap<SessionKey, Session>;
@@ -180,7 +180,8 @@ impl Session {
         if !waits.is_empty() {
             left.waits = waits.into_iter().take(WAITS_MAX).collect();
         }
-        !passing && self.told.insert(why.word())
+        let shadowed = left.why.is_final() && !why.is_final();
+        !passing && !shadowed && self.told.insert(why.word())
     }
 
     /// Nothing of it is left behind any more.
@@ -196,9 +197,10 @@ impl Session {
         self.left.as_ref().map(|left| (left.since, left.why))
     }
 
-    /// Whether it is to be asked for everything, after a message of which something was left behind.
-    pub(crate) fn wants_question(&mut self) -> bool {
-        let again = self.left.as_ref().is_some_and(|left| left.why.is_final());
+    /// Whether it is to be asked for everything, after a message of which something was left behind, or after a while.
+    pub(crate) fn wants_question(&mut self, now: Instant) -> bool {
+        let due = |left: &Left| left.why.is_final() && left.again_at.is_none_or(|at| at <= now);
+        let again = self.left.as_ref().is_some_and(due);
         let wants = self.asked == Asked::No || (self.asked == Asked::Stuck && again);
         if wants {
             self.asked = Asked::Waiting;
@@ -321,7 +323,7 @@ mod tests {
         let mut session = session();
         assert!(session.leaves(LeftWhy::Ground, ground(7, 3), true, now()));
         assert!(!session.answered(false, false, now()));
-        assert!(!session.wants_question(), "it was asked, and answered");
+        assert!(!session.wants_question(now()), "it was asked, and answered");
         let mut came = |clients: &[u64], end| {
             let grown: Vec<_> = clients.iter().copied().map(ClientId::new).collect();
             session.ground_came(&grown, |_| Clock::new(end))
@@ -333,7 +335,7 @@ mod tests {
         assert!(!came(&[7], 5), "one question for it");
         session.answered(true, false, now());
         assert!(session.left().is_none());
-        assert!(session.wants_question());
+        assert!(session.wants_question(now()));
     }
 
     #[test]
@@ -354,12 +356,14 @@ mod tests {
         assert!(!session.answered(false, true, now));
         assert!(session.again_at().is_some_and(|at| at > now), "it may never send anything again");
         assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "no news");
-        assert!(session.wants_question());
+        assert!(!session.wants_question(now), "nor is it asked at once");
+        let now = now + FINAL_QUESTION_PAUSE;
+        assert!(session.wants_question(now));
         assert_eq!(session.again_at(), None, "it is being asked");
         assert!(session.answered(false, true, now));
         session.answered(true, false, now);
         assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "nor when it comes again later");
-        assert!(session.leaves(LeftWhy::Ground, ground(1, 1), true, now), "another reason is");
+        assert!(!session.leaves(LeftWhy::Ground, ground(1, 1), true, now), "nor is what builds on that");
     }
 
     #[test]

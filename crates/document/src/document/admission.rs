@@ -50,7 +50,7 @@ impl Document {
             self.refuse(key, number);
         }
         if !answer && (verdict.hole || verdict.refused.is_some()) {
-            self.ask_about_the_rest(key);
+            self.ask_about_the_rest(key, now);
         }
         if answer {
             self.answered(key, number, &verdict, now);
@@ -150,7 +150,7 @@ impl Document {
         }
         let due = self.sessions.iter().filter(|(_, session)| session.again_at().is_some_and(|at| at <= now));
         for key in due.map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.ask_about_the_rest(key);
+            self.ask_about_the_rest(key, now);
         }
         self.timers.ask_again_at = self.sessions.values().filter_map(Session::again_at).min();
     }
@@ -186,8 +186,8 @@ impl Document {
     }
 
     /// Asks for everything that the editor has and the document lacks, unless that was asked already.
-    fn ask_about_the_rest(&mut self, key: SessionKey) {
-        if self.sessions.get_mut(&key).is_some_and(Session::wants_question) {
+    fn ask_about_the_rest(&mut self, key: SessionKey, now: Instant) {
+        if self.sessions.get_mut(&key).is_some_and(|session| session.wants_question(now)) {
             self.count(Count::AskedForRest);
             self.ask(key);
         }

@@ -206,9 +206,11 @@ fn who_brings_again_what_is_refused_for_good_is_told_and_sent_away() {
         count NothingNew
         count Refused
         router 1: refused 1 number 4
+        router 1: acknowledge 1 through 4
+        > wait 5000
         count AskedForRest
         router 1: ask 1
-        router 1: acknowledge 1 through 4
+        read the tail after 0
         > answer-again 1
         count NothingNew
         count Refused
@@ -292,9 +294,11 @@ fn who_brings_again_what_the_document_has_no_room_for_is_sent_away() {
         > again 1
         count Refused
         router 1: refused 1 number 5
+        router 1: acknowledge 1 through 5
+        > wait 5000
         count AskedForRest
         router 1: ask 1
-        router 1: acknowledge 1 through 5
+        read the tail after 1
         > answer 1
         count Refused
         router 1: refused 1 number 6
