@@ -4,6 +4,7 @@
 //! sender may say something else about it than the first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
@@ -261,9 +262,7 @@ impl StructStore {
         if item.end() <= end {
             taking.as_it_is = false;
             let (begin, stop) = (item.clock.get(), item.end());
-            if item.is_deleted() && self.delete(item.client, begin, stop) {
-                taking.deleted.push((item.client, begin, stop));
-            }
+            self.lose_content(taking, item, begin, stop);
             return Step::Done;
         }
         match self.lacking(order, end, item) {
@@ -285,11 +284,19 @@ impl StructStore {
         let form =
             if item.clock.get() == end && self.has_no_parent(item) { Form::Tombstone } else { Form::Whole };
         taking.as_it_is &= item.clock.get() == end && form == Form::Whole;
+        self.lose_content(taking, item, item.clock.get(), end);
         if self.append(item, form) {
             taking.deleted.push((item.client, end, item.end()));
         }
         order.parts[index].end = item.end();
         Step::Done
+    }
+
+    /// Deletes what is there with its content of a struct that comes without.
+    fn lose_content(&mut self, taking: &mut Taking, item: &Struct<'_>, begin: u32, end: u32) {
+        if item.is_deleted() && begin < end && self.delete(item.client, begin, end) {
+            taking.deleted.push((item.client, begin, end));
+        }
     }
 
     /// What has to be there before a struct can be taken of which there are the units before `end`.
@@ -454,15 +461,23 @@ struct Holding<'s> {
     holds: bool,
 }
 
+impl Holding<'_> {
+    fn is_deleted(&self, client: ClientId, clocks: Range<u32>) -> bool {
+        clocks.is_empty() || self.store.deleted.get(client).is_some_and(|ranges| ranges.contains(&clocks))
+    }
+}
+
 impl<'a> Visit<'a> for Holding<'_> {
     fn item(&mut self, item: &Struct<'a>) {
-        self.holds &= item.kind == Kind::Skip || item.end() <= self.store.end(item.client);
+        let (begin, end) = (item.clock.get(), item.end());
+        self.holds &= item.kind == Kind::Skip
+            || (end <= self.store.end(item.client)
+                && (!item.is_deleted() || self.is_deleted(item.client, begin..end)));
     }
 
     fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {
         let clocks = clock.get()..clock.get() + length;
-        let deleted = || self.store.deleted.get(client).is_some_and(|ranges| ranges.contains(&clocks));
-        self.holds &= clocks.is_empty() || deleted();
+        self.holds &= self.is_deleted(client, clocks);
     }
 }
 
