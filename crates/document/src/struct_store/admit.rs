@@ -259,6 +259,8 @@ impl StructStore {
 
     fn take(&mut self, order: &mut Order<'_>, taking: &mut Taking, index: usize, item: &Struct<'_>) -> Step {
         let end = order.parts[index].end;
+        // A hole that nothing follows would be one in what is stored, too.
+        taking.as_it_is &= item.kind != Kind::Skip;
         if item.end() <= end {
             taking.as_it_is = false;
             let (begin, stop) = (item.clock.get(), item.end());
