@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use harness::yjs::{self, Frame};
 use harness::{Event, Server, Socket, wait_for};
 
+mod beside;
 mod returning;
 
 const DOCUMENT: &str = "/slow";

@@ -74,6 +74,8 @@ impl Places {
         let parts = sections.map(|section| Part::new(&section.structs(section.begin), 0));
         let mut order = Order::new(parts.collect());
         let mut places: Vec<OfClient> = vec![OfClient::default(); order.parts.len()];
+        // Found here rather than by reading the parent again: that may be as long as the distance of two marks.
+        let mut types: Vec<Vec<u32>> = vec![Vec::new(); order.parts.len()];
         let mut depth_max = 0;
         let ran = order.run(|order, index, item| {
             for (client, clock) in item.references().filter(|(client, _)| *client != item.client) {
@@ -88,7 +90,13 @@ impl Places {
             let at = |(client, clock): Id| {
                 order.find(client).map_or(Place::Depth(0), |other| places[other].at(clock.get()))
             };
-            let place = place_of(store, item, at);
+            let is_type = |(client, clock): Id| {
+                order.find(client).is_some_and(|other| types[other].binary_search(&clock.get()).is_ok())
+            };
+            let place = place_of(store, item, at, is_type);
+            if item.content == Content::Type {
+                types[index].push(item.clock.get());
+            }
             if let Place::Depth(depth) = place {
                 depth_max = depth_max.max(depth);
             }
@@ -210,15 +218,19 @@ impl StructStore {
 
 /// Where a struct lies: in its parent, or where its neighbors lie. What has a dead neighbor is dead, as in Yjs what has a
 /// tombstone as its neighbor becomes one.
-fn place_of(store: &StructStore, item: &Struct<'_>, at: impl Fn(Id) -> Place) -> Place {
+fn place_of(
+    store: &StructStore,
+    item: &Struct<'_>,
+    at: impl Fn(Id) -> Place,
+    is_type: impl Fn(Id) -> bool,
+) -> Place {
     if item.kind == Kind::Gc {
         return Place::Dead;
     }
-    if let Some((client, clock)) = item.parent {
-        let alive = !store.is_deleted(client, clock.get());
-        let holds = || store.find(client, clock.get()).is_some_and(|parent| parent.content == Content::Type);
-        return match at((client, clock)) {
-            Place::Depth(depth) if alive && holds() => Place::Depth(depth + 1),
+    if let Some(parent) = item.parent {
+        let alive = !store.is_deleted(parent.0, parent.1.get());
+        return match at(parent) {
+            Place::Depth(depth) if alive && is_type(parent) => Place::Depth(depth + 1),
             Place::Depth(_) | Place::Dead => Place::Dead,
         };
     }

@@ -2,6 +2,7 @@
 
 use metrics::{Histogram, describe_histogram, histogram};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::DocumentTask;
 
@@ -9,6 +10,8 @@ use super::DocumentTask;
 const SHORT_SECONDS: f64 = 0.001;
 /// … and are counted so many at a time: there are thousands a second.
 const SHORT_TOGETHER: u32 = 64;
+/// Longer ones are said to whoever looks for them.
+const LONG_SECONDS: f64 = 0.05;
 
 /// One handle for each place where turns are taken.
 pub(crate) struct TurnSeconds {
@@ -38,6 +41,10 @@ impl DocumentTask {
         let seconds = began_at.elapsed().as_secs_f64();
         if seconds >= SHORT_SECONDS {
             self.shared.metrics.turn_seconds.here.record(seconds);
+            if seconds >= LONG_SECONDS {
+                let elapsed_ms = (seconds * 1_000.0) as u64;
+                debug!(document = %self.resident.document, elapsed_ms, "others had to wait for a turn");
+            }
             return;
         }
         self.short_turns += 1;
