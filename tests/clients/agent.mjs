@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import WebSocket from 'ws'
 import { contentOfUpdate, load } from './lines.mjs'
 import { setValues, valuesOf } from './values.mjs'
+import { write } from './unusual.mjs'
 
 // Providers talk to the console; stdout is ours.
 console.log = console.info = console.error
@@ -24,8 +25,9 @@ const countingSocket = (seen) => class extends WebSocket {
     const begun = Date.now()
     let opened = false
     this.on('open', () => { seen.opened++; opened = true })
-    this.on('close', (code) => {
+    this.on('close', (code, reason) => {
       seen.closes.push(code)
+      seen.reasons.push(String(reason))
       if (opened) seen.ended.push([begun, Date.now()])
     })
     this.on('message', (data) => {
@@ -34,6 +36,11 @@ const countingSocket = (seen) => class extends WebSocket {
       seen.messages[kind ?? 'other'] = (seen.messages[kind ?? 'other'] ?? 0) + 1
       if (kind === 'step2') seen.step2Bytes = bytes.length
     })
+  }
+
+  send (data, ...rest) {
+    const answers = seen.answer !== undefined && data[0] === 0 && data[1] === 1
+    super.send(answers ? seen.answer : data, ...rest)
   }
 }
 
@@ -56,6 +63,10 @@ const generator = (seed) => {
   }
 }
 
+const base64 = (bytes) => Buffer.from(bytes).toString('base64')
+
+const bytesOf = (text) => new Uint8Array(Buffer.from(text, 'base64'))
+
 const digest = (content) => createHash('sha256').update(JSON.stringify(content)).digest('hex')
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
@@ -66,13 +77,14 @@ const status = ({ provider, seen }) => ({
   sockets: seen.sockets,
   opened: seen.opened,
   closes: seen.closes,
+  reasons: seen.reasons,
   ended: seen.ended,
   stopped: provider.shouldConnect === false,
   messages: seen.messages
 })
 
 const open = ({ name, url, document, awareness = true, clientId, connect = true, params = {}, shares }) => {
-  const seen = { sockets: 0, opened: 0, closes: [], ended: [], messages: {}, socket: null }
+  const seen = { sockets: 0, opened: 0, closes: [], reasons: [], ended: [], messages: {}, socket: null }
   const doc = shares ? client(shares).doc : new Y.Doc()
   if (clientId !== undefined) doc.clientID = clientId
   const options = { WebSocketPolyfill: countingSocket(seen), disableBc: true, connect, params }
@@ -140,6 +152,15 @@ const verbs = {
   /** Values that are easily changed on their way. */
   setValues: ({ name }) => setValues(client(name).doc),
   values: ({ name }) => valuesOf(client(name).doc),
+  /** What is rarely written, and was refused once. */
+  write: ({ name, kind, levels }) => write(client(name).doc, kind, levels),
+  /** An update that the editor has from elsewhere: its own store, another editor. */
+  take: ({ name, update }) => Y.applyUpdate(client(name).doc, bytesOf(update)),
+  vector: ({ name }) => base64(Y.encodeStateVector(client(name).doc)),
+  /** What the editor has, and somebody with this state vector has not. */
+  since: ({ name, vector }) => base64(Y.encodeStateAsUpdate(client(name).doc, bytesOf(vector))),
+  /** From now on this frame is the answer, whatever the server asks for. */
+  answerWith: ({ name, frame }) => { client(name).seen.answer = bytesOf(frame) },
   text: ({ name }) => line.text(client(name).doc),
   content: ({ name }) => line.content(client(name).doc),
   digests: ({ names }) => each(names).map(({ doc }) => digest(line.content(doc))),

@@ -240,7 +240,7 @@ fn other_machines_are_served_only_when_told_so() {
 fn documents_in_use_that_fill_the_memory_keep_others_out_until_they_are_left() {
     let options = ServerOptions::default()
         .limit("RINGLEAF_LIMITS_RESIDENT_BYTES_MAX", 200_000)
-        .limit("RINGLEAF_LIMITS_REPLICA_IDLE_TIMEOUT", "1s")
+        .limit("RINGLEAF_LIMITS_COMPACTION_IDLE_TIMEOUT", "1s")
         .announce("documents in use fill resident_bytes_max");
     let server = Server::start_with(options);
     let mut writer = Socket::open(server.editors(), "/large");

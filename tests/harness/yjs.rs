@@ -113,6 +113,59 @@ pub fn key_set(client: u64, clock: u64, value: &str) -> Vec<u8> {
     update
 }
 
+/// An update by as many clients, each of which has typed one letter behind the one before, in the root text `text`: every
+/// page load of an editor is a client of its own.
+pub fn typed_by_many(clients: u64) -> Vec<u8> {
+    let id = |client: u64| client * 1_000;
+    let mut update = Vec::new();
+    var_uint(clients, &mut update);
+    for client in (1..=clients).rev() {
+        update.push(1);
+        var_uint(id(client), &mut update);
+        update.push(0);
+        if client == 1 {
+            update.extend([0x04, 1]);
+            bytes(b"text", &mut update);
+        } else {
+            update.push(0x84);
+            var_uint(id(client - 1), &mut update);
+            update.push(0);
+        }
+        bytes(b"x", &mut update);
+    }
+    update.push(0);
+    update
+}
+
+/// An update in which `client` writes two values into the root array `array` as Yjs did before 2020: as JSON text.
+pub fn old_json(client: u64) -> Vec<u8> {
+    let mut update = vec![1, 1];
+    var_uint(client, &mut update);
+    update.extend([0, 0x02, 1]);
+    bytes(b"array", &mut update);
+    update.push(2);
+    bytes(br#"{"old":[1,2]}"#, &mut update);
+    bytes(b"undefined", &mut update);
+    update.push(0);
+    update
+}
+
+/// An update in which `client` puts a weak link into the root array `array`, which only yrs knows.
+pub fn weak_link(client: u64) -> Vec<u8> {
+    let mut update = vec![1, 2];
+    var_uint(client, &mut update);
+    update.extend([0, 0x04, 1]);
+    bytes(b"text", &mut update);
+    bytes(b"x", &mut update);
+    update.extend([0x07, 1]);
+    bytes(b"array", &mut update);
+    // A link to the letter.
+    update.extend([7, 0]);
+    var_uint(client, &mut update);
+    update.extend([0, 0]);
+    update
+}
+
 /// Reads one frame that a server sent.
 ///
 /// # Panics

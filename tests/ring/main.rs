@@ -6,6 +6,7 @@
 mod big;
 mod docker;
 mod failover;
+mod holes;
 mod joins;
 mod load;
 mod moves;

@@ -108,8 +108,8 @@ pub struct Document {
     recent: Recent,
     /// What lacks its ground.
     remainders: Remainders,
-    /// Those on their way to the store, and whose they are.
-    storing: BTreeMap<u64, Option<SessionKey>>,
+    /// Those on their way to the store, and who waits for that, once for each message.
+    storing: BTreeMap<u64, Vec<SessionKey>>,
     /// There may be a session of which something is left behind.
     someone_leaves: bool,
     /// Admitted, waiting for the slot in flight to be durable.
@@ -148,20 +148,20 @@ pub struct Admitted {
     pub bytes: u32,
 }
 
-impl Document {
-    /// Makes a document of what the store holds, in one pass over its bytes. What was kept beside it is admitted, if its
-    /// ground has come.
-    ///
-    /// # Errors
-    ///
-    /// A gap, or bytes that do not pass the scan.
-    pub fn open(
-        id: DocumentId,
+/// What a store holds of a document, read.
+struct Replayed {
+    structs: StructStore,
+    recent: Recent,
+    last: Slot,
+    highest: Epoch,
+    deleted: bool,
+}
+
+impl Replayed {
+    fn of(
+        id: &DocumentId,
         snapshot: Option<Snapshot>,
         slots: Vec<(Slot, Record)>,
-        kept: Vec<Kept>,
-        settings: Settings,
-        now: Instant,
     ) -> Result<Self, LoadError> {
         let mut structs = StructStore::new();
         let mut recent = Recent::new(snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto));
@@ -179,7 +179,7 @@ impl Document {
                 continue;
             }
             if slot != last.next() {
-                return Err(LoadError::Gap { document: id, after: last });
+                return Err(LoadError::Gap { document: id.clone(), after: last });
             }
             last = slot;
             highest = highest.max(record.epoch);
@@ -199,9 +199,30 @@ impl Document {
             }
             recent.push(slot, updates.into());
         }
+        recent.fit(structs.encoded_bytes());
         if last > Slot::ZERO {
             recent.mark(last, structs.state_vector().into());
         }
+        Ok(Self { structs, recent, last, highest, deleted })
+    }
+}
+
+impl Document {
+    /// Makes a document of what the store holds, in one pass over its bytes. What was kept beside it is admitted, if its
+    /// ground has come.
+    ///
+    /// # Errors
+    ///
+    /// A gap, or bytes that do not pass the scan.
+    pub fn open(
+        id: DocumentId,
+        snapshot: Option<Snapshot>,
+        slots: Vec<(Slot, Record)>,
+        kept: Vec<Kept>,
+        settings: Settings,
+        now: Instant,
+    ) -> Result<Self, LoadError> {
+        let Replayed { structs, recent, last, highest, deleted } = Replayed::of(&id, snapshot, slots)?;
         let Settings { node, incarnation, seed, limits, gc } = settings;
         let mut document = Self {
             id,
@@ -306,6 +327,7 @@ impl Document {
             return;
         }
         self.sessions.insert(key, Session::new(rights, subject));
+        self.waits_no_longer(|of| of == key);
         self.awareness.attached(key);
         // Nobody lacks an empty fence; but who was caught up through one is not told that the log ends before it.
         let known = resume.filter(|slot| *slot <= self.log.last());
@@ -329,6 +351,7 @@ impl Document {
             self.awareness.ended(key, &self.limits, now);
             self.waiting.forget(key);
             self.remainders.orphan(|of| of == key);
+            self.waits_no_longer(|of| of == key);
         }
     }
 
@@ -336,6 +359,7 @@ impl Document {
         self.sessions.retain(|(of, _), _| *of != router);
         self.awareness.orphan(router);
         self.remainders.orphan(|(of, _)| of == router);
+        self.waits_no_longer(|(of, _)| of == router);
         self.waiting.router_gone(router);
         self.gate.router_gone(router);
     }

@@ -18,6 +18,15 @@ const MARKS_MAX: usize = 32;
 /// newest state vector only.
 const MARKS_BYTES_MAX: usize = 4 << 20;
 
+/// All of that may take such a part of what the document takes: a difference of a small document costs no more than its slots.
+const STATE_SHARE: usize = 8;
+/// It may always take so much.
+const ROOM_BYTES_MIN: usize = 384;
+/// What a slot takes beside its updates.
+const SLOT_BYTES: usize = 128;
+/// What a state vector takes beside its bytes.
+const MARK_BYTES: usize = 48;
+
 /// One durable slot.
 struct Kept {
     slot: Slot,
@@ -41,6 +50,8 @@ pub(crate) struct Recent {
     /// State vectors of the durable state, as of some slots, oldest first.
     marks: VecDeque<(Slot, Bytes)>,
     last: Slot,
+    /// How much all of this may take.
+    room: usize,
 }
 
 impl Recent {
@@ -55,6 +66,7 @@ impl Recent {
             asked_for: (snapshot_upto, 0),
             marks: VecDeque::new(),
             last: snapshot_upto,
+            room: usize::MAX,
         }
     }
 
@@ -68,6 +80,14 @@ impl Recent {
             self.kept_bytes += bytes;
             self.kept.push_back(Kept { slot, updates, bytes });
             self.drop_kept(RECENT_SLOTS_MAX, RECENT_BYTES_MAX);
+        }
+    }
+
+    /// Keeps no more than is in proportion to a document of so many bytes.
+    pub(crate) fn fit(&mut self, state_bytes: usize) {
+        self.room = (state_bytes / STATE_SHARE).max(ROOM_BYTES_MIN);
+        while self.resident_bytes() > self.room && !self.kept.is_empty() {
+            self.drop_kept(self.kept.len() - 1, usize::MAX);
         }
     }
 
@@ -121,13 +141,15 @@ impl Recent {
 
     /// What was seen when `slot` became durable.
     pub(crate) fn mark(&mut self, slot: Slot, state_vector: Bytes) {
-        if self.marks.len() == MARKS_MAX {
+        let new = state_vector.len() + MARK_BYTES;
+        while self.marks.len() >= MARKS_MAX
+            || (self.marks.len() > 2 && self.marks_bytes() + new > self.room / 2)
+        {
             // The older they are, the further they may lie apart: the most dispensable one goes.
             let at = |mark: usize| self.marks[mark].0.get();
             let lost = |mark: &usize| (at(mark + 1) - at(mark - 1)) * 1_024 / (slot.get() - at(*mark) + 1);
-            if let Some(mark) = (1..MARKS_MAX - 1).min_by_key(lost) {
-                self.marks.remove(mark);
-            }
+            let Some(mark) = (1..self.marks.len() - 1).min_by_key(lost) else { break };
+            self.marks.remove(mark);
         }
         self.marks.push_back((slot, state_vector));
         let mut bytes: usize = self.marks.iter().map(|(_, state_vector)| state_vector.len()).sum();
@@ -155,8 +177,11 @@ impl Recent {
     }
 
     pub(crate) fn resident_bytes(&self) -> usize {
-        let marks: usize = self.marks.iter().map(|(_, state_vector)| state_vector.len() + 48).sum();
-        self.kept_bytes + self.kept.len() * 128 + marks
+        self.kept_bytes + self.kept.len() * SLOT_BYTES + self.marks_bytes()
+    }
+
+    fn marks_bytes(&self) -> usize {
+        self.marks.iter().map(|(_, state_vector)| state_vector.len() + MARK_BYTES).sum()
     }
 }
 
@@ -223,6 +248,25 @@ mod tests {
         assert!(recent.kept_bytes <= RECENT_BYTES_MAX);
         assert!(names(&recent, 6).is_some(), "four of them fit");
         assert_eq!(names(&recent, 5), None);
+    }
+
+    /// Who resumes from before gets a difference, and of a small document that is small.
+    #[test]
+    fn what_is_kept_is_in_proportion_to_the_document() {
+        for (state_bytes, most) in [(0, 384), (4 << 10, 512), (64 << 10, 8 << 10), (1 << 30, 64 << 10)] {
+            let mut recent = Recent::new(Slot::ZERO);
+            for slot in 1..=1_000 {
+                let wanted = recent.wants_mark();
+                recent.push(Slot::new(slot), Arc::new([update(slot)]));
+                if wanted {
+                    recent.mark(Slot::new(slot), Bytes::from_static(&[0; 10]));
+                }
+                recent.fit(state_bytes);
+                assert!(recent.resident_bytes() <= most, "{state_bytes}: {}", recent.resident_bytes());
+            }
+            assert!(names(&recent, 999).is_some(), "{state_bytes}: the last one is there");
+            assert!(recent.seen_at(Slot::new(997)).is_some() && recent.seen_at(Slot::new(1)).is_some());
+        }
     }
 
     #[test]

@@ -62,8 +62,8 @@ enum Stored {
 pub(crate) enum Adding {
     /// It is kept under this name, and has to be stored.
     New(u64),
-    /// The same bytes are kept already.
-    Known,
+    /// The same bytes are kept already, under this name.
+    Known(u64),
     /// There is no room.
     NoRoom,
 }
@@ -118,8 +118,8 @@ impl Remainders {
         bytes_max: usize,
         now: Instant,
     ) -> Adding {
-        if self.waiting.values().any(|waiting| waiting.update == remainder.update) {
-            return Adding::Known;
+        if let Some((id, _)) = self.waiting.iter().find(|(_, waiting)| waiting.update == remainder.update) {
+            return Adding::Known(*id);
         }
         if self.waiting.len() >= COUNT_MAX || self.bytes + remainder.update.len() > bytes_max {
             return Adding::NoRoom;

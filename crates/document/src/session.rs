@@ -20,6 +20,8 @@ pub(crate) struct Session {
     storing: u32,
     held: Option<MessageNumber>,
     left: Option<Left>,
+    /// Reasons that were told to the operator: once for each session.
+    told: BTreeSet<&'static str>,
     refusals: u32,
     refusals_since: Option<Instant>,
     /// It was told to end; what it still sends is not looked at.
@@ -31,7 +33,8 @@ pub(crate) struct Session {
 /// ```text
 ///          asked                  an answer that was taken whole
 ///  No ───────────────▶ Waiting ────────────────────────────────▶ No
-///                       │   ▲ ground has come that it waits for, or (a few times) it sends something refused again
+///                       │   ▲ ground has come that it waits for; or something is refused for good, and a while has
+///                       │   │ passed
 ///                       └──▶ Stuck: even of its answer something was left behind
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +63,27 @@ impl LeftWhy {
         matches!(self, Self::Full | Self::Refused(_))
     }
 
+    /// A word for each kind of reason.
+    pub const WORDS: [&'static str; 4] = ["ground", "no-room", "full", "refused"];
+
+    /// Which of the [words](Self::WORDS) it is.
+    pub fn kind(self) -> usize {
+        match self {
+            Self::Ground => 0,
+            Self::GroundNoRoom => 1,
+            Self::Full => 2,
+            Self::Refused(_) => 3,
+        }
+    }
+
+    /// It could not be read.
+    pub(crate) fn is_no_update(self) -> bool {
+        matches!(self, Self::Refused(refusal) if !matches!(refusal, Refusal::Harmful { .. }))
+    }
+
     /// A word for metrics and for telling reasons apart.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Ground => "ground",
-            Self::GroundNoRoom => "no-room",
-            Self::Full => "full",
-            Self::Refused(_) => "refused",
-        }
+        Self::WORDS[self.kind()]
     }
 }
 
@@ -79,7 +95,8 @@ impl std::fmt::Display for LeftWhy {
                 "it builds on something that is not there yet, and remainder_bytes_max leaves no room to keep it",
             ),
             Self::Full => f.write_str("the document has reached document_bytes_max"),
-            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Refused(refusal) if self.is_no_update() => write!(f, "it is no update: {refusal}"),
+            Self::Refused(refusal) => write!(f, "it would harm other editors: {refusal}"),
         }
     }
 }
@@ -91,10 +108,9 @@ struct Left {
     why: LeftWhy,
     /// It is worth asking again when one of these clients has the unit. No more than [`WAITS_MAX`].
     waits: BTreeMap<ClientId, Clock>,
-    /// Answers of which something was refused for good.
+    /// Answers of which something was refused for good, and when it is asked for the next one.
     final_answers: u32,
-    /// Reasons that were told to the operator.
-    told: BTreeSet<&'static str>,
+    again_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -116,6 +132,9 @@ pub(crate) const WAITS_MAX: usize = 100;
 
 /// An editor whose answers bring so often what is refused for good is told so, and sent away.
 const FINAL_ANSWERS_MAX: u32 = 2;
+/// It is asked again after so long, whether it sends more or not. Not at once: stock clients before y-websocket 3.1 connect again
+/// whatever they are told, and would go round as fast as they can, bringing everything each time.
+const FINAL_QUESTION_PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) type Sessions = BTreeMap<SessionKey, Session>;
 
@@ -130,29 +149,39 @@ impl Session {
             storing: 0,
             held: None,
             left: None,
+            told: BTreeSet::new(),
             refusals: 0,
             refusals_since: None,
             ended: false,
         }
     }
 
-    /// Something of a message was left behind. Answers whether that is news for the operator.
-    pub(crate) fn leaves(&mut self, why: LeftWhy, waits: BTreeMap<ClientId, Clock>, now: Instant) -> bool {
+    /// Something of a message was left behind. Answers whether that is news for the operator: what may come with the answer
+    /// that is awaited is not.
+    pub(crate) fn leaves(
+        &mut self,
+        why: LeftWhy,
+        waits: BTreeMap<ClientId, Clock>,
+        answer: bool,
+        now: Instant,
+    ) -> bool {
+        let passing = why == LeftWhy::Ground && self.asked != Asked::Stuck && !answer;
         let left = self.left.get_or_insert_with(|| Left {
             since: now,
             why,
             waits: BTreeMap::new(),
             final_answers: 0,
-            told: BTreeSet::new(),
+            again_at: None,
         });
         // What is final stays the reason, whatever else is left behind meanwhile.
         if !left.why.is_final() {
             left.why = why;
         }
         if !waits.is_empty() {
-            left.waits = waits;
+            left.waits = waits.into_iter().take(WAITS_MAX).collect();
         }
-        left.told.insert(why.word())
+        let shadowed = left.why.is_final() && !why.is_final();
+        !passing && !shadowed && self.told.insert(why.word())
     }
 
     /// Nothing of it is left behind any more.
@@ -168,9 +197,10 @@ impl Session {
         self.left.as_ref().map(|left| (left.since, left.why))
     }
 
-    /// Whether it is to be asked for everything, after a message of which something was left behind.
-    pub(crate) fn wants_question(&mut self) -> bool {
-        let again = self.left.as_ref().is_some_and(|left| left.why.is_final());
+    /// Whether it is to be asked for everything, after a message of which something was left behind, or after a while.
+    pub(crate) fn wants_question(&mut self, now: Instant) -> bool {
+        let due = |left: &Left| left.why.is_final() && left.again_at.is_none_or(|at| at <= now);
+        let again = self.left.as_ref().is_some_and(due);
         let wants = self.asked == Asked::No || (self.asked == Asked::Stuck && again);
         if wants {
             self.asked = Asked::Waiting;
@@ -215,7 +245,7 @@ impl Session {
 
     /// An answer has come in. `whole`: nothing of it was left behind. Answers whether it was the last that brings
     /// something which is refused for good.
-    pub(crate) fn answered(&mut self, whole: bool, refused: bool) -> bool {
+    pub(crate) fn answered(&mut self, whole: bool, refused: bool, now: Instant) -> bool {
         if whole {
             self.asked = Asked::No;
             self.left = None;
@@ -226,7 +256,14 @@ impl Session {
         }
         let Some(left) = self.left.as_mut().filter(|_| refused) else { return false };
         left.final_answers += 1;
+        left.again_at = Some(now + FINAL_QUESTION_PAUSE);
         left.final_answers >= FINAL_ANSWERS_MAX
+    }
+
+    /// When it is asked again, because it brought what is refused for good.
+    pub(crate) fn again_at(&self) -> Option<Instant> {
+        let left = self.left.as_ref().filter(|_| self.asked == Asked::Stuck && !self.ended);
+        left.and_then(|left| left.again_at)
     }
 
     /// A remainder of its is on its way to the store: nothing is acknowledged meanwhile.
@@ -284,9 +321,9 @@ mod tests {
     #[test]
     fn an_answer_with_a_hole_ends_the_questions_until_its_ground_comes() {
         let mut session = session();
-        assert!(session.leaves(LeftWhy::Ground, ground(7, 3), now()));
-        assert!(!session.answered(false, false));
-        assert!(!session.wants_question(), "it was asked, and answered");
+        assert!(session.leaves(LeftWhy::Ground, ground(7, 3), true, now()));
+        assert!(!session.answered(false, false, now()));
+        assert!(!session.wants_question(now()), "it was asked, and answered");
         let mut came = |clients: &[u64], end| {
             let grown: Vec<_> = clients.iter().copied().map(ClientId::new).collect();
             session.ground_came(&grown, |_| Clock::new(end))
@@ -296,19 +333,37 @@ mod tests {
         assert!(!came(&[], 9));
         assert!(came(&[5, 7], 4));
         assert!(!came(&[7], 5), "one question for it");
-        session.answered(true, false);
+        session.answered(true, false, now());
         assert!(session.left().is_none());
-        assert!(session.wants_question());
+        assert!(session.wants_question(now()));
+    }
+
+    #[test]
+    fn the_reason_says_whether_it_is_harmful_or_no_update_at_all() {
+        let client = ClientId::new(5);
+        let link = LeftWhy::Refused(Refusal::Harmful { client, harm: ringleaf_wire::scan::Harm::WeakLink });
+        let text = "it would harm other editors: a struct of client 5 is a weak link, which stock editors cannot read";
+        assert_eq!(link.to_string(), text);
+        let rest = LeftWhy::Refused(Refusal::BytesLeftOver { bytes: 9 });
+        assert_eq!(rest.to_string(), "it is no update: 9 bytes are left over");
     }
 
     #[test]
     fn who_brings_again_and_again_what_is_refused_is_told() {
         let mut session = session();
-        assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), now()));
-        assert!(!session.answered(false, true));
-        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), now()), "no news");
-        assert!(session.wants_question());
-        assert!(session.answered(false, true));
+        assert!(session.leaves(LeftWhy::Full, BTreeMap::new(), false, now()));
+        let now = now();
+        assert!(!session.answered(false, true, now));
+        assert!(session.again_at().is_some_and(|at| at > now), "it may never send anything again");
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "no news");
+        assert!(!session.wants_question(now), "nor is it asked at once");
+        let now = now + FINAL_QUESTION_PAUSE;
+        assert!(session.wants_question(now));
+        assert_eq!(session.again_at(), None, "it is being asked");
+        assert!(session.answered(false, true, now));
+        session.answered(true, false, now);
+        assert!(!session.leaves(LeftWhy::Full, BTreeMap::new(), false, now), "nor when it comes again later");
+        assert!(!session.leaves(LeftWhy::Ground, ground(1, 1), true, now), "nor is what builds on that");
     }
 
     #[test]

@@ -43,3 +43,33 @@ proptest! {
         world.settle();
     }
 }
+
+/// Found by the property above: an editor brought a unit as deleted that another node had just written with its content. No
+/// range named it, so whoever had the content showed it again (I9).
+#[test]
+fn what_comes_without_its_content_is_named_as_deleted() {
+    let (first, second, third) = (0, 1, 2);
+    let mut world = World::new();
+    for step in [
+        Step::Type { editor: second, at: 0 },
+        Step::Type { editor: second, at: 0 },
+        Step::Delete { editor: second, at: 36 },
+        Step::Type { editor: first, at: 0 },
+        Step::Move { editor: first, node: 1 },
+        Step::Send { editor: first },
+        Step::Type { editor: third, at: 0 },
+        Step::Move { editor: second, node: 1 },
+        Step::Store { node: 1, reply: true },
+        Step::Send { editor: second },
+        Step::Move { editor: third, node: 0 },
+        Step::Store { node: 1, reply: true },
+        Step::Send { editor: second },
+        Step::Send { editor: third },
+        Step::Store { node: 1, reply: true },
+        Step::Read { editor: second },
+        Step::Store { node: 0, reply: true },
+    ] {
+        world.step(&step);
+    }
+    world.settle();
+}

@@ -207,6 +207,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.shared.memory.count(&self.resident.facts, 0, false);
+        self.resident.facts.unadmitted.clear(&self.shared.metrics);
         self.shared.registry.remove(&self.resident);
     }
 }

@@ -16,6 +16,8 @@ pub struct InMemory {
     pub bytes: usize,
     pub epoch: Epoch,
     pub per_second: PerSecond,
+    /// Sessions of which something was left behind.
+    pub left_behind: usize,
 }
 
 impl InMemory {
@@ -27,6 +29,7 @@ impl InMemory {
             bytes: facts.bytes(),
             epoch: facts.epoch(),
             per_second: facts.per_second(now),
+            left_behind: facts.unadmitted.read().map_or(0, |unadmitted| unadmitted.session_count()),
         })
     }
 }

@@ -8,8 +8,6 @@
 //!
 //! **Must not** decide what the core decides: what is admitted, when something is durable, who may write.
 //!
-//! The runtime's threads must have stacks of 16 MiB, because CRDT work runs on them.
-//!
 //! Start reading at [`Node`], then `document_task`.
 
 mod server;
@@ -37,6 +35,7 @@ mod admin;
 mod in_memory;
 mod latency;
 mod rates;
+mod unadmitted;
 
 mod backoff;
 mod memory;

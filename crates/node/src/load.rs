@@ -34,12 +34,26 @@ pub(crate) enum LoadEnd {
     NoRoom,
 }
 
+/// What stands against stored bytes.
+struct Failure {
+    reason: String,
+    /// That they were being loaded is noted already.
+    note: Option<Note>,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { reason, note: None }
+    }
+}
+
 /// How long a gap in the log may stay. Somebody else may be deleting below a new snapshot just now.
 const GAP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that are scanned on the task's own thread. Limit: at some GB/s, well below a millisecond.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Documents above this size do not stand before others on the pool.
+/// Documents above this size do not stand before others on the pool. And since memory goes by bytes, only these could end the
+/// process by being loaded: what they do is noted in the store first.
 const LONG_BYTES: usize = 1 << 20;
 
 /// Reads a document until that works, or until it is certain that it never will.
@@ -68,7 +82,7 @@ pub(crate) async fn load(shared: &Arc<Shared>, resident: &Resident) -> Result<Lo
                     shared.metrics.load_seconds.record(begun_at.elapsed());
                     return Ok(loaded);
                 }
-                Err(reason) => failed(shared, id, reason).await?,
+                Err(failure) => failed(shared, id, failure).await?,
             },
             Err(error) if error.advice() == Advice::RetryLater => {
                 if !std::mem::replace(&mut told, true) {
@@ -82,7 +96,7 @@ pub(crate) async fn load(shared: &Arc<Shared>, resident: &Resident) -> Result<Lo
                     return Err(LoadEnd::Quarantined);
                 }
             }
-            Err(error) => failed(shared, id, error.to_string()).await?,
+            Err(error) => failed(shared, id, error.to_string().into()).await?,
         }
         backoff.wait().await;
     }
@@ -96,13 +110,21 @@ async fn read(shared: &Shared, id: &DocumentId) -> Result<Option<(Stored, Vec<Ke
     Ok(Some((stored, kept)))
 }
 
+/// R8: what may end the process is noted in the store first, and what was being loaded or made compact when one ended is
+/// loaded alone, so that of many only the one that does it again is to blame.
 async fn open(
     shared: &Arc<Shared>,
     id: &DocumentId,
     stored: Stored,
     kept: Vec<Kept>,
-) -> Result<Loaded, String> {
+) -> Result<Loaded, Failure> {
     let bytes = size(&stored);
+    let suspect = shared.quarantine.suspects(id);
+    let turn = if suspect { Some(shared.pool.alone().await) } else { None };
+    let note = match suspect || bytes > LONG_BYTES {
+        true => Some(Note::begin(shared, id).await.map_err(|poisonous| Failure::from(poisonous.reason))?),
+        false => None,
+    };
     let settings = shared.settings(id);
     let snapshot_upto = stored.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
     let document = id.clone();
@@ -111,25 +133,38 @@ async fn open(
         let opened = Document::open(document, stored.snapshot, stored.slots, kept, settings, now);
         opened.map(Box::new).map_err(|error| error.to_string())
     };
-    let opened = if bytes <= INLINE_BYTES_MAX {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|_| ())
-    } else {
-        let urgency = if bytes <= LONG_BYTES { Urgency::Foreground } else { Urgency::Long };
-        shared.pool.run(urgency, open).await.map_err(|_| ())
+    let opened = match turn {
+        Some(turn) => shared.pool.run_with(turn, open).await.map_err(|_| ()),
+        None if bytes <= INLINE_BYTES_MAX => {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|_| ())
+        }
+        None => {
+            let urgency = if bytes <= LONG_BYTES { Urgency::Foreground } else { Urgency::Long };
+            shared.pool.run(urgency, open).await.map_err(|_| ())
+        }
     };
-    let document = opened.unwrap_or_else(|()| Err("scanning the stored bytes panicked".into()))?;
-    info!(epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");
-    Ok(Loaded { document, snapshot_upto })
+    match opened.unwrap_or_else(|()| Err("scanning the stored bytes panicked".into())) {
+        Ok(document) => {
+            if let Some(note) = note {
+                note.end(None);
+            }
+            info!(epoch = %document.epoch(), slot = %document.last_slot(), bytes, "document loaded");
+            Ok(Loaded { document, snapshot_upto })
+        }
+        Err(reason) => Err(Failure { reason, note }),
+    }
 }
 
 /// Takes down that the bytes could not be used, in the store; a second time is the last.
-async fn failed(shared: &Arc<Shared>, id: &DocumentId, reason: String) -> Result<(), LoadEnd> {
+async fn failed(shared: &Arc<Shared>, id: &DocumentId, failure: Failure) -> Result<(), LoadEnd> {
+    let Failure { reason, note } = failure;
     shared.metrics.load_failures.increment(1);
     warn!(reason, "document does not load");
-    let given_up = match Note::begin(shared, id).await {
-        Ok(note) => note.end(Some(reason.clone())),
-        Err(_) => true,
+    let note = match note {
+        Some(note) => Ok(note),
+        None => Note::begin(shared, id).await,
     };
+    let given_up = note.map_or(true, |note| note.end(Some(reason.clone())));
     if given_up {
         quarantine(shared, id, &reason).await;
         return Err(LoadEnd::Quarantined);

@@ -6,10 +6,11 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use ringleaf_document::Count;
+use ringleaf_document::{Count, LeftWhy};
 use ringleaf_ring::handoff::SourceEnd;
 
 use crate::document_task::turns::TurnSeconds;
+use crate::unadmitted::Unadmitted;
 
 /// One handle per number.
 pub(crate) struct Metrics {
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     left_behind: Counter,
     remainders_kept: Counter,
     remainders_expired: Counter,
+    sessions_left_behind: [Gauge; LeftWhy::WORDS.len()],
+    remainder_bytes: Gauge,
 }
 
 impl Metrics {
@@ -80,6 +83,9 @@ impl Metrics {
             left_behind: counter!("ringleaf_messages_left_behind_total"),
             remainders_kept: counter!("ringleaf_remainders_kept_total"),
             remainders_expired: counter!("ringleaf_remainders_expired_total"),
+            sessions_left_behind: LeftWhy::WORDS
+                .map(|reason| gauge!("ringleaf_sessions_left_behind", "reason" => reason)),
+            remainder_bytes: gauge!("ringleaf_remainder_bytes"),
         }
     }
 
@@ -93,6 +99,15 @@ impl Metrics {
             SourceEnd::Refused | SourceEnd::Aborted | SourceEnd::TakenBack => self.moves_failed.increment(1),
             SourceEnd::Busy | SourceEnd::Behind | SourceEnd::Ended => {}
         }
+    }
+
+    /// What one document has not admitted is no longer `before`, but `now`.
+    pub(crate) fn unadmitted(&self, before: &Unadmitted, now: &Unadmitted) {
+        let counts = before.sessions.iter().zip(&now.sessions);
+        for (gauge, (before, now)) in self.sessions_left_behind.iter().zip(counts) {
+            gauge.increment(*now as f64 - *before as f64);
+        }
+        self.remainder_bytes.increment(now.remainder_bytes as f64 - before.remainder_bytes as f64);
     }
 
     /// Counts what a document wants counted.
@@ -171,4 +186,9 @@ fn describe() {
         "Parts of messages that were kept until their ground comes"
     );
     describe_counter!("ringleaf_remainders_expired_total", "Those whose ground has not come in time");
+    describe_gauge!(
+        "ringleaf_sessions_left_behind",
+        "Sessions whose editor has sent something that is not in the document, by reason"
+    );
+    describe_gauge!("ringleaf_remainder_bytes", "Remainders of the documents in memory");
 }

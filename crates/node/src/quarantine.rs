@@ -91,6 +91,11 @@ impl Quarantine {
         documents.unsaved.remove(document);
     }
 
+    /// Whether the document was being decoded when an earlier process died.
+    pub(crate) fn suspects(&self, document: &DocumentId) -> bool {
+        self.suspected().contains(document)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.lock().closed.len()
     }
@@ -257,7 +262,7 @@ pub(crate) async fn decode<T: Send + 'static>(
     panicked: Option<&'static str>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Result<T, Panicked>, Poisonous> {
-    let suspect = shared.quarantine.suspected().contains(document);
+    let suspect = shared.quarantine.suspects(document);
     let turn = if suspect { Some(shared.pool.alone().await) } else { None };
     let note = Note::begin(shared, document).await?;
     let work = move || {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::{Command, Step};
 use crate::rates::{PerSecond, Rates, Traffic};
+use crate::unadmitted::Published;
 
 /// Steps of a handoff that wait for one document. Each is answered before the next one comes.
 const STEPS_MAX: usize = 4;
@@ -105,6 +106,7 @@ pub(crate) struct Facts {
     epoch: AtomicU64,
     last_slot: AtomicU64,
     rates: Rates,
+    pub(crate) unadmitted: Published,
 }
 
 impl Facts {
@@ -120,6 +122,7 @@ impl Facts {
             epoch: AtomicU64::new(0),
             last_slot: AtomicU64::new(0),
             rates: Rates::default(),
+            unadmitted: Published::default(),
         }
     }
 

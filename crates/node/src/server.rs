@@ -79,7 +79,7 @@ pub struct RebalanceStatus {
 }
 
 impl Node {
-    /// Starts a node on this store. Needs a tokio runtime whose threads have stacks of 16 MiB.
+    /// Starts a node on this store. Needs a tokio runtime.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Arc<Self> {
         Self::begin(Shared::new(config, store, None))
     }

@@ -159,11 +159,16 @@ pub(crate) fn event_out(event: Event) -> proto::Event {
         Event::CaughtUp { from, through, update } => {
             Kind::CaughtUp(proto::CaughtUp { from: from.get(), through: through.get(), update })
         }
-        Event::CloseSession { session, reason } => Kind::CloseSession(proto::CloseSession {
-            session: session.get(),
-            reason: reason_out(known_to_all(reason)),
-            exact_reason: reason_out(reason),
-        }),
+        Event::CloseSession { session, reason } => {
+            let known = known_to_all(reason);
+            let exact =
+                if known == reason { proto::CloseReason::Unspecified.into() } else { reason_out(reason) };
+            Kind::CloseSession(proto::CloseSession {
+                session: session.get(),
+                reason: reason_out(known),
+                exact_reason: exact,
+            })
+        }
         Event::Closed { reason } => Kind::Closed(reason_out(reason)),
         Event::LetGo => Kind::LetGo(proto::LetGo::default()),
         Event::Moved { owner, ring } => {

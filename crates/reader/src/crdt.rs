@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ringleaf_types::{ClientId, Clock};
+use ringleaf_wire::scan::{self, Content, Struct, Visit};
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, OffsetKind, Options, ReadTxn, Transact, Update};
 
@@ -14,6 +16,12 @@ pub enum Unreadable {
     Panicked {
         /// Its words.
         said: String,
+    },
+    /// It would misread what other CRDT libraries read well.
+    #[error("it does not know {what}, which the document holds")]
+    Unknown {
+        /// The kind of content.
+        what: &'static str,
     },
     /// It does not decode the bytes, or one of the values.
     #[error("it does not decode {what}: {why}")]
@@ -40,6 +48,7 @@ pub enum Unreadable {
 ///
 /// The library does not take it.
 pub(crate) fn read(state: &[u8]) -> Result<Doc, Unreadable> {
+    known(state)?;
     let doc = Doc::with_options(options());
     take_in(&doc, state)?;
     if doc.transact().has_missing_updates() {
@@ -47,6 +56,32 @@ pub(crate) fn read(state: &[u8]) -> Result<Doc, Unreadable> {
         take_in(&doc, state)?;
     }
     if doc.transact().has_missing_updates() { Err(Unreadable::Pending) } else { Ok(doc) }
+}
+
+/// The type reference of an XML hook, as Yjs writes it.
+const HOOK: u8 = 5;
+
+/// Looks for content that yrs 0.28 takes for something else: it stumbles over what follows, or says what is not there.
+#[derive(Default)]
+struct Unknowns(Option<&'static str>);
+
+impl Visit<'_> for Unknowns {
+    fn item(&mut self, item: &Struct<'_>) {
+        match item.content {
+            Content::Json => self.0 = Some("JSON content of before 2020"),
+            Content::Type if item.content_bytes.first() == Some(&HOOK) => self.0 = Some("XML hooks"),
+            _ => {}
+        }
+    }
+
+    fn deleted(&mut self, _: ClientId, _: Clock, _: u32) {}
+}
+
+fn known(state: &[u8]) -> Result<(), Unreadable> {
+    let mut unknowns = Unknowns::default();
+    // What the scan does not take, the library is asked about.
+    let _ = scan::update(state, &mut unknowns);
+    unknowns.0.map_or(Ok(()), |what| Err(Unreadable::Unknown { what }))
 }
 
 fn take_in(doc: &Doc, state: &[u8]) -> Result<(), Unreadable> {
@@ -86,6 +121,18 @@ mod tests {
     fn a_panic_is_an_answer_with_its_words() {
         let panicked: Result<(), Unreadable> = guarded(|| panic!("on purpose"));
         assert_eq!(panicked, Err(Unreadable::Panicked { said: "on purpose".into() }));
+    }
+
+    #[test]
+    fn what_it_would_misread_is_named() {
+        let unknown = |content: &[u8]| {
+            let update = [&[1, 1, 1, 0], content, &[0]].concat();
+            read(&update).map(drop)
+        };
+        let old_json = unknown(&[2, 1, 1, b'a', 1, 1, b'7']);
+        assert_eq!(old_json, Err(Unreadable::Unknown { what: "JSON content of before 2020" }));
+        assert_eq!(unknown(&[7, 1, 1, b'x', 5, 1, b'h']), Err(Unreadable::Unknown { what: "XML hooks" }));
+        assert_eq!(unknown(&[7, 1, 1, b'x', 3, 1, b'e']), Ok(()), "an XML element");
     }
 
     #[test]

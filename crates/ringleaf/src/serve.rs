@@ -38,8 +38,6 @@ use crate::signals::Signals;
 use crate::tasks::Tasks;
 use crate::{banner, commands, output};
 
-/// Deep documents recurse in the CRDT; the default of 2 MiB is not enough for what the scan lets through.
-const WORKER_STACK_BYTES: usize = 16 << 20;
 /// What is left of the admin port's connections after so long is cut off.
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Each part of the process has so long to stop at least, also when those before it have used up the time.
@@ -86,11 +84,9 @@ fn raise_open_files() {
     let _as_it_was = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// Worker threads with stacks that are large enough for CRDT work.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(WORKER_STACK_BYTES)
         .thread_name("ringleaf")
         .build()
         .map_err(|error| Failure::new(Exit::Failed, "threads", format!("threads cannot be started: {error}")))

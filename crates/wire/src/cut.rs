@@ -204,6 +204,10 @@ pub fn write_head(out: &mut Vec<u8>, item: &Struct<'_>, offset: u32, form: Form)
         out.push(INFO_GC);
         return;
     }
+    if item.kind == Kind::Skip {
+        out.push(INFO_SKIP);
+        return;
+    }
     let content = if form == Form::Deleted { CONTENT_DELETED } else { item.info & !FLAGS };
     if offset == 0 {
         let head = &item.bytes[1..item.bytes.len() - item.content_bytes.len()];

@@ -9,7 +9,7 @@ use ringleaf_wire::{Event, Refusal};
 
 use super::Document;
 use crate::gate::Output;
-use crate::session::{LeftWhy, SessionKey, WAITS_MAX};
+use crate::session::{LeftWhy, Session, SessionKey, WAITS_MAX};
 use crate::struct_store::Admission;
 use crate::{Count, Effect};
 
@@ -45,36 +45,36 @@ impl Document {
             self.read_only_update(key, number, answer, update);
             return;
         }
-        let verdict = self.admit(key, update, now);
+        let verdict = self.admit(key, answer, update, now);
         if verdict.refused.is_some() {
             self.refuse(key, number);
         }
         if !answer && (verdict.hole || verdict.refused.is_some()) {
-            self.ask_about_the_rest(key);
+            self.ask_about_the_rest(key, now);
         }
         if answer {
-            self.answered(key, number, &verdict);
+            self.answered(key, number, &verdict, now);
         } else if self.owes(key, number, update.len(), verdict.hole) {
             return;
         }
         self.acknowledge(key, number);
-        if let Some(LeftWhy::Refused(Refusal::Malformed(_) | Refusal::BytesLeftOver { .. })) = verdict.refused
-        {
+        // What is no update at all. Who brings something harmful beside healthy edits is asked, and told.
+        if verdict.refused.is_some_and(LeftWhy::is_no_update) {
             self.refused(key, now);
         }
     }
 
     /// Takes in what can be, keeps what lacks its ground, and notes what is left behind.
-    fn admit(&mut self, key: SessionKey, update: &Bytes, now: Instant) -> Verdict {
+    fn admit(&mut self, key: SessionKey, answer: bool, update: &Bytes, now: Instant) -> Verdict {
         if self.is_full_for(update) {
-            self.leave_behind(key, LeftWhy::Full, Waits::new(), now);
+            self.leave_behind(key, answer, LeftWhy::Full, Waits::new(), now);
             return Verdict { hole: false, refused: Some(LeftWhy::Full) };
         }
         let admission = match self.structs.admit(update) {
             Ok(admission) => admission,
             Err(refusal) => {
                 let why = LeftWhy::Refused(refusal);
-                self.leave_behind(key, why, Waits::new(), now);
+                self.leave_behind(key, answer, why, Waits::new(), now);
                 return Verdict { hole: false, refused: Some(why) };
             }
         };
@@ -82,7 +82,7 @@ impl Document {
         if let Some(refusal) = admission.barred {
             let why = LeftWhy::Refused(refusal);
             let waits = admission.remainder.as_ref().map(|remainder| some_of(&remainder.waits));
-            self.leave_behind(key, why, waits.unwrap_or_default(), now);
+            self.leave_behind(key, answer, why, waits.unwrap_or_default(), now);
             verdict.refused = Some(why);
         }
         match &admission.news {
@@ -94,7 +94,7 @@ impl Document {
             let waits = some_of(&remainder.waits);
             let kept = self.keep(Some(key), remainder, now);
             let why = if kept { LeftWhy::Ground } else { LeftWhy::GroundNoRoom };
-            self.leave_behind(key, why, waits, now);
+            self.leave_behind(key, answer, why, waits, now);
             verdict.hole = true;
         }
         self.ground_came(&admission.grown);
@@ -107,19 +107,27 @@ impl Document {
         self.structs.encoded_bytes() + update.len() > max && !self.structs.holds(update).unwrap_or(false)
     }
 
-    fn leave_behind(&mut self, key: SessionKey, why: LeftWhy, waits: Waits, now: Instant) {
+    pub(super) fn leave_behind(
+        &mut self,
+        key: SessionKey,
+        answer: bool,
+        why: LeftWhy,
+        waits: Waits,
+        now: Instant,
+    ) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.leaves(why, waits, now) {
+        if session.leaves(why, waits, answer, now) {
             self.effects.push_back(Effect::LeftBehind { router: key.0, session: key.1, why });
         }
         self.someone_leaves = true;
     }
 
     /// The editor has said all that it has. What is still left behind is not acknowledged to it.
-    fn answered(&mut self, key: SessionKey, number: MessageNumber, verdict: &Verdict) {
+    fn answered(&mut self, key: SessionKey, number: MessageNumber, verdict: &Verdict, now: Instant) {
         let whole = !verdict.hole && verdict.refused.is_none();
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let last = session.answered(whole, verdict.refused.is_some());
+        let last = session.answered(whole, verdict.refused.is_some(), now);
+        let again_at = session.again_at();
         let mut left = session.settle();
         if whole {
             left.clear();
@@ -130,7 +138,21 @@ impl Document {
         if last {
             let full = verdict.refused == Some(LeftWhy::Full);
             self.close_session(key, if full { CloseReason::DocumentFull } else { CloseReason::NotTaken });
+        } else {
+            self.timers.ask_again_at = [self.timers.ask_again_at, again_at].into_iter().flatten().min();
         }
+    }
+
+    /// Asks those again that have brought what is refused for good, and have sent nothing since.
+    pub(super) fn ask_those_due(&mut self, now: Instant) {
+        if self.timers.ask_again_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let due = self.sessions.iter().filter(|(_, session)| session.again_at().is_some_and(|at| at <= now));
+        for key in due.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.ask_about_the_rest(key, now);
+        }
+        self.timers.ask_again_at = self.sessions.values().filter_map(Session::again_at).min();
     }
 
     /// Whether the acknowledgement of a message has to wait for an answer.
@@ -164,8 +186,8 @@ impl Document {
     }
 
     /// Asks for everything that the editor has and the document lacks, unless that was asked already.
-    fn ask_about_the_rest(&mut self, key: SessionKey) {
-        if self.sessions.get_mut(&key).is_some_and(crate::session::Session::wants_question) {
+    fn ask_about_the_rest(&mut self, key: SessionKey, now: Instant) {
+        if self.sessions.get_mut(&key).is_some_and(|session| session.wants_question(now)) {
             self.count(Count::AskedForRest);
             self.ask(key);
         }
@@ -192,10 +214,7 @@ impl Document {
         } else {
             // On a copy, since an import is taken whole or not at all. The bytes of the base are shared.
             let mut structs = self.structs.clone();
-            whole(structs.admit(update)).map(|admission| {
-                self.structs = structs;
-                admission
-            })
+            whole(structs.admit(update)).inspect(|_| self.structs = structs)
         };
         match imported {
             Ok(admission) => {

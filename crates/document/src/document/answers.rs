@@ -81,10 +81,12 @@ enum Lacks {
 
 /// The weight of looking at so many bytes.
 pub(super) fn weight_of_bytes(bytes: usize) -> Weight {
-    match bytes {
-        ..=HEAVY_BYTES => Weight::Light,
-        ..=LONG_BYTES => Weight::Heavy,
-        _ => Weight::Long,
+    if bytes > LONG_BYTES {
+        Weight::Long
+    } else if bytes > HEAVY_BYTES {
+        Weight::Heavy
+    } else {
+        Weight::Light
     }
 }
 

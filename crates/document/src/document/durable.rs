@@ -80,6 +80,7 @@ impl Document {
             Body::Updates(updates) => {
                 let updates: Arc<[Bytes]> = as_few(updates).into();
                 self.recent.push(slot, updates.clone());
+                self.recent.fit(self.structs.encoded_bytes());
                 if !updates.is_empty() {
                     self.broadcast(Event::Publish { previous: self.published, slot, updates });
                     self.published = slot;
@@ -119,6 +120,7 @@ impl Document {
 
     fn close_everything(&mut self) {
         self.sessions.clear();
+        self.waits_no_longer(|_| true);
         self.awareness = crate::awareness::Awareness::new();
         self.waiting.clear_sessions();
         for ticket in self.gate.clear() {
@@ -233,9 +235,12 @@ impl Document {
     }
 }
 
+/// More bytes than this are not merged: it would take long, and there is little to gain.
+const MERGED_BYTES_MAX: usize = 64 << 10;
+
 /// Several updates become one, so that the log is shorter and each reader gets one frame.
 fn as_few(updates: Vec<Bytes>) -> Vec<Bytes> {
-    if updates.len() < 2 {
+    if updates.len() < 2 || updates.iter().map(Bytes::len).sum::<usize>() > MERGED_BYTES_MAX {
         return updates;
     }
     match merge(updates.iter()) {

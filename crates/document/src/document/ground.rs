@@ -1,5 +1,6 @@
 //! What lacks its ground: keeping it, and admitting it when the ground comes.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ringleaf_types::{ClientId, RouterId, SessionId};
@@ -36,7 +37,7 @@ impl Document {
                 continue;
             }
             let pieces = 1;
-            let waits = std::collections::BTreeMap::new();
+            let waits = BTreeMap::new();
             self.remainders.restore(id, Remainder { update, waits, pieces }, since);
             if let Some(taken) = self.remainders.take(id) {
                 let grown = self.try_again(taken);
@@ -51,16 +52,34 @@ impl Document {
         let max = self.limits.remainder_bytes_max;
         match self.remainders.add(|| log.next_nonce(), remainder, from, max, now) {
             Adding::New(id) => {
-                if let Some(session) = from.and_then(|from| self.sessions.get_mut(&from)) {
-                    session.stores();
-                }
-                self.storing.insert(id, from);
+                self.storing.insert(id, Vec::new());
+                self.waits_for_store(id, from);
                 self.count(Count::Kept);
                 self.effects.push_back(Effect::KeepRemainder { id, update });
                 true
             }
-            Adding::Known => true,
+            Adding::Known(id) => {
+                self.waits_for_store(id, from);
+                true
+            }
             Adding::NoRoom => false,
+        }
+    }
+
+    /// Nothing that the session sends is acknowledged before the store has this remainder, if it does not have it yet.
+    fn waits_for_store(&mut self, id: u64, from: Option<SessionKey>) {
+        let Some(keys) = self.storing.get_mut(&id) else { return };
+        let Some(key) = from else { return };
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.stores();
+            keys.push(key);
+        }
+    }
+
+    /// These sessions have ended. One that comes back under the same name waits for what it sends then.
+    pub(super) fn waits_no_longer(&mut self, gone: impl Fn(SessionKey) -> bool) {
+        for keys in self.storing.values_mut() {
+            keys.retain(|key| !gone(*key));
         }
     }
 
@@ -69,10 +88,11 @@ impl Document {
         if let Some(unwanted) = self.remainders.stored(id) {
             self.leave(Output::Unwanted { id: unwanted });
         }
-        let Some(key) = self.storing.remove(&id).flatten() else { return };
-        let held = self.sessions.get_mut(&key).and_then(crate::session::Session::stored);
-        if let Some(number) = held {
-            self.acknowledge(key, number);
+        for key in self.storing.remove(&id).unwrap_or_default() {
+            let held = self.sessions.get_mut(&key).and_then(crate::session::Session::stored);
+            if let Some(number) = held {
+                self.acknowledge(key, number);
+            }
         }
     }
 
@@ -119,6 +139,10 @@ impl Document {
         let admission = self.structs.admit(&taken.update).unwrap_or_default();
         if let Some(news) = &admission.news {
             self.gather(news);
+        }
+        if let (Some(refusal), Some(key)) = (admission.barred, taken.from) {
+            let why = LeftWhy::Refused(refusal);
+            self.leave_behind(key, true, why, BTreeMap::new(), self.timers.told_at);
         }
         match admission.remainder {
             Some(rest) => self.remainders.put_back(&taken, rest),
@@ -178,10 +202,11 @@ impl Document {
         if !self.someone_leaves {
             return Vec::new();
         }
-        let left = self.sessions.iter().filter_map(|(&(router, session), of)| {
+        let open = self.sessions.iter().filter(|(_, session)| !session.ended);
+        let left = open.filter_map(|(key, of)| {
             let (since, why) = of.left()?;
-            let (pieces, bytes) = self.remainders.of((router, session));
-            Some(LeftBehind { router, session, since, why, pieces, bytes })
+            let (pieces, bytes) = self.remainders.of(*key);
+            Some(LeftBehind { router: key.0, session: key.1, since, why, pieces, bytes })
         });
         left.collect()
     }

@@ -37,6 +37,8 @@ pub(super) struct Timers {
     pub(super) compact_not_before: Option<Instant>,
     pub(super) save_again: bool,
     hold_until: Option<Instant>,
+    /// The first session is to be asked again that has brought what is refused for good.
+    pub(super) ask_again_at: Option<Instant>,
     /// When the document was last told something.
     pub(super) told_at: Instant,
 }
@@ -63,6 +65,7 @@ impl Timers {
             compact_not_before: None,
             save_again: false,
             hold_until: None,
+            ask_again_at: None,
             told_at: now,
         }
     }
@@ -93,6 +96,7 @@ impl Document {
             remainders,
             ready,
             answers,
+            self.timers.ask_again_at,
         ]
         .into_iter()
         .flatten()
@@ -144,6 +148,7 @@ impl Document {
             return;
         }
         self.timers.told_at = now;
+        self.ask_those_due(now);
         self.admit_ready(now);
         self.write(now, turn.computes);
         if self.over {

@@ -4,6 +4,7 @@
 //! sender may say something else about it than the first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
@@ -14,7 +15,7 @@ use ringleaf_wire::scan::{self, Content, Harm, Id, Kind, Struct, Structs, TYPE_N
 
 use super::encode::write_delete_set;
 use super::order::{Order, Part, Step};
-use super::ranges::Ranges;
+use super::ranges::{Ranges, by_client};
 use super::run::{Cut, Run};
 use super::{Facts, RANGE_BYTES, RUN_BYTES, StructStore};
 
@@ -56,11 +57,14 @@ enum Rules {
     Stored,
 }
 
+/// Units of a client, from one clock to another.
+type Deletion = (ClientId, u32, u32);
+
 /// An update, scanned.
 #[derive(Default)]
 struct Message<'a> {
     parts: Vec<Part<'a>>,
-    deletions: Vec<(ClientId, u32, u32)>,
+    deletions: Vec<Deletion>,
     facts: Facts,
 }
 
@@ -84,6 +88,8 @@ struct Taking {
     barred: Option<Refusal>,
     /// The parts of which the next struct is left out for good.
     barred_parts: BTreeSet<usize>,
+    /// What structs say is deleted, because they came without their content, and was not.
+    deleted: Vec<Deletion>,
     /// Everything was new, and was taken as it stands.
     as_it_is: bool,
 }
@@ -224,7 +230,13 @@ impl StructStore {
         if rules == Rules::Untrusted {
             self.expect_nesting(facts.with_parent);
         }
-        let mut taking = Taking { rules, barred: None, barred_parts: BTreeSet::new(), as_it_is: true };
+        let mut taking = Taking {
+            rules,
+            barred: None,
+            barred_parts: BTreeSet::new(),
+            deleted: Vec::new(),
+            as_it_is: true,
+        };
         order.run(|order, index, item| self.take(order, &mut taking, index, item))?;
         self.note_facts(facts);
         let (new, left) = self.take_deletions(&order, &mut taking, deletions);
@@ -247,8 +259,12 @@ impl StructStore {
 
     fn take(&mut self, order: &mut Order<'_>, taking: &mut Taking, index: usize, item: &Struct<'_>) -> Step {
         let end = order.parts[index].end;
+        // A hole that nothing follows would be one in what is stored, too.
+        taking.as_it_is &= item.kind != Kind::Skip;
         if item.end() <= end {
             taking.as_it_is = false;
+            let (begin, stop) = (item.clock.get(), item.end());
+            self.lose_content(taking, item, begin, stop);
             return Step::Done;
         }
         match self.lacking(order, end, item) {
@@ -270,9 +286,19 @@ impl StructStore {
         let form =
             if item.clock.get() == end && self.has_no_parent(item) { Form::Tombstone } else { Form::Whole };
         taking.as_it_is &= item.clock.get() == end && form == Form::Whole;
-        self.append(item, form);
+        self.lose_content(taking, item, item.clock.get(), end);
+        if self.append(item, form) {
+            taking.deleted.push((item.client, end, item.end()));
+        }
         order.parts[index].end = item.end();
         Step::Done
+    }
+
+    /// Deletes what is there with its content of a struct that comes without.
+    fn lose_content(&mut self, taking: &mut Taking, item: &Struct<'_>, begin: u32, end: u32) {
+        if item.is_deleted() && begin < end && self.delete(item.client, begin, end) {
+            taking.deleted.push((item.client, begin, end));
+        }
     }
 
     /// What has to be there before a struct can be taken of which there are the units before `end`.
@@ -323,8 +349,9 @@ impl StructStore {
         })
     }
 
-    /// Appends a struct, or its end: what its client has is known to the caller.
-    fn append(&mut self, item: &Struct<'_>, form: Form) {
+    /// Appends a struct, or its end: what its client has is known to the caller. Answers whether it came without its content,
+    /// or lost it here.
+    fn append(&mut self, item: &Struct<'_>, form: Form) -> bool {
         let base = &self.base;
         let (run, new) = match self.runs.entry(item.client) {
             std::collections::btree_map::Entry::Occupied(run) => (run.into_mut(), 0),
@@ -347,13 +374,15 @@ impl StructStore {
         self.runs_heap += new + run.heap_bytes() - heap;
         self.new_clients += usize::from(new > 0 && begin == 0);
         self.note_depth(item, begin);
-        if item.is_deleted() || form != Form::Whole {
+        let deleted = item.is_deleted() || form != Form::Whole;
+        if deleted {
             // It has no content that compacting could forget.
             self.mark_deleted(item.client, begin, item.end());
         }
         if self.has_many_runs(0) {
             self.fold();
         }
+        deleted
     }
 
     /// Marks units as deleted. Answers whether one of them was not.
@@ -377,14 +406,19 @@ impl StructStore {
     }
 
     /// Takes in deletions of what is there. Answers which are new, and which have to wait.
+    ///
+    /// What came without its content is named as deleted, too: whoever has its content already would not know.
     fn take_deletions(
         &mut self,
         order: &Order<'_>,
         taking: &mut Taking,
-        mut deletions: Vec<(ClientId, u32, u32)>,
-    ) -> (BTreeMap<ClientId, Ranges>, Vec<(ClientId, u32, u32)>) {
+        mut deletions: Vec<Deletion>,
+    ) -> (BTreeMap<ClientId, Ranges>, Vec<Deletion>) {
+        let without_content = std::mem::take(&mut taking.deleted);
+        taking.as_it_is &= without_content.is_empty() || covers(&deletions, &without_content);
+        let mut news = by_client(without_content);
         deletions.sort_unstable();
-        let (mut news, mut left) = (BTreeMap::new(), Vec::new());
+        let mut left = Vec::new();
         let mut known = 0;
         for of_client in deletions.chunk_by(|a, b| a.0 == b.0) {
             let client = of_client[0].0;
@@ -394,7 +428,7 @@ impl StructStore {
             let before = self.deleted.get(client).unwrap_or(&none);
             let mut new = Vec::new();
             for &(_, start, stop) in of_client {
-                if stop > end && !barred {
+                if stop > end.max(start) && !barred {
                     left.push((client, start.max(end), stop));
                 }
                 let there = start..stop.min(end);
@@ -406,14 +440,21 @@ impl StructStore {
             }
             if !new.is_empty() {
                 self.garbage_units += self.add_deleted(client, &new);
-                let mut ranges = Ranges::default();
-                ranges.merge(&new);
-                news.insert(client, ranges);
+                news.entry(client).or_default().merge(&new);
             }
         }
         taking.as_it_is &= known <= KNOWN_DELETIONS_MAX;
         (news, left)
     }
+}
+
+/// Whether all of these units are among those.
+fn covers(those: &[Deletion], these: &[Deletion]) -> bool {
+    let those = by_client(those.to_vec());
+    let there = |(client, start, end): &Deletion| {
+        those.get(client).is_some_and(|ranges| ranges.contains(&(*start..*end)))
+    };
+    these.iter().all(there)
 }
 
 /// Compares an update with what is there.
@@ -422,15 +463,23 @@ struct Holding<'s> {
     holds: bool,
 }
 
+impl Holding<'_> {
+    fn is_deleted(&self, client: ClientId, clocks: Range<u32>) -> bool {
+        clocks.is_empty() || self.store.deleted.get(client).is_some_and(|ranges| ranges.contains(&clocks))
+    }
+}
+
 impl<'a> Visit<'a> for Holding<'_> {
     fn item(&mut self, item: &Struct<'a>) {
-        self.holds &= item.kind == Kind::Skip || item.end() <= self.store.end(item.client);
+        let (begin, end) = (item.clock.get(), item.end());
+        self.holds &= item.kind == Kind::Skip
+            || (end <= self.store.end(item.client)
+                && (!item.is_deleted() || self.is_deleted(item.client, begin..end)));
     }
 
     fn deleted(&mut self, client: ClientId, clock: Clock, length: u32) {
         let clocks = clock.get()..clock.get() + length;
-        let deleted = || self.store.deleted.get(client).is_some_and(|ranges| ranges.contains(&clocks));
-        self.holds &= clocks.is_empty() || deleted();
+        self.holds &= self.is_deleted(client, clocks);
     }
 }
 
@@ -439,53 +488,67 @@ fn remainder(
     store: &StructStore,
     order: &Order<'_>,
     taking: &Taking,
-    left: Vec<(ClientId, u32, u32)>,
+    left: Vec<Deletion>,
 ) -> Result<Option<Remainder>, Refusal> {
-    let parts = || order.parts.iter().enumerate();
-    let stuck = || parts().filter(|(index, part)| part.is_stuck() && !taking.barred_parts.contains(index));
-    if left.is_empty() && stuck().next().is_none() {
+    let mut rest = Rest { pieces: left.len() as u64, ..Rest::default() };
+    for (index, part) in order.parts.iter().enumerate() {
+        if part.is_stuck() && !taking.barred_parts.contains(&index) {
+            rest.add(store, order, part)?;
+        }
+    }
+    if left.is_empty() && rest.clients == 0 {
         return Ok(None);
     }
-    let mut out = Vec::new();
-    let mut waits = BTreeMap::new();
-    let mut pieces = left.len() as u64;
-    let mut wait = |client: ClientId, clock: Clock| {
-        let earliest = waits.entry(client).or_insert(clock);
+    for (client, start, _) in &left {
+        rest.wait(*client, Clock::new(*start));
+    }
+    let mut out = Vec::with_capacity(rest.structs.len() + 16);
+    write_var_uint(&mut out, rest.clients);
+    out.extend_from_slice(&rest.structs);
+    write_delete_set(&mut out, by_client(left).iter().rev().map(|(client, ranges)| (*client, ranges)));
+    Ok(Some(Remainder { update: out.into(), waits: rest.waits, pieces: rest.pieces }))
+}
+
+/// The structs of a remainder.
+#[derive(Default)]
+struct Rest {
+    clients: u64,
+    structs: Vec<u8>,
+    waits: BTreeMap<ClientId, Clock>,
+    pieces: u64,
+}
+
+impl Rest {
+    fn wait(&mut self, client: ClientId, clock: Clock) {
+        let earliest = self.waits.entry(client).or_insert(clock);
         *earliest = clock.min(*earliest);
-    };
-    write_var_uint(&mut out, stuck().count() as u64);
-    for (_, part) in stuck() {
+    }
+
+    /// Adds what was not taken of a client. A hole that stands before it need not be kept.
+    fn add(&mut self, store: &StructStore, order: &Order<'_>, part: &Part<'_>) -> Result<(), Refusal> {
         let mut rest = part.rest();
-        let count = rest.left();
-        let Some(held) = rest.next_struct()? else { continue };
-        pieces += count;
-        if let Some(Lacking::Unit((client, clock))) = store.lacking(order, part.end, &held) {
-            wait(client, clock);
+        let mut first = rest.next_struct()?;
+        while first.is_some_and(|item| item.kind == Kind::Skip) {
+            first = rest.next_struct()?;
         }
-        let from = held.clock.get().max(part.end);
-        write_client(&mut out, count, part.client, from);
-        if from == held.clock.get() {
-            out.extend_from_slice(held.bytes);
+        let Some(first) = first else { return Ok(()) };
+        if let Some(Lacking::Unit((client, clock))) = store.lacking(order, part.end, &first) {
+            self.wait(client, clock);
+        }
+        let count = 1 + rest.left();
+        self.clients += 1;
+        self.pieces += count;
+        let from = first.clock.get().max(part.end);
+        write_client(&mut self.structs, count, part.client, from);
+        if from == first.clock.get() {
+            self.structs.extend_from_slice(first.bytes);
         } else {
-            let rest = write_end(&mut out, &held, from - held.clock.get());
-            out.extend_from_slice(&held.bytes[held.bytes.len() - rest..]);
+            let end = write_end(&mut self.structs, &first, from - first.clock.get());
+            self.structs.extend_from_slice(&first.bytes[first.bytes.len() - end..]);
         }
         while let Some(item) = rest.next_struct()? {
-            out.extend_from_slice(item.bytes);
+            self.structs.extend_from_slice(item.bytes);
         }
+        Ok(())
     }
-    let mut deleted: BTreeMap<ClientId, Vec<(u32, u32)>> = BTreeMap::new();
-    for (client, start, end) in left {
-        wait(client, Clock::new(start));
-        deleted.entry(client).or_default().push((start, end));
-    }
-    let merged = |ranges: Vec<(u32, u32)>| {
-        let mut merged = Ranges::default();
-        merged.merge(&ranges);
-        merged
-    };
-    let deleted: BTreeMap<_, _> =
-        deleted.into_iter().map(|(client, ranges)| (client, merged(ranges))).collect();
-    write_delete_set(&mut out, deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
-    Ok(Some(Remainder { update: out.into(), waits, pieces }))
 }

@@ -9,7 +9,7 @@ use ringleaf_wire::lib0::write_var_uint;
 use ringleaf_wire::scan::{self, Kind, Struct, Visit};
 
 use super::encode::write_delete_set;
-use super::ranges::Ranges;
+use super::ranges::by_client;
 use super::run::Run;
 
 /// Merges updates that were admitted one after the other. Linear in their bytes. `None`: of a client, something is missing
@@ -55,16 +55,7 @@ impl Merging {
             write_client(&mut out, u64::from(section.end.ordinal), client, run.begin());
             out.extend_from_slice(section.bytes);
         }
-        self.deletions.sort_unstable();
-        let of_clients = self.deletions.chunk_by(|a, b| a.0 == b.0);
-        let deleted: BTreeMap<_, _> = of_clients
-            .map(|of_client| {
-                let mut ranges = Ranges::default();
-                ranges.merge(&of_client.iter().map(|&(_, start, end)| (start, end)).collect::<Vec<_>>());
-                (of_client[0].0, ranges)
-            })
-            .filter(|(_, ranges)| ranges.len() > 0)
-            .collect();
+        let deleted = by_client(self.deletions);
         write_delete_set(&mut out, deleted.iter().rev().map(|(client, ranges)| (*client, ranges)));
         out.into()
     }

@@ -59,6 +59,17 @@ impl Deleted {
     }
 }
 
+/// Ranges of many clients, in any order, as sets.
+pub(crate) fn by_client(mut ranges: Vec<(ClientId, u32, u32)>) -> BTreeMap<ClientId, Ranges> {
+    ranges.sort_unstable();
+    let of_clients = ranges.chunk_by(|a, b| a.0 == b.0).map(|of_client| {
+        let mut ranges = Ranges::default();
+        ranges.merge(&of_client.iter().map(|&(_, start, end)| (start, end)).collect::<Vec<_>>());
+        (of_client[0].0, ranges)
+    });
+    of_clients.filter(|(_, ranges)| ranges.len() > 0).collect()
+}
+
 /// With fewer new ranges than this, or fewer than such a part of what is there, each is put in its place; with more, all are
 /// merged in one pass.
 const FEW: usize = 32;

@@ -149,16 +149,14 @@ impl Run {
     /// Whether a struct, or what comes after its first `offset` units, becomes part of the last one.
     fn continues(&self, item: &Struct<'_>, offset: u32, form: Form) -> bool {
         let Some(open) = &self.open else { return false };
-        match form_of(item, form) {
-            Form::Tombstone => open.content == Content::None,
-            form => {
-                let content = if form == Form::Deleted { Content::Deleted } else { item.content };
-                open.content == content
-                    && content != Content::None
-                    && open.right == item.right
-                    && (offset > 0 || self.is_last(item.left, item.client))
-            }
-        }
+        let content = match form_of(item, form) {
+            Form::Tombstone => return open.content == Content::None,
+            Form::Deleted => Content::Deleted,
+            Form::Whole => item.content,
+        };
+        open.content == content
+            && open.right == item.right
+            && (offset > 0 || self.is_last(item.left, item.client))
     }
 
     fn is_last(&self, left: Option<Id>, client: ClientId) -> bool {

@@ -1,42 +1,70 @@
-//! Small cases by hand.
+//! Structs by hand, structs at random, and updates that yrs has made.
+//!
+//! ```text
+//! write ──▶ structs by hand     generate ──▶ structs at random, each after what it refers to
+//! units ──▶ what an update says about each unit, read without cutting or joining anything: the judge
+//! ```
+
+mod compacting;
+mod cutting;
+mod generate;
+mod joining;
+mod lattice;
+mod loading;
+mod nesting;
+mod remainders;
+mod sessions;
+mod taking;
+mod units;
+mod write;
 
 use bytes::Bytes;
 use ringleaf_types::{ClientId, Clock};
-use ringleaf_wire::Refusal;
-use ringleaf_wire::scan::{self, Harm};
 
-use super::StructStore;
+use super::{Admission, Gc, StructStore};
 
-fn clock(store: &StructStore, client: u64) -> u32 {
+fn store(updates: &[Bytes]) -> StructStore {
+    let mut store = StructStore::new();
+    for update in updates {
+        let admission = store.admit(update).unwrap();
+        assert_eq!((&admission.remainder, admission.barred), (&None, None), "taken whole");
+    }
+    store
+}
+
+fn encoded(store: &StructStore) -> Bytes {
+    store.encode().concat()
+}
+
+/// The shortest form of everything: two stores that hold the same have the same.
+fn compacted(store: &StructStore) -> Bytes {
+    let mut store = store.clone();
+    store.compact(Gc::Collect);
+    encoded(&store)
+}
+
+fn clock_of(store: &StructStore, client: u64) -> u32 {
     store.clock_of(ClientId::new(client)).get()
 }
 
-/// Two letters, and a weak link behind them: yrs writes such, and stock clients break on it.
-const LETTERS_AND_A_WEAK_LINK: &[u8] =
-    &[1, 2, 9, 0, 4, 1, 1, b't', 2, b'a', b'b', 7, 1, 1, b't', 7, 0, 9, 0, 0];
-
-#[test]
-fn what_would_harm_editors_is_not_in_the_news() {
-    let mut store = StructStore::new();
-    let admission = store.admit(&Bytes::from_static(LETTERS_AND_A_WEAK_LINK)).unwrap();
-    let client = ClientId::new(9);
-    assert_eq!(admission.barred, Some(Refusal::Harmful { client, harm: Harm::WeakLink }));
-    assert_eq!(clock(&store, 9), 2);
-    let news = admission.news.unwrap();
-    assert_eq!(news, store.encode().concat(), "the letters alone");
+/// Admits everything, and what lacks its ground again whenever something has come. Answers what is left in the end.
+fn admit_all<'a>(store: &mut StructStore, updates: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
+    let mut waiting: Vec<Bytes> = Vec::new();
+    for update in updates {
+        let mut admission = store.admit(update).unwrap();
+        waiting.extend(admission.remainder.take().map(|rest| rest.update));
+        let mut grown = admission.news.is_some();
+        while std::mem::take(&mut grown) {
+            for update in std::mem::take(&mut waiting) {
+                let Admission { news, remainder, .. } = store.admit(&update).unwrap();
+                grown |= news.is_some();
+                waiting.extend(remainder.map(|rest| rest.update));
+            }
+        }
+    }
+    waiting
 }
 
-/// Merged updates have a struct that stands for what is missing between them, and some of that may be there already.
-#[test]
-fn a_hole_of_which_the_beginning_is_known_is_kept_as_a_hole() {
-    let mut store = StructStore::new();
-    store.admit(&Bytes::from_static(&[1, 1, 9, 0, 4, 1, 1, b't', 2, b'a', b'b', 0])).unwrap();
-    // A hole of five units from the first one on, and a letter after it.
-    let with_hole = Bytes::from_static(&[1, 2, 9, 0, 10, 5, 0x84, 9, 4, 1, b'f', 0]);
-    let remainder = store.admit(&with_hole).unwrap().remainder.unwrap();
-    assert_eq!(scan::update(&remainder.update, &mut ()), Ok(()));
-    assert_eq!(remainder.waits.get(&ClientId::new(9)), Some(&Clock::new(4)));
-    store.admit(&Bytes::from_static(&[1, 1, 9, 2, 0x84, 9, 1, 3, b'c', b'd', b'e', 0])).unwrap();
-    assert!(store.admit(&remainder.update).unwrap().remainder.is_none());
-    assert_eq!(clock(&store, 9), 6);
+fn clocks(waits: &std::collections::BTreeMap<ClientId, Clock>) -> Vec<(u64, u32)> {
+    waits.iter().map(|(client, clock)| (client.get(), clock.get())).collect()
 }

@@ -1,4 +1,4 @@
-//! Snapshots, replicas and documents come and go.
+//! Snapshots are made, documents come and go.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ fn a_document_that_is_used_again_is_not_forgotten() {
 }
 
 #[test]
-fn the_replica_goes_when_nobody_writes_and_the_answers_stay_the_same() {
+fn what_is_made_compact_when_nobody_writes_answers_the_same() {
     plays(
         r#"
         > attach 1

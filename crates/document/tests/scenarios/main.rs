@@ -4,7 +4,9 @@
 
 mod awareness;
 mod deletion;
+mod ground;
 mod handoff;
+mod left_behind;
 mod lifetime;
 mod ownership;
 mod publishing;

@@ -113,7 +113,6 @@ fn a_hole_is_asked_about_once() {
         > type 1 c
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         > type 1 d
@@ -131,7 +130,6 @@ fn a_hole_is_asked_about_once() {
         > type 1 f
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         count AskedForRest
         router 1: ask 1
         "#,
@@ -150,9 +148,9 @@ fn an_editor_whose_answer_has_the_hole_too_is_not_asked_again() {
         > type 1 b
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         > kept
         > answer-again 1
+        left behind by 1: ground
         count LeftBehind
         router 1: refused 1 number 1
         count LeftBehind
@@ -241,6 +239,40 @@ fn too_many_refused_messages_end_the_session() {
         router 1: close 1: too many bad messages
         > type 1 a
         > detach 1
+        "#,
+    );
+}
+
+/// Nothing may be refused in silence: it is asked once more, though it sends nothing, and then told.
+#[test]
+fn an_editor_that_brings_again_what_is_refused_for_good_is_told() {
+    plays(
+        r#"
+        > attach 1
+        router 1: attached 1 at 0
+        router 1: ask 1
+        > rubbish 1
+        left behind by 1: refused
+        count Refused
+        router 1: refused 1 number 1
+        router 1: acknowledge 1 through 1
+        > answer-again 1
+        count Refused
+        router 1: refused 1 number 2
+        router 1: acknowledge 1 through 2
+        > wait 4900
+        > wait 200
+        count AskedForRest
+        router 1: ask 1
+        read the tail after 0
+        > wait 4000
+        > answer-again 1
+        count Refused
+        router 1: refused 1 number 3
+        router 1: close 1: part of your changes cannot be saved here: they hold something that would break other editors
+        router 1: acknowledge 1 through 3
+        > wait 20000
+        read the tail after 0 ×4
         "#,
     );
 }
@@ -353,7 +385,6 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
         > type 1 c
         count Kept
         keep 10 bytes
-        left behind by 1: ground
         > sync 1 empty
         router 1: answer to [1] through 1: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         > import 3 dddddddddddddddddddddddddddddddddddddddddddd
@@ -362,7 +393,7 @@ fn a_document_without_room_refuses_updates_and_goes_on() {
     );
 }
 
-/// The scan cannot see it, and yrs refuses it: the replica is made again without it.
+/// The scan cannot see it, and editors break on it.
 #[test]
 fn a_struct_whose_parent_is_no_type_becomes_a_tombstone() {
     plays(

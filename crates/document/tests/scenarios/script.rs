@@ -8,10 +8,14 @@
 //! > resume 1 5                           it has delivered slot 5 of another owner
 //! > type 1 abc                           its editor appends to the text and sends the update
 //! > lose 1 abc · again 1 · rubbish 1     … does not send it · sends the last one again · sends no update at all
+//! > erase 1 2 3                          its editor deletes three letters behind the second and sends the update
 //! > raw 1 00 00                          sends these bytes
+//! > copy 2 1 abc                         sends what the editor of session 1 typed so
 //! > full 1 · answer 1 · answer-again 1     sends its whole state as an update · as an answer · the last one as an answer
 //! > sync 1 [empty]                       it asks for what it lacks · for everything
 //! > kept                                 the store has the first remainder that it was given
+//! > early 9 ab                           the last owner has kept what client 9 typed last of this
+//! > take-over                             the document takes over, and what is kept with it
 //! > durable · mine · covered             the append in flight: created · found to be ours · below a snapshot
 //! > taken 1 abc · taken 1 abc …          the slot holds a foreign record of epoch 1 that types abc
 //! > tail 3 [1 abc]                       the store's newest slot, and what is there beyond ours (epoch and text)
@@ -21,6 +25,8 @@
 //! > wait 5000                            so many milliseconds pass, deadlines included
 //! ```
 
+mod words;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,15 +34,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringleaf_document::{AppendOutcome, Document, Effect, Gc, Input, Kept, Settings, compaction};
 use ringleaf_types::{
-    Body, ClientId, Clock, Epoch, Incarnation, Limits, MessageNumber, Presence, Record, Rights, RouterId,
-    SessionId, Slot, Snapshot, Subject, Writer,
+    Incarnation, Limits, MessageNumber, Record, Rights, RouterId, SessionId, Slot, Snapshot, Subject,
 };
-use ringleaf_wire::lib0::{write_var_string, write_var_uint};
-use ringleaf_wire::scan::{self, ScanLimits};
 use ringleaf_wire::{Event, Request};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
-use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+use yrs::{Doc, ReadTxn, StateVector, Text, Transact, Update};
+
+use words::{body, bytes, content, foreign, import, inherit, payload, presence, text, text_of, typed_last};
 
 /// Plays a script and compares.
 pub(crate) fn plays(script: &str) {
@@ -71,6 +76,8 @@ struct Editor {
     doc: Doc,
     number: MessageNumber,
     last: Bytes,
+    /// What was typed, sent or not.
+    typed: Vec<(String, Bytes)>,
 }
 
 struct Stage {
@@ -129,30 +136,7 @@ impl Stage {
 
     fn input(&mut self, verb: &str, rest: &str) -> Input {
         match verb {
-            "durable" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record));
-                Input::Appended { slot, outcome: AppendOutcome::Created }
-            }
-            "mine" => {
-                let (slot, record) = self.in_flight.take().unwrap();
-                self.store.push((slot, record.clone()));
-                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
-            }
-            "covered" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Input::Appended { slot, outcome: AppendOutcome::Covered }
-            }
-            "gap" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                Input::Appended { slot, outcome: AppendOutcome::Gap }
-            }
-            "taken" => {
-                let (slot, _) = self.in_flight.take().unwrap();
-                let record = foreign(rest);
-                self.store.push((slot, record.clone()));
-                Input::Appended { slot, outcome: AppendOutcome::Taken(record) }
-            }
+            "durable" | "mine" | "covered" | "gap" | "taken" => self.appended(verb, rest),
             "tail" => {
                 let (last, record) = rest.split_once(' ').unwrap_or((rest, ""));
                 let next = self.document.last_slot().next();
@@ -181,12 +165,16 @@ impl Stage {
             "seal" => Input::Seal,
             "unseal" => Input::Unseal,
             "claim" => Input::Claim,
-            "inherit" => inherit(rest),
-            "import" => {
-                let (ticket, text) = rest.split_once(' ').unwrap();
-                let update = if text == "rubbish" { Bytes::from_static(&[9, 9]) } else { typed(77, text) };
-                Input::Import { ticket: ticket.parse().unwrap(), update }
+            "early" => {
+                let (client, text) = rest.split_once(' ').unwrap();
+                let id = 1_000 + self.kept.len() as u64;
+                let update = typed_last(client.parse().unwrap(), text);
+                self.kept.push(Kept { id, update, since: self.now });
+                Input::Wake
             }
+            "take-over" => Input::TakeOver { slots: Vec::new(), kept: self.kept.clone() },
+            "inherit" => inherit(rest),
+            "import" => import(rest),
             "export" => Input::Export { ticket: rest.parse().unwrap() },
             "gone" => Input::RouterGone { router: RouterId::new(rest.parse().unwrap()) },
             "catch-up" => Input::Request {
@@ -197,8 +185,27 @@ impl Stage {
         }
     }
 
+    /// What became of the append in flight.
+    fn appended(&mut self, verb: &str, rest: &str) -> Input {
+        let (slot, record) = self.in_flight.take().unwrap();
+        let (stored, outcome) = match verb {
+            "durable" => (Some(record), AppendOutcome::Created),
+            "mine" => (Some(record.clone()), AppendOutcome::Taken(record)),
+            "taken" => (Some(foreign(rest)), AppendOutcome::Taken(foreign(rest))),
+            "covered" => (None, AppendOutcome::Covered),
+            _ => (None, AppendOutcome::Gap),
+        };
+        self.store.extend(stored.map(|record| (slot, record)));
+        Input::Appended { slot, outcome }
+    }
+
     fn request(&mut self, verb: &str, rest: &str) -> Input {
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        if let ("copy", Some((of, what))) = (verb, rest.split_once(' ')) {
+            let typed = &self.editor(of).typed;
+            let copy = typed.iter().find(|(typed, _)| typed == what).unwrap().1.clone();
+            self.editor(name).last = copy;
+        }
         let editor = self.editor(name);
         let (router, session) = editor.key;
         let request = match verb {
@@ -221,20 +228,23 @@ impl Stage {
                 editor.last = editor.types(rest);
                 editor.update(false)
             }
+            "erase" => {
+                let (at, length) = rest.split_once(' ').unwrap();
+                editor.last = editor.erases(at.parse().unwrap(), length.parse().unwrap());
+                editor.update(false)
+            }
             "lose" => {
                 editor.types(rest);
                 return Input::Wake;
             }
-            "again" => editor.update(false),
+            "again" | "copy" => editor.update(false),
             "answer-again" => editor.update(true),
             "rubbish" => {
                 editor.last = Bytes::from_static(&[1, 1, 1]);
                 editor.update(false)
             }
             "raw" => {
-                let hex: Vec<u8> =
-                    rest.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-                editor.last = hex.into();
+                editor.last = bytes(rest);
                 editor.update(false)
             }
             "full" | "answer" => {
@@ -263,7 +273,8 @@ impl Stage {
         let at = self.editors.iter().position(|editor| editor.key == key).unwrap_or_else(|| {
             let doc = Doc::with_client_id(router * 100 + number);
             let last = Bytes::new();
-            self.editors.push(Editor { key, doc, number: MessageNumber::new(0), last });
+            let (number, typed) = (MessageNumber::new(0), Vec::new());
+            self.editors.push(Editor { key, doc, number, last, typed });
             self.editors.len() - 1
         });
         &mut self.editors[at]
@@ -379,27 +390,20 @@ impl Stage {
     }
 }
 
-/// Of the session of router 1 that has this number: its client, and how old that is.
-fn inherit(rest: &str) -> Input {
-    let mut words = rest.split(' ').map(|word| word.parse().unwrap());
-    let (session, client, age): (u64, u64, u64) =
-        (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-    let presence = Presence {
-        client: ClientId::new(client),
-        clock: Clock::new(3),
-        state: Some(Bytes::from_static(b"{}")),
-        subject: Subject::anyone(),
-        raised_by: Some((RouterId::new(1), SessionId::new(session))),
-        age: Duration::from_secs(age),
-    };
-    Input::Inherit { presence: vec![presence] }
-}
-
 impl Editor {
     fn types(&mut self, what: &str) -> Bytes {
         let root = self.doc.get_or_insert_text("t");
         let mut transaction = self.doc.transact_mut();
         root.push(&mut transaction, what);
+        let update: Bytes = transaction.encode_update_v1().into();
+        self.typed.push((what.to_owned(), update.clone()));
+        update
+    }
+
+    fn erases(&mut self, at: u32, length: u32) -> Bytes {
+        let root = self.doc.get_or_insert_text("t");
+        let mut transaction = self.doc.transact_mut();
+        root.remove_range(&mut transaction, at, length);
         transaction.encode_update_v1().into()
     }
 
@@ -411,73 +415,4 @@ impl Editor {
     fn state(&self) -> Bytes {
         self.doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
     }
-}
-
-/// A record of another node: `EPOCH TEXT`, where the text may be `deletion` or nothing.
-fn foreign(what: &str) -> Record {
-    let (epoch, text) = what.split_once(' ').unwrap_or((what, ""));
-    let epoch = Epoch::new(epoch.parse().unwrap());
-    let body = match text {
-        "deletion" => Body::Deletion,
-        "" => Body::Updates(Vec::new()),
-        text => Body::Updates(vec![typed(88, text)]),
-    };
-    let writer = Writer { node: "b".parse().unwrap(), incarnation: Incarnation::new(9), nonce: 5 };
-    Record { epoch, writer, body }
-}
-
-/// One update of a client that types a text at once.
-pub(crate) fn typed(client: u64, what: &str) -> Bytes {
-    let doc = Doc::with_client_id(client);
-    let root = doc.get_or_insert_text("t");
-    root.push(&mut doc.transact_mut(), what);
-    doc.transact().encode_state_as_update_v1(&StateVector::default()).into()
-}
-
-/// `CLIENT CLOCK STATE`, the state without blanks.
-fn payload(entry: &str) -> Bytes {
-    let mut parts = entry.splitn(3, ' ');
-    let mut number = || parts.next().unwrap().parse::<u64>();
-    let (client, clock) = (number().unwrap(), number().unwrap());
-    let mut payload = vec![1];
-    write_var_uint(&mut payload, client);
-    write_var_uint(&mut payload, clock);
-    write_var_string(&mut payload, parts.next().unwrap());
-    payload.into()
-}
-
-fn presence(payload: &[u8]) -> String {
-    let entries = scan::awareness(payload, &ScanLimits::default()).unwrap();
-    let entries: Vec<String> = entries
-        .map(|entry| format!("{}@{} {}", entry.client, entry.clock, entry.state.unwrap_or("null")))
-        .collect();
-    if entries.is_empty() { "nobody".to_owned() } else { entries.join(", ") }
-}
-
-fn body(body: &Body) -> String {
-    match body {
-        Body::Updates(updates) => format!("{} updates", updates.len()),
-        Body::Deletion => "deletion".to_owned(),
-        Body::Undeletion => "undeletion".to_owned(),
-    }
-}
-
-fn content(update: &[u8]) -> String {
-    if update[0] == 0 { "no structs".to_owned() } else { format!("{:?}", text_of(update)) }
-}
-
-fn text(doc: &Doc) -> String {
-    let root = doc.get_or_insert_text("t");
-    let transaction = doc.transact();
-    root.get_string(&transaction)
-}
-
-/// The text after an update, if that can be applied to nothing; else its inserted pieces are told by their size.
-fn text_of(update: &[u8]) -> String {
-    let doc = Doc::new();
-    let root = doc.get_or_insert_text("t");
-    let mut transaction = doc.transact_mut();
-    transaction.apply_update(Update::decode_v1(update).unwrap()).unwrap();
-    drop(transaction);
-    root.get_string(&doc.transact())
 }

@@ -1,12 +1,13 @@
 //! Listing, showing, deleting and bringing back.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use ringleaf_store::{Listed, Store, StoreError};
-use ringleaf_types::DocumentId;
+use ringleaf_types::{DocumentId, Remainder, Slot};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::Node;
 use crate::command::Operator;
 use crate::rates::PerSecond;
 use crate::registry::Resident;
+use crate::unadmitted::Unadmitted;
 
 /// Documents on one page, at most and by default.
 const PAGE_MAX: usize = 1_000;
@@ -70,6 +72,56 @@ pub(super) struct Line {
     epoch: Option<u64>,
     #[serde(flatten)]
     per_second: Option<Rates>,
+    /// Sessions whose editor has sent something that is not in the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions_left_behind: Option<usize>,
+}
+
+/// The same, and what editors have sent that is not in the document.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    line: Line,
+    /// The first of those sessions.
+    left_behind: Vec<LeftBehind>,
+    /// What lacks its ground and is kept until that comes, whoever has sent it.
+    remainders: usize,
+    remainder_bytes: usize,
+}
+
+/// A session of which something is not in the document.
+#[derive(Serialize)]
+struct LeftBehind {
+    router: String,
+    session: String,
+    since: String,
+    reason: &'static str,
+    why: String,
+    /// Of it is kept: structs and deleted ranges, and their bytes.
+    pieces: u64,
+    bytes: usize,
+}
+
+impl Shown {
+    fn new(line: Line, unadmitted: Option<&Unadmitted>, kept: &[Remainder]) -> Self {
+        let now = (Instant::now().into_std(), SystemTime::now());
+        let left_behind = unadmitted.into_iter().flat_map(|unadmitted| &unadmitted.shown);
+        let left_behind = left_behind.map(|left| LeftBehind {
+            router: left.router.to_string(),
+            session: left.session.to_string(),
+            since: rfc3339(now.1 - now.0.saturating_duration_since(left.since)),
+            reason: left.why.word(),
+            why: left.why.to_string(),
+            pieces: left.pieces,
+            bytes: left.bytes,
+        });
+        Self {
+            line,
+            left_behind: left_behind.collect(),
+            remainders: kept.len(),
+            remainder_bytes: kept.iter().map(|remainder| remainder.bytes.len()).sum(),
+        }
+    }
 }
 
 /// What it moves in a second, on the node that answers.
@@ -108,6 +160,8 @@ impl Line {
             resident_bytes: facts.map(|facts| facts.bytes()),
             epoch: facts.map(|facts| facts.epoch().get()),
             per_second: facts.map(|facts| facts.per_second(Instant::now()).into()),
+            sessions_left_behind: facts
+                .map(|facts| facts.unadmitted.read().map_or(0, |unadmitted| unadmitted.session_count())),
         }
     }
 }
@@ -156,9 +210,31 @@ async fn largest(
 pub(super) async fn show(
     State(node): State<Arc<Node>>,
     Name(document): Name,
-) -> Result<Json<Line>, ApiError> {
-    let listed = node.known(&document).await?;
-    Ok(Json(Line::new(&listed, node.shared.registry.find(&document).as_deref())))
+) -> Result<Json<Shown>, ApiError> {
+    let kept = node.shared.store.remainders(&document).await?;
+    let listed = match node.listed(&document).await? {
+        Some(listed) => listed,
+        None => unwritten(&document, &kept).ok_or_else(ApiError::not_found)?,
+    };
+    let resident = node.shared.registry.find(&document);
+    let unadmitted = resident.as_ref().and_then(|resident| resident.facts.unadmitted.read());
+    let line = Line::new(&listed, resident.as_deref());
+    Ok(Json(Shown::new(line, unadmitted.as_deref(), &kept)))
+}
+
+/// A document of which there is nothing but remainders: nothing was ever written to it.
+fn unwritten(document: &DocumentId, kept: &[Remainder]) -> Option<Listed> {
+    let (first, last) = (kept.first()?.since, kept.last()?.since);
+    Some(Listed {
+        document: document.clone(),
+        last: Slot::ZERO,
+        tail_slots: 0,
+        bytes: 0,
+        created_at: first,
+        changed_at: last,
+        deleted: false,
+        quarantined: false,
+    })
 }
 
 pub(super) async fn delete(

@@ -90,7 +90,7 @@ impl DocumentTask {
             }
             Effect::RemainderExpired { bytes } => {
                 let document = &self.resident.document;
-                warn!(%document, bytes, "what a message lacked its ground for has not come: it is forgotten");
+                warn!(%document, bytes, "a part of a message has waited too long for what it builds on, and is dropped");
             }
             Effect::LeftBehind { router, session, why } => {
                 warn!(
@@ -99,7 +99,7 @@ impl DocumentTask {
                     %session,
                     reason = why.word(),
                     why = %why,
-                    "something that an editor has sent is not in the document"
+                    "part of what an editor has sent is not in the document"
                 );
             }
             Effect::Count(count) => self.shared.metrics.count(count),
@@ -227,13 +227,15 @@ impl DocumentTask {
         }
     }
 
-    /// Measuring a document that many have edited takes microseconds, so it is not done in every turn.
+    /// Measuring a document that many have edited takes microseconds, so it is not done in every turn. Nor is going through
+    /// what it has not admitted.
     fn measure(&mut self, document: &Document, now: Instant) {
         let due = self.measured_at.map(|at| at + MEASURE_INTERVAL).filter(|due| *due > now);
         self.measure_due = due;
         let facts = &self.resident.facts;
         let bytes = if due.is_none() {
             self.measured_at = Some(now);
+            facts.unadmitted.measure(document, &self.shared.metrics);
             document.resident_bytes()
         } else {
             facts.bytes()

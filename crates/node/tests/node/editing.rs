@@ -334,8 +334,11 @@ async fn of_many_documents_that_are_loaded_at_once_no_more_stay_than_there_is_ro
     store.reads(Fault::None);
     let opened = opening.join_all().await;
     let refused = opened.iter().filter(|opened| matches!(opened, Err(OpenError::Busy))).count();
-    assert_eq!((opened.len() - refused, refused), (6, 14), "{:?}", node.status());
-    assert!(node.status().resident_bytes < 400_000, "{:?}", node.status());
+    let status = node.status();
+    assert_eq!(status.documents, opened.len() - refused, "{status:?}");
+    // The one that fills it, or goes over it, is the last.
+    assert!((300_000..420_000).contains(&status.resident_bytes), "{status:?}");
+    assert!(opened.iter().all(|opened| matches!(opened, Ok(_) | Err(OpenError::Busy))));
 }
 
 /// A panic outside of the document: its own task ends, everybody is told, nobody else notices.

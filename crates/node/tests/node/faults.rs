@@ -286,14 +286,56 @@ async fn a_document_at_which_three_processes_were_killed_goes_on() {
     assert_eq!(store.inner.quarantined().await.expect("it is read").len(), 0);
 }
 
+/// R8: it was being loaded, or made compact, when they ended.
 #[tokio::test(start_paused = true)]
 async fn a_document_that_has_ended_four_processes_does_not_end_a_fifth() {
-    let (node, _store) = after_deaths(4).await;
-    let mut editor = Editor::join(&node, "notes", 1).await;
-    editor.type_in("more").await;
-    let end = editor.until("the end", |_, editor| editor.closed.is_some()).await;
-    assert_eq!(end, Event::Closed { reason: CloseReason::DocumentQuarantined });
-    assert_eq!(editor.acknowledged, 0);
+    let (node, store) = after_deaths(4).await;
+    assert_eq!(refused_for(Editor::open(&node, "notes", 1).await), CloseReason::DocumentQuarantined);
+    assert_eq!(store.inner.quarantined().await.expect("it is read").len(), 1);
+    let mut other = Editor::join(&node, "other", 1).await;
+    other.type_in("undisturbed").await;
+    other.all_acknowledged().await;
+}
+
+/// R8. One that costs next to nothing is not worth a write.
+#[tokio::test(start_paused = true)]
+async fn the_load_of_a_large_document_is_noted_in_the_store_first() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    for (name, bytes) in [("small", 10_000), ("large", 1_500_000)] {
+        let mut writer = Editor::join(&node, name, 1).await;
+        writer.type_in(&"x".repeat(bytes)).await;
+        writer.all_acknowledged().await;
+    }
+    node.stop(Duration::from_secs(1)).await;
+    let node = start(store.clone());
+    let before = store.mark_calls();
+    assert_eq!(Editor::join(&node, "small", 1).await.text().len(), 10_000);
+    assert_eq!(store.mark_calls(), before);
+    assert_eq!(Editor::join(&node, "large", 1).await.text().len(), 1_500_000);
+    assert_eq!(store.mark_calls(), before + 1);
+    node.stop(Duration::from_secs(1)).await;
+    assert_eq!(store.inner.noted().await.expect("it is read"), [], "it went well");
+    store.inner.mark_attempt(&document("large")).await.expect("it is noted");
+    assert_eq!(cold(&store, "large").await.len(), 1_500_000, "one death is no reason");
+    assert_eq!(store.inner.noted().await.expect("it is read"), []);
+}
+
+/// What is noted first is tried twice, too, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_large_document_that_does_not_load_is_tried_twice() {
+    let store = FaultyStore::new();
+    let node = start(store.clone());
+    let mut writer = Editor::join(&node, "notes", 1).await;
+    writer.type_in(&"x".repeat(1_500_000)).await;
+    writer.all_acknowledged().await;
+    node.stop(Duration::from_secs(1)).await;
+    let node = start(store.clone());
+    assert_eq!(Editor::join(&node, "other", 1).await.text(), "");
+    store.reads(Fault::NoUpdate);
+    let before = store.read_calls();
+    assert_eq!(refused_for(Editor::open(&node, "notes", 1).await), CloseReason::DocumentQuarantined);
+    assert_eq!(store.read_calls() - before, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Corrupt,
     /// Reads the slots, and nothing in them.
     Empty,
+    /// Reads updates with something behind their end.
+    NoUpdate,
 }
 
 #[derive(Debug, Default)]
@@ -181,7 +183,7 @@ impl FaultyStore {
 fn trouble(fault: Fault, document: &DocumentId) -> Result<(), StoreError> {
     let slot = Slot::new(1);
     match fault {
-        Fault::None | Fault::LoseReply | Fault::Hold | Fault::Empty => Ok(()),
+        Fault::None | Fault::LoseReply | Fault::Hold | Fault::Empty | Fault::NoUpdate => Ok(()),
         Fault::Away => Err(StoreError::Away("announced".into())),
         Fault::DiskFull => Err(StoreError::DiskFull("announced".into())),
         Fault::Gap => Err(StoreError::Gap { document: document.clone(), after: slot }),
@@ -198,6 +200,14 @@ impl Store for FaultyStore {
         let mut stored = self.inner.read(document).await?;
         if fault == Fault::Empty {
             stored.slots.iter_mut().for_each(|(_, record)| record.body = Body::Updates(Vec::new()));
+        }
+        if fault == Fault::NoUpdate {
+            let states = stored.snapshot.iter_mut().map(|snapshot| &mut snapshot.state);
+            let updates = stored.slots.iter_mut().flat_map(|(_, record)| match &mut record.body {
+                Body::Updates(updates) => updates.as_mut_slice(),
+                Body::Deletion | Body::Undeletion => &mut [],
+            });
+            states.chain(updates).for_each(|update| *update = [&update[..], &[0]].concat().into());
         }
         Ok(stored)
     }

@@ -344,3 +344,81 @@ async fn a_store_that_is_away_is_said_to_be() {
     store.reads(Fault::Away);
     assert_eq!(get(&node, "/api/v1/quarantine").await.error(), (503, "unavailable".into()));
 }
+
+/// The second of two updates by one client, without the first.
+fn without_ground(editor: &Editor) -> (Bytes, Bytes) {
+    (editor.edit("first "), editor.edit("second"))
+}
+
+/// Waits until `doc show` says this; how a document is measured is up to a second old.
+async fn until_shown(node: &Arc<Node>, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let mut shown = Value::Null;
+    for _ in 0..500 {
+        shown = get(node, path).await.json();
+        if holds(&shown) {
+            return shown;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited in vain: {shown}");
+}
+
+#[tokio::test]
+async fn what_a_session_has_left_behind_is_shown_until_its_ground_comes() {
+    let store = Arc::new(MemoryStore::new());
+    let node = start(store.clone());
+    let mut early = Editor::join(&node, "notes", 1).await;
+    let (first, second) = without_ground(&early);
+    let bytes = second.len();
+    early.send(second).await;
+    let shown = until_shown(&node, NOTES, |shown| shown["sessions_left_behind"] == 1).await;
+    let left = &shown["left_behind"][0];
+    assert_eq!((&left["reason"], &left["pieces"]), (&json!("ground"), &json!(1)), "{shown}");
+    assert_eq!(left["bytes"], shown["remainder_bytes"]);
+    assert!(left["bytes"].as_u64().unwrap() <= bytes as u64, "{shown}");
+    assert!(left["why"].as_str().unwrap().contains("kept until that comes"), "{shown}");
+    assert!(left["since"].as_str().unwrap().ends_with('Z'), "{shown}");
+    assert_eq!(
+        (&shown["remainders"], &shown["last_slot"]),
+        (&json!(1), &json!(0)),
+        "nothing was written: {shown}"
+    );
+    assert_eq!(node.all_in_memory()[0].left_behind, 1);
+
+    let mut other = Editor::join(&node, "notes", 2).await;
+    other.send(first).await;
+    other.until_text("first second").await;
+    let shown = until_shown(&node, NOTES, |shown| shown["sessions_left_behind"] == 0).await;
+    assert_eq!(shown["left_behind"], json!([]));
+    until_shown(&node, NOTES, |shown| shown["remainders"] == 0).await;
+    assert_eq!(node.all_in_memory()[0].left_behind, 0);
+}
+
+#[tokio::test]
+async fn remainders_are_shown_though_nobody_is_there_any_more() {
+    let store = Arc::new(MemoryStore::new());
+    let node = start(store.clone());
+    let mut early = Editor::join(&node, "notes", 1).await;
+    let (_, second) = without_ground(&early);
+    early.send(second).await;
+    until_shown(&node, NOTES, |shown| shown["remainders"] == 1).await;
+    let cold = start(store);
+    let shown = get(&cold, NOTES).await.ok();
+    assert_eq!((&shown["resident"], &shown["remainders"]), (&json!(false), &json!(1)), "{shown}");
+    assert!(shown["remainder_bytes"].as_u64().unwrap() > 0, "{shown}");
+    assert_eq!(get(&cold, "/api/v1/documents/other").await.error(), (404, "document_not_found".into()));
+}
+
+#[tokio::test]
+async fn a_document_that_is_full_says_so_of_the_session_that_is_refused() {
+    let limits = Limits { document_bytes_max: 200, ..limits() };
+    let node = start_with(Arc::new(MemoryStore::new()), limits);
+    let mut editor = write(&node, "notes", "x", 1).await;
+    let update = editor.edit(&"y".repeat(300));
+    editor.send(update).await;
+    let shown = until_shown(&node, NOTES, |shown| shown["sessions_left_behind"] == 1).await;
+    assert_eq!(shown["left_behind"][0]["reason"], json!("full"), "{shown}");
+    assert!(shown["left_behind"][0]["why"].as_str().unwrap().contains("document_bytes_max"), "{shown}");
+    editor.submit(ringleaf_wire::Request::Detach { session: crate::editor::SESSION }).await;
+    until_shown(&node, NOTES, |shown| shown["sessions_left_behind"] == 0).await;
+}

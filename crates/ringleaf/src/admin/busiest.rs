@@ -36,6 +36,9 @@ pub(crate) enum Sort {
     Size,
     /// Their names
     Name,
+    /// Editors that have sent something that is not in the document; only documents that have such editors
+    #[serde(rename = "left-behind")]
+    LeftBehind,
 }
 
 impl Sort {
@@ -47,6 +50,7 @@ impl Sort {
             Self::Sessions => "sessions",
             Self::Size => "size",
             Self::Name => "name",
+            Self::LeftBehind => "left-behind",
         }
     }
 
@@ -58,6 +62,7 @@ impl Sort {
             Self::Sessions => Ordering::Equal,
             Self::Size => b.size.cmp(&a.size),
             Self::Name => a.name.cmp(b.name),
+            Self::LeftBehind => b.left_behind.cmp(&a.left_behind),
         };
         first.then(b.sessions.cmp(&a.sessions)).then(b.size.cmp(&a.size)).then(a.name.cmp(b.name))
     }
@@ -70,6 +75,7 @@ struct Figures<'a> {
     bytes_in: f64,
     sessions: u64,
     size: u64,
+    left_behind: u64,
 }
 
 impl<'a> Figures<'a> {
@@ -80,10 +86,11 @@ impl<'a> Figures<'a> {
             bytes_in: document.per_second.bytes,
             sessions: document.sessions as u64,
             size: document.bytes as u64,
+            left_behind: document.left_behind as u64,
         }
     }
 
-    /// Of a line that some node has written. An older one knows no rates: they count as none.
+    /// Of a line that some node has written. What an older one does not know counts as none.
     fn read(line: &'a Value) -> Self {
         let [updates, bytes_in, _] = RATES.map(|key| line[key].as_f64().unwrap_or_default());
         Self {
@@ -92,6 +99,7 @@ impl<'a> Figures<'a> {
             bytes_in,
             sessions: line["sessions"].as_u64().unwrap_or_default(),
             size: line["bytes"].as_u64().unwrap_or_default(),
+            left_behind: line["left_behind"].as_u64().unwrap_or_default(),
         }
     }
 }
@@ -136,6 +144,7 @@ fn here(admin: &Admin, wanted: &Wanted, limit: usize) -> Vec<Value> {
     let node = admin.facts.config.node_id.as_str();
     let documents = admin.health.host().into_iter().flat_map(|host| host.all_in_memory());
     let named = documents.filter(|document| document.document.as_str().starts_with(&wanted.prefix));
+    let named = named.filter(|document| wanted.sort != Sort::LeftBehind || document.left_behind > 0);
     let first = first(named.collect(), limit, |a, b| wanted.sort.compare(&Figures::of(a), &Figures::of(b)));
     first.iter().map(|document| line(document, node)).collect()
 }
@@ -147,6 +156,7 @@ pub(super) fn line(document: &InMemory, node: &str) -> Value {
     line["node"] = node.into();
     line["sessions"] = document.sessions.into();
     line["bytes"] = document.bytes.into();
+    line["left_behind"] = document.left_behind.into();
     line
 }
 
@@ -178,7 +188,8 @@ mod tests {
         let documents = vec![
             document("a", 1, 9, 0.5, 900.0),
             document("b", 3, 1, 0.0, 0.0),
-            document("c", 1, 10, 40.0, 80.0),
+            json!({ "name": "c", "sessions": 1, "bytes": 10, "updates_per_second": 40.0,
+                "bytes_per_second": 80.0, "left_behind": 1 }),
             // As an older version says it.
             json!({ "name": "d", "sessions": 0, "bytes": 99 }),
         ];
@@ -194,5 +205,6 @@ mod tests {
         assert_eq!(names(Sort::Size, 1), "d");
         assert_eq!(names(Sort::Name, 9), "abcd");
         assert_eq!(names(Sort::Name, 0), "");
+        assert_eq!(names(Sort::LeftBehind, 1), "c");
     }
 }

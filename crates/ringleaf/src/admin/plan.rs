@@ -237,6 +237,7 @@ mod tests {
                 bytes: 10,
                 epoch: Epoch::new(1),
                 per_second: PerSecond::default(),
+                left_behind: 0,
             })
             .collect()
     }

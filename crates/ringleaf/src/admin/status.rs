@@ -83,6 +83,7 @@ pub(super) async fn of(admin: &Admin) -> Value {
             "behind": editors.map(|editors| editors.behind),
             "documents_resident": node.map(|node| node.documents),
             "document_sessions": in_memory.as_ref().map(|documents| sessions(documents)),
+            "sessions_left_behind": in_memory.as_ref().map(|documents| left_behind(documents)),
             "documents_quarantined": node.map(|node| node.quarantined),
             "resident_bytes": node.map(|node| node.resident_bytes),
             "failing_appends": node.map(|node| node.failing_appends),
@@ -108,6 +109,11 @@ fn role(role: Role) -> &'static str {
 /// Of the documents that are hosted here, wherever their editors are connected.
 fn sessions(documents: &[InMemory]) -> usize {
     documents.iter().map(|document| document.sessions).sum()
+}
+
+/// Sessions whose editors have sent something that is not in the document.
+fn left_behind(documents: &[InMemory]) -> usize {
+    documents.iter().map(|document| document.left_behind).sum()
 }
 
 /// What they move together, and how long that takes to become durable.

@@ -26,8 +26,8 @@ pub(crate) struct DocList {
     pub(crate) prefix: String,
     /// What comes first: names in order, or the most of something, in the whole cluster
     ///
-    /// By updates, bytes and sessions only documents in memory are listed: nothing is written to the others. Rates are
-    /// those of about the last ten seconds.
+    /// By updates, bytes, sessions and left-behind only documents in memory are listed: nothing is written to the others.
+    /// Rates are those of about the last ten seconds.
     #[arg(long, value_enum, default_value = "name", value_name = "WHAT")]
     pub(crate) sort: Sort,
     /// At most so many [default: 1000 by name, else 20]

@@ -5,20 +5,28 @@ use serde_json::Value;
 use super::text::{array, cell, count};
 use crate::output::{self, Table};
 
-/// One row for each document.
+/// One row for each document. The sessions that have left something behind have a column when there are any.
 pub(super) fn table(documents: &[Value]) -> Table {
-    let headings = ["DOCUMENT", "NODE", ">SESSIONS", ">UPDATES/S", ">IN/S", ">DELIVERIES/S", ">MEMORY"];
+    let left_behind = |document: &Value| document["left_behind"].as_u64().unwrap_or_default();
+    let left = documents.iter().any(|document| left_behind(document) > 0);
+    let mut headings = vec!["DOCUMENT", "NODE", ">SESSIONS"];
+    headings.extend(left.then_some(">LEFT BEHIND"));
+    headings.extend([">UPDATES/S", ">IN/S", ">DELIVERIES/S", ">MEMORY"]);
     let mut table = Table::new(&headings);
     for document in documents {
-        table.row([
+        let mut row = vec![
             cell(document, "name"),
             cell(document, "node"),
             count(document["sessions"].as_u64().unwrap_or_default()),
+        ];
+        row.extend(left.then(|| count(left_behind(document))));
+        row.extend([
             rate(&document["updates_per_second"]),
             volume(&document["bytes_per_second"]),
             rate(&document["deliveries_per_second"]),
             document["bytes"].as_u64().map(output::size).unwrap_or_default(),
         ]);
+        table.row(row);
     }
     table
 }
@@ -78,5 +86,8 @@ mod tests {
              notes/today  n2       1,200       48.7  1.7 KiB        58,440  50.8 KiB\n\
              a            n1           0                                         9 B\n"
         );
+        let left = json!({ "name": "a", "node": "n1", "sessions": 3, "bytes": 9, "updates_per_second": 0.0, "left_behind": 2 });
+        let text = table(&[left]).render(false);
+        assert!(text.contains("SESSIONS  LEFT BEHIND") && text.contains("       3            2"), "{text}");
     }
 }

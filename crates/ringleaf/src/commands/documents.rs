@@ -30,7 +30,7 @@ fn path(name: &str) -> String {
 pub(super) fn run(command: Doc) -> Result<(), Failure> {
     match command {
         Doc::List(command) => list(command),
-        Doc::Show(named) => show(&named, Ask::get(&path(&named.name))),
+        Doc::Show(named) => show_document(&named),
         Doc::Get { name, format, target } => get(&name, format, &target),
         Doc::Import { name, file, common } => import(&name, &file, &common),
         Doc::Export { name, file, force, common } => export(&name, &file, force, &common),
@@ -92,7 +92,7 @@ fn list(command: DocList) -> Result<(), Failure> {
                 .advise("say a smaller --limit, or leave out --sort"))
         }
         (Sort::Size, None) => largest(&command, limit.unwrap_or(FIRST_DEFAULT)),
-        (Sort::Updates | Sort::Bytes | Sort::Sessions, None) => {
+        (Sort::Updates | Sort::Bytes | Sort::Sessions | Sort::LeftBehind, None) => {
             busiest(&command, limit.unwrap_or(FIRST_DEFAULT))
         }
     }
@@ -148,9 +148,10 @@ fn busiest(command: &DocList, limit: usize) -> Result<(), Failure> {
     let answer = client.json(Ask::get(&path))?;
     output::answer(command.common.output.format, &answer, || {
         let documents = array(&answer, "documents");
-        let nothing = match command.prefix.as_str() {
-            "" => "no document is in memory".to_owned(),
-            prefix => format!("no document whose name begins with {prefix:?} is in memory"),
+        let nothing = match (command.sort, command.prefix.as_str()) {
+            (Sort::LeftBehind, _) => "everything that editors have sent is in their documents".to_owned(),
+            (_, "") => "no document is in memory".to_owned(),
+            (_, prefix) => format!("no document whose name begins with {prefix:?} is in memory"),
         };
         or_nothing(documents.is_empty(), &nothing, &busy::table(documents)) + &busy::left_out(&answer)
     })
@@ -214,6 +215,32 @@ fn state(document: &Value) -> &'static str {
 fn show(named: &Named, ask: Ask<'_>) -> Result<(), Failure> {
     let answer = Client::open(&named.common.target)?.json(ask)?;
     output::answer(named.common.output.format, &answer, || fields(&answer))
+}
+
+fn show_document(named: &Named) -> Result<(), Failure> {
+    let mut answer = Client::open(&named.common.target)?.json(Ask::get(&path(&named.name)))?;
+    output::answer(named.common.output.format, &answer.clone(), || {
+        let left = answer.as_object_mut().and_then(|answer| answer.remove("left_behind")).unwrap_or_default();
+        fields(&answer) + &left_behind(&left, answer["sessions_left_behind"].as_u64().unwrap_or(0))
+    })
+}
+
+/// The sessions of which something is not in the document.
+fn left_behind(left: &Value, all: u64) -> String {
+    let left = left.as_array().map(Vec::as_slice).unwrap_or_default();
+    if left.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["LEFT BEHIND", "SESSION", "ROUTER", ">PIECES", ">KEPT", "WHY"]);
+    for session in left {
+        let kept = output::size(session["bytes"].as_u64().unwrap_or(0));
+        let [since, id, router, pieces, why] =
+            ["since", "session", "router", "pieces", "why"].map(|key| cell(session, key));
+        table.row([since, id, router, pieces, kept, why]);
+    }
+    let more = all.saturating_sub(left.len() as u64);
+    let more = if more > 0 { format!("and {more} more sessions\n") } else { String::new() };
+    format!("\n{}{more}", table.render(false))
 }
 
 /// What people look for first.

@@ -170,6 +170,9 @@ pub(super) fn details(status: &Value, wide: bool) -> String {
             table.row([name.into(), count.to_string()]);
         }
     }
+    if number("/counts/sessions_left_behind") > 0 {
+        table.row(["left behind".into(), number("/counts/sessions_left_behind").to_string()]);
+    }
     if number("/counts/failing_appends") > 0 {
         table.row(["appends failing".into(), number("/counts/failing_appends").to_string()]);
     }

@@ -51,7 +51,10 @@ pub(super) fn verdict(status: &Value, nodes: Option<&Value>) -> Verdict {
         (Some("stopped"), ..) => {
             Verdict { mood: Mood::Stopped, text: "stopped: nobody serves this folder".into() }
         }
-        (Some("serving"), true, None) => Verdict { mood: Mood::Well, text: format!("serving for {uptime}") },
+        (Some("serving"), true, None) => {
+            let note = left_behind(status["counts"]["sessions_left_behind"].as_u64().unwrap_or(0));
+            Verdict { mood: Mood::Well, text: format!("serving for {uptime}{note}") }
+        }
         (Some("serving"), true, Some(nodes)) => {
             let mut verdict = of_cluster(status, nodes);
             let who = format!("; this is {} {}", cell(status, "role"), cell(status, "node"));
@@ -62,6 +65,18 @@ pub(super) fn verdict(status: &Value, nodes: Option<&Value>) -> Verdict {
             mood: Mood::Unwell,
             text: format!("{}, not ready: {}", stage.unwrap_or("unknown"), failed.join("; ")),
         },
+    }
+}
+
+/// A note: it is nothing wrong with the server that some editors have sent what cannot be admitted, or not yet.
+fn left_behind(sessions: u64) -> String {
+    match sessions {
+        0 => String::new(),
+        1 => ", something that 1 session has sent is not in its document (`ringleaf doc list --sort left-behind`)".into(),
+        more => format!(
+            ", something that {} sessions have sent is not in their documents (`ringleaf doc list --sort left-behind`)",
+            count(more)
+        ),
     }
 }
 
@@ -90,7 +105,7 @@ fn of_cluster(status: &Value, nodes: &Value) -> Verdict {
         })
         .collect();
     let text = format!(
-        "cluster {} is well: {} serve{} {} with {}{}{}",
+        "cluster {} is well: {} serve{} {} with {}{}{}{}",
         cell(nodes, "cluster"),
         some(serving, "node"),
         if serving == 1 { "s" } else { "" },
@@ -98,6 +113,7 @@ fn of_cluster(status: &Value, nodes: &Value) -> Verdict {
         some(sum("document_sessions"), "session"),
         off.concat(),
         if nodes["moves_paused"] == true { ", moves are paused" } else { "" },
+        left_behind(sum("sessions_left_behind")),
     );
     Verdict { mood: Mood::Well, text }
 }
@@ -196,6 +212,20 @@ mod tests {
         assert!(mood == Mood::Well && text.contains(" sessions, n2 cordoned; this is"), "{text}");
         one_of_two["moves_paused"] = true.into();
         assert!(said(&status(), Some(&one_of_two)).1.contains(", n2 cordoned, moves are paused; this is"));
+    }
+
+    #[test]
+    fn sessions_with_something_left_behind_are_a_note_and_nothing_worse() {
+        let mut alone = status();
+        alone["counts"] = json!({ "sessions_left_behind": 1 });
+        let line = "serving for 1m 1s, something that 1 session has sent is not in its document (`ringleaf doc list --sort left-behind`)";
+        assert_eq!(said(&alone, None), (Mood::Well, line.into()));
+        let mut two = nodes(&[member("n1"), member("n2")]);
+        two["members"][0]["counts"]["sessions_left_behind"] = 1.into();
+        two["members"][1]["counts"]["sessions_left_behind"] = 1_000.into();
+        let (mood, text) = said(&status(), Some(&two));
+        let note = ", something that 1,001 sessions have sent is not in their documents (`ringleaf doc list --sort left-behind`); this is";
+        assert!(mood == Mood::Well && text.contains(note), "{text}");
     }
 
     #[test]
